@@ -1,0 +1,11 @@
+//! Serves traffic by the state that a controller sends.
+//!
+//! ```text
+//! discover -> compile -> Snapshot -> workers: accept, TLS, HTTP, route, authenticate, limit, forward, observe
+//! ```
+//!
+//! It knows nothing of Kubernetes: what enters is `gatehouse.config.v1`, what leaves is HTTP.
+
+mod reason;
+
+pub use reason::Reason;

@@ -1,0 +1,185 @@
+//! Why the gateway answered by itself: the closed set that responses, logs and metrics share.
+
+use http::StatusCode;
+
+/// A cause for which a request got an answer from the gateway and not from a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The message breaks HTTP's syntax or framing, or could be read in two ways.
+    BadRequest,
+    /// The request line is longer than allowed.
+    UriTooLong,
+    /// The head is larger, or has more fields, than allowed.
+    HeadTooLarge,
+    /// The head or body did not arrive in time.
+    RequestTimeout,
+    /// A transfer coding other than chunked.
+    CodingUnsupported,
+    /// A version other than HTTP/1.0, 1.1 or 2.
+    VersionUnsupported,
+    /// CONNECT, or another method that the gateway does not serve.
+    MethodUnsupported,
+    /// An `Expect` other than `100-continue`.
+    ExpectationFailed,
+    /// The TLS connection was made for another host than the request names (RFC 9110, 15.5.20).
+    MisdirectedRequest,
+    /// No listener or route takes the request.
+    NoRoute,
+    /// The matched rule answers with a redirect.
+    Redirect,
+    /// The matched rule answers by itself.
+    Direct,
+    /// No credential, or one that is not accepted.
+    Unauthenticated,
+    /// The policy that guards the route can't be enforced: its keys or references are missing.
+    PolicyUnavailable,
+    /// A rate limit is used up.
+    RateLimited,
+    /// The count of a rate limit can't be reached and its policy says to deny.
+    LimitUnavailable,
+    /// The rule or the chosen backend reference is broken.
+    BrokenRoute,
+    /// No backend is eligible: no endpoints, or every weight is 0.
+    NoEndpoints,
+    /// The backend could not be connected to.
+    ConnectFailed,
+    /// The backend broke off or spoke something else than HTTP.
+    UpstreamFailed,
+    /// The backend did not answer in time.
+    UpstreamTimeout,
+    /// The client went away before the answer.
+    ClientGone,
+    /// The gateway has reached a limit of its own, such as its number of connections.
+    Overloaded,
+}
+
+impl Reason {
+    /// Every reason; its position is its index.
+    pub const ALL: [Reason; 23] = [
+        Reason::BadRequest,
+        Reason::UriTooLong,
+        Reason::HeadTooLarge,
+        Reason::RequestTimeout,
+        Reason::CodingUnsupported,
+        Reason::VersionUnsupported,
+        Reason::MethodUnsupported,
+        Reason::ExpectationFailed,
+        Reason::MisdirectedRequest,
+        Reason::NoRoute,
+        Reason::Redirect,
+        Reason::Direct,
+        Reason::Unauthenticated,
+        Reason::PolicyUnavailable,
+        Reason::RateLimited,
+        Reason::LimitUnavailable,
+        Reason::BrokenRoute,
+        Reason::NoEndpoints,
+        Reason::ConnectFailed,
+        Reason::UpstreamFailed,
+        Reason::UpstreamTimeout,
+        Reason::ClientGone,
+        Reason::Overloaded,
+    ];
+
+    /// Position in [`Reason::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The name in logs, metrics and problem details.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::BadRequest => "bad_request",
+            Reason::UriTooLong => "uri_too_long",
+            Reason::HeadTooLarge => "head_too_large",
+            Reason::RequestTimeout => "request_timeout",
+            Reason::CodingUnsupported => "coding_unsupported",
+            Reason::VersionUnsupported => "version_unsupported",
+            Reason::MethodUnsupported => "method_unsupported",
+            Reason::ExpectationFailed => "expectation_failed",
+            Reason::MisdirectedRequest => "misdirected_request",
+            Reason::NoRoute => "no_route",
+            Reason::Redirect => "redirect",
+            Reason::Direct => "direct",
+            Reason::Unauthenticated => "unauthenticated",
+            Reason::PolicyUnavailable => "policy_unavailable",
+            Reason::RateLimited => "rate_limited",
+            Reason::LimitUnavailable => "limit_unavailable",
+            Reason::BrokenRoute => "broken_route",
+            Reason::NoEndpoints => "no_endpoints",
+            Reason::ConnectFailed => "connect_failed",
+            Reason::UpstreamFailed => "upstream_failed",
+            Reason::UpstreamTimeout => "upstream_timeout",
+            Reason::ClientGone => "client_gone",
+            Reason::Overloaded => "overloaded",
+        }
+    }
+
+    /// The status of the answer; redirects and direct answers bring their own.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Reason::BadRequest => StatusCode::BAD_REQUEST,
+            Reason::UriTooLong => StatusCode::URI_TOO_LONG,
+            Reason::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Reason::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Reason::CodingUnsupported | Reason::MethodUnsupported => StatusCode::NOT_IMPLEMENTED,
+            Reason::VersionUnsupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Reason::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
+            Reason::MisdirectedRequest => StatusCode::MISDIRECTED_REQUEST,
+            Reason::NoRoute => StatusCode::NOT_FOUND,
+            Reason::Redirect => StatusCode::FOUND,
+            Reason::Direct => StatusCode::OK,
+            Reason::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Reason::BrokenRoute => StatusCode::INTERNAL_SERVER_ERROR,
+            Reason::PolicyUnavailable
+            | Reason::LimitUnavailable
+            | Reason::NoEndpoints
+            | Reason::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Reason::ConnectFailed | Reason::UpstreamFailed => StatusCode::BAD_GATEWAY,
+            Reason::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            // nginx's habit: never sent, only logged.
+            Reason::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+        }
+    }
+
+    /// A sentence for the client. It tells nothing about the inside.
+    pub fn detail(self) -> &'static str {
+        match self {
+            Reason::BadRequest => "The request is malformed.",
+            Reason::UriTooLong => "The request target is too long.",
+            Reason::HeadTooLarge => "The request's header section is too large.",
+            Reason::RequestTimeout => "The request did not arrive in time.",
+            Reason::CodingUnsupported => "The transfer coding is not supported.",
+            Reason::VersionUnsupported => "The HTTP version is not supported.",
+            Reason::MethodUnsupported => "The method is not supported.",
+            Reason::ExpectationFailed => "The expectation is not supported.",
+            Reason::MisdirectedRequest => "The connection was not made for this host.",
+            Reason::NoRoute => "No route matches the request.",
+            Reason::Redirect | Reason::Direct => "",
+            Reason::Unauthenticated => "The request carries no acceptable credential.",
+            Reason::PolicyUnavailable => "The policy that guards this route is not available.",
+            Reason::RateLimited => "The rate limit is used up.",
+            Reason::LimitUnavailable => "The rate limit can not be checked.",
+            Reason::BrokenRoute => "The route is not configured correctly.",
+            Reason::NoEndpoints => "No backend is available.",
+            Reason::ConnectFailed => "The backend can not be reached.",
+            Reason::UpstreamFailed => "The backend broke off.",
+            Reason::UpstreamTimeout => "The backend did not answer in time.",
+            Reason::ClientGone => "The client went away.",
+            Reason::Overloaded => "The gateway is overloaded.",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reason;
+
+    #[test]
+    fn each_stands_at_its_index() {
+        for (index, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), index, "{reason:?}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The committed code in `src/gen` is what the generator makes of the `.proto` file.
+//!
+//! `UPDATE=1 cargo test -p gatehouse-proto` writes it.
+
+use std::{fs, path::Path};
+
+const PACKAGE: &str = "gatehouse.config.v1";
+
+/// Enum fields and the function in `show` that prints them.
+const ENUM_FIELDS: [(&str, &str); 10] = [
+    ("Listener.protocol", "protocol"),
+    ("Certificate.private_key_kind", "private_key_kind"),
+    ("PathMatch.kind", "path_kind"),
+    ("ValueMatch.kind", "value_kind"),
+    ("Service.protocol", "upstream_protocol"),
+    ("Limit.algorithm", "algorithm"),
+    ("RateLimit.scope", "limit_scope"),
+    ("RateLimit.store", "limit_store"),
+    ("RateLimit.on_store_failure", "store_failure"),
+    ("Resource.version", "hex"),
+];
+
+#[test]
+fn the_generated_code_is_fresh() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let descriptors = protox::compile(["gatehouse/config/v1/config.proto"], [root.join("proto")]).unwrap();
+    let out = tempfile::tempdir().unwrap();
+
+    let mut config = tonic_prost_build::Config::new();
+    config.out_dir(out.path());
+    config.type_attribute(".", "#[derive(serde::Serialize)]");
+    config.type_attribute(".", "#[serde(rename_all = \"camelCase\")]");
+    for (field, function) in ENUM_FIELDS {
+        config.field_attribute(
+            format!(".{PACKAGE}.{field}"),
+            format!("#[serde(serialize_with = \"crate::show::{function}\")]"),
+        );
+    }
+    for field in ["Held.version", "Rejection.version", "Certificate.private_key"] {
+        config.field_attribute(format!(".{PACKAGE}.{field}"), "#[serde(serialize_with = \"crate::show::hex\")]");
+    }
+    config.field_attribute(
+        format!(".{PACKAGE}.Certificate.chain"),
+        "#[serde(serialize_with = \"crate::show::hex_each\")]",
+    );
+    config.skip_debug(["Certificate", "JwtKey", "Credential", "Redis"].map(|name| format!(".{PACKAGE}.{name}")));
+    tonic_prost_build::configure().compile_fds_with_config(descriptors, config).unwrap();
+
+    let made = fs::read_to_string(out.path().join(format!("{PACKAGE}.rs"))).unwrap();
+    let kept = root.join(format!("src/gen/{PACKAGE}.rs"));
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&kept, &made).unwrap();
+    }
+    assert!(
+        fs::read_to_string(&kept).unwrap_or_default() == made,
+        "src/gen is stale: run `UPDATE=1 cargo test -p gatehouse-proto`"
+    );
+}
