@@ -27,7 +27,6 @@ fn the_generated_code_is_fresh() {
     let out = tempfile::tempdir().unwrap();
 
     let mut config = tonic_prost_build::Config::new();
-    config.out_dir(out.path());
     config.type_attribute(".", "#[derive(serde::Serialize)]");
     config.type_attribute(".", "#[serde(rename_all = \"camelCase\")]");
     for (field, function) in ENUM_FIELDS {
@@ -37,14 +36,19 @@ fn the_generated_code_is_fresh() {
         );
     }
     for field in ["Held.version", "Rejection.version", "Certificate.private_key"] {
-        config.field_attribute(format!(".{PACKAGE}.{field}"), "#[serde(serialize_with = \"crate::show::hex\")]");
+        config.field_attribute(
+            format!(".{PACKAGE}.{field}"),
+            "#[serde(serialize_with = \"crate::show::hex\")]",
+        );
     }
     config.field_attribute(
         format!(".{PACKAGE}.Certificate.chain"),
         "#[serde(serialize_with = \"crate::show::hex_each\")]",
     );
-    config.skip_debug(["Certificate", "JwtKey", "Credential", "Redis"].map(|name| format!(".{PACKAGE}.{name}")));
-    tonic_prost_build::configure().compile_fds_with_config(descriptors, config).unwrap();
+    config.skip_debug(
+        ["Certificate", "JwtKey", "Credential", "Redis"].map(|name| format!(".{PACKAGE}.{name}")),
+    );
+    tonic_prost_build::configure().out_dir(out.path()).compile_fds_with_config(descriptors, config).unwrap();
 
     let made = fs::read_to_string(out.path().join(format!("{PACKAGE}.rs"))).unwrap();
     let kept = root.join(format!("src/gen/{PACKAGE}.rs"));
