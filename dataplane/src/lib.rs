@@ -7,5 +7,6 @@
 //! It knows nothing of Kubernetes: what enters is `gatehouse.config.v1`, what leaves is HTTP.
 
 mod reason;
+mod route;
 
 pub use reason::Reason;
