@@ -6,6 +6,7 @@
 //!
 //! It knows nothing of Kubernetes: what enters is `gatehouse.config.v1`, what leaves is HTTP.
 
+mod filter;
 mod http;
 mod reason;
 mod route;

@@ -1,0 +1,15 @@
+//! What a rule changes about requests and responses. Each filter is a small value, compiled from configuration, that
+//! the pipeline calls by name.
+
+mod header_changes;
+mod redirect;
+mod rewrite;
+
+pub(crate) use header_changes::HeaderChanges;
+pub(crate) use redirect::Redirect;
+pub(crate) use rewrite::{PathRewrite, Rewrite};
+
+/// Why a filter can't be compiled: a sentence that names the field.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct InvalidFilter(pub(crate) String);

@@ -1,0 +1,55 @@
+//! Header modification (HTTPHeaderFilter).
+
+use gatehouse_proto::config::v1;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::InvalidFilter;
+
+/// Names that frame a message or name its recipient: changing them by hand breaks it.
+const NOT_OURS_TO_CHANGE: [&str; 4] = ["connection", "content-length", "transfer-encoding", "upgrade"];
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HeaderChanges {
+    set: Vec<(HeaderName, HeaderValue)>,
+    add: Vec<(HeaderName, HeaderValue)>,
+    remove: Vec<HeaderName>,
+}
+
+impl HeaderChanges {
+    pub(crate) fn compile(changes: Option<&v1::HeaderChanges>) -> Result<Self, InvalidFilter> {
+        let Some(changes) = changes else { return Ok(HeaderChanges::default()) };
+        Ok(HeaderChanges {
+            set: changes.set.iter().map(header).collect::<Result<_, _>>()?,
+            add: changes.add.iter().map(header).collect::<Result<_, _>>()?,
+            remove: changes.remove.iter().map(|header| name(header)).collect::<Result<_, _>>()?,
+        })
+    }
+
+    pub(crate) fn apply(&self, headers: &mut HeaderMap) {
+        for (name, value) in &self.set {
+            headers.insert(name.clone(), value.clone());
+        }
+        for (name, value) in &self.add {
+            headers.append(name.clone(), value.clone());
+        }
+        for name in &self.remove {
+            headers.remove(name);
+        }
+    }
+}
+
+pub(super) fn name(text: &str) -> Result<HeaderName, InvalidFilter> {
+    let name = HeaderName::from_bytes(text.as_bytes())
+        .map_err(|_| InvalidFilter(format!("{text:?} is no header name: use letters, digits and `-`")))?;
+    if NOT_OURS_TO_CHANGE.contains(&name.as_str()) {
+        return Err(InvalidFilter(format!("header {name} frames the message and can't be changed")));
+    }
+    Ok(name)
+}
+
+pub(crate) fn header(header: &v1::Header) -> Result<(HeaderName, HeaderValue), InvalidFilter> {
+    let name = name(&header.name)?;
+    let value = HeaderValue::from_str(&header.value)
+        .map_err(|_| InvalidFilter(format!("the value of header {name} holds a control character")))?;
+    Ok((name, value))
+}

@@ -1,0 +1,113 @@
+//! Rewriting of path and host (HTTPURLRewriteFilter). The query is never touched.
+
+use std::borrow::Cow;
+
+use gatehouse_proto::config::v1::{self, path_rewrite::Kind};
+use http::HeaderValue;
+
+use super::InvalidFilter;
+use crate::{Reason, http::target::canonical_path, route::normal_prefix};
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rewrite {
+    pub(crate) host: Option<HeaderValue>,
+    pub(crate) path: Option<PathRewrite>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PathRewrite {
+    Full(Box<str>),
+    /// Takes the place of the prefix that matched; held without a trailing slash.
+    Prefix(Box<str>),
+}
+
+impl Rewrite {
+    pub(crate) fn compile(rewrite: Option<&v1::Rewrite>) -> Result<Self, InvalidFilter> {
+        let Some(rewrite) = rewrite else { return Ok(Rewrite::default()) };
+        let host = (!rewrite.hostname.is_empty())
+            .then(|| HeaderValue::from_str(&rewrite.hostname))
+            .transpose()
+            .map_err(|_| InvalidFilter(format!("{:?} is no host name", rewrite.hostname)))?;
+        Ok(Rewrite { host, path: PathRewrite::compile(rewrite.path.as_ref())? })
+    }
+}
+
+impl PathRewrite {
+    pub(crate) fn compile(rewrite: Option<&v1::PathRewrite>) -> Result<Option<Self>, InvalidFilter> {
+        let Some(kind) = rewrite.and_then(|rewrite| rewrite.kind.as_ref()) else { return Ok(None) };
+        let checked = |path: &str| {
+            let rooted = if path.is_empty() { "/" } else { path };
+            canonical_path(rooted)
+                .map(|canonical| Box::from(&*canonical))
+                .map_err(|_| InvalidFilter(format!("{path:?} is no path: begin with `/` and escape what needs it")))
+        };
+        Ok(Some(match kind {
+            Kind::Full(path) => PathRewrite::Full(checked(path)?),
+            Kind::Prefix(prefix) => PathRewrite::Prefix(normal_prefix(&checked(prefix)?).into()),
+        }))
+    }
+
+    /// `matched` is the length of the prefix that the rule took. Exactly one slash stands at the join; later slashes
+    /// of the client stay. The result is canonical again, or refused.
+    pub(crate) fn apply<'a>(&'a self, path: &'a str, matched: Option<usize>) -> Result<Cow<'a, str>, Reason> {
+        match self {
+            PathRewrite::Full(path) => Ok(Cow::Borrowed(path)),
+            PathRewrite::Prefix(replacement) => {
+                // Without a prefix match the whole path stands for the prefix.
+                let rest = &path[matched.unwrap_or(path.len())..];
+                let joined = match (replacement.is_empty(), rest.is_empty()) {
+                    (true, true) => Cow::Borrowed("/"),
+                    (true, false) => Cow::Owned(format!("/{}", rest.trim_start_matches('/'))),
+                    (false, true) => Cow::Borrowed(&**replacement),
+                    (false, false) => Cow::Owned(format!("{replacement}/{}", rest.trim_start_matches('/'))),
+                };
+                // Cutting at segment borders can't make dot segments; this holds whatever cutting becomes.
+                match canonical_path(&joined)? {
+                    canonical if canonical == joined => Ok(joined),
+                    _ => Err(Reason::BadRequest),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gatehouse_proto::config::v1::{self, path_rewrite::Kind};
+
+    use super::PathRewrite;
+    use crate::route::normal_prefix;
+
+    /// Every prefix, replacement and request of peers' double-slash bugs.
+    #[test]
+    fn one_slash_at_the_join() {
+        for prefix in ["/p", "/p/"] {
+            for (replacement, wanted) in [
+                ("", ["/", "/", "/x", "/x/", "/x"]),
+                ("/", ["/", "/", "/x", "/x/", "/x"]),
+                ("/q", ["/q", "/q/", "/q/x", "/q/x/", "/q/x"]),
+                ("/q/", ["/q", "/q/", "/q/x", "/q/x/", "/q/x"]),
+            ] {
+                let rewrite = v1::PathRewrite { kind: Some(Kind::Prefix(replacement.into())) };
+                let rewrite = PathRewrite::compile(Some(&rewrite)).unwrap().unwrap();
+                for (path, wanted) in ["/p", "/p/", "/p/x", "/p/x/", "/p//x"].into_iter().zip(wanted) {
+                    let matched = Some(normal_prefix(prefix).len());
+                    assert_eq!(
+                        rewrite.apply(path, matched).as_deref(),
+                        Ok(wanted),
+                        "{prefix} -> {replacement:?}: {path}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_whole_path() {
+        let rewrite = v1::PathRewrite { kind: Some(Kind::Full("/one".into())) };
+        let rewrite = PathRewrite::compile(Some(&rewrite)).unwrap().unwrap();
+        assert_eq!(rewrite.apply("/p/x", Some(2)).as_deref(), Ok("/one"));
+        let bad = v1::PathRewrite { kind: Some(Kind::Full("no slash".into())) };
+        assert!(PathRewrite::compile(Some(&bad)).is_err());
+    }
+}
