@@ -30,6 +30,9 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const FORWARDING: [HeaderName; 6] =
     [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_FORWARDED_PORT, X_REAL_IP, FORWARDED];
 
+/// More names that must not come in under another spelling.
+const ALSO_OURS: [HeaderName; 4] = [X_REQUEST_ID, CONTENT_LENGTH, TRANSFER_ENCODING, HOST];
+
 /// RFC 9110, 7.6.1, and what is only ever meant for the next hop.
 const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
@@ -158,7 +161,7 @@ fn is_alias_of_ours(name: &str) -> bool {
         return false;
     }
     let name = name.replace('_', "-");
-    let mut ours = FORWARDING.iter().chain(&[X_REQUEST_ID, CONTENT_LENGTH, TRANSFER_ENCODING, HOST]);
+    let mut ours = FORWARDING.iter().chain(&ALSO_OURS);
     name.starts_with(IDENTITY_PREFIX) || ours.any(|ours| name == ours.as_str())
 }
 

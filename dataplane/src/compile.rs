@@ -1,0 +1,219 @@
+//! From wire resources to a [`Snapshot`].
+//!
+//! [`State::apply`] compiles each changed resource by itself: one that can't be used is refused with a sentence, what was
+//! there under its name stays in force, and all others go on. [`State::assemble`] joins the parts into the tables that
+//! requests are matched against. Neither does I/O.
+
+mod certificate;
+mod listener;
+mod route;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use gatehouse_proto::config::v1::{self, resource::Kind};
+use hashbrown::HashMap;
+use rustls::sign::CertifiedKey;
+
+use crate::{
+    auth, limit,
+    observe::metrics::Metrics,
+    route::{HostMap, Table},
+    snapshot::{Listener, Port, Settings, Snapshot},
+    upstream::{EndpointCell, Protocol, Service},
+};
+
+/// Every resource in force, compiled. Keys are resource names.
+#[derive(Debug)]
+pub(crate) struct State {
+    metrics: Arc<Metrics>,
+    settings: Settings,
+    listeners: BTreeMap<String, listener::Part>,
+    certificates: BTreeMap<String, Arc<CertifiedKey>>,
+    routes: BTreeMap<String, route::Part>,
+    services: BTreeMap<String, Arc<Service>>,
+    /// By the name of the service. A cell outlives its service, so that the two may come in any order.
+    endpoints: HashMap<String, Arc<EndpointCell>>,
+    auth: BTreeMap<String, Arc<auth::Policy>>,
+    limits: BTreeMap<String, Arc<limit::Policy>>,
+    consumers: BTreeMap<String, v1::Consumer>,
+}
+
+/// A resource that was refused, and why, in a sentence for the user whose object it comes from.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) name: String,
+    pub(crate) reason: String,
+}
+
+/// What [`State::apply`] did.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    pub(crate) refused: Vec<Refused>,
+    /// Something besides endpoints changed: the tables must be assembled anew.
+    pub(crate) tables: bool,
+    /// The settings as they came, where they came.
+    pub(crate) settings: Option<v1::Settings>,
+}
+
+impl State {
+    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
+        State {
+            metrics,
+            settings: Settings::default(),
+            listeners: BTreeMap::new(),
+            certificates: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            services: BTreeMap::new(),
+            endpoints: HashMap::new(),
+            auth: BTreeMap::new(),
+            limits: BTreeMap::new(),
+            consumers: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn apply(&mut self, upserts: Vec<v1::Resource>, removals: &[String]) -> Applied {
+        let mut applied = Applied::default();
+        for name in removals {
+            applied.tables |= self.remove(name);
+        }
+        for resource in upserts {
+            let Some(kind) = resource.kind else { continue };
+            if let Kind::Settings(settings) = &kind {
+                applied.settings = Some(settings.clone());
+            }
+            applied.tables |= !matches!(kind, Kind::Endpoints(_));
+            if let Err(reason) = self.upsert(&resource.name, kind) {
+                applied.refused.push(Refused { name: resource.name, reason });
+            }
+        }
+        applied
+    }
+
+    fn upsert(&mut self, name: &str, kind: Kind) -> Result<(), String> {
+        let key = || name.to_owned();
+        match kind {
+            Kind::Settings(settings) => self.settings = settings::compile(&settings)?,
+            Kind::Listener(listener) => {
+                self.listeners.insert(key(), listener::Part::compile(name, &listener)?);
+            }
+            Kind::Route(route) => {
+                let part = route::Part::compile(&route, &self.metrics)?;
+                self.routes.insert(key(), part);
+            }
+            Kind::Service(service) => {
+                let service = self.service(name, &service);
+                self.services.insert(key(), service);
+            }
+            Kind::Endpoints(endpoints) => {
+                let addresses = addresses(&endpoints)?;
+                self.cell(&endpoints.service).replace(addresses);
+            }
+            Kind::Certificate(certificate) => {
+                self.certificates.insert(key(), certificate::compile(&certificate)?);
+            }
+            Kind::Auth(config) => {
+                let policy = auth::Policy::compile(&config).map_err(|invalid| invalid.to_string())?;
+                self.auth.insert(key(), Arc::new(policy));
+            }
+            Kind::RateLimit(config) => {
+                let policy = limit::Policy::compile(name, &config).map_err(|invalid| invalid.to_string())?;
+                self.limits.insert(key(), Arc::new(policy));
+            }
+            Kind::Consumer(consumer) => {
+                self.consumers.insert(key(), consumer);
+            }
+        }
+        Ok(())
+    }
+
+    /// `true` if tables depend on it.
+    fn remove(&mut self, name: &str) -> bool {
+        if let Some(service) = name.strip_prefix("endpoints/") {
+            if let Some(cell) = self.endpoints.remove(&format!("service/{service}")) {
+                cell.replace(Vec::new());
+            }
+            return false;
+        }
+        if name == "settings" {
+            self.settings = Settings::default();
+        }
+        self.listeners.remove(name);
+        self.certificates.remove(name);
+        self.routes.remove(name);
+        self.services.remove(name);
+        self.auth.remove(name);
+        self.limits.remove(name);
+        self.consumers.remove(name);
+        true
+    }
+
+    fn service(&mut self, name: &str, service: &v1::Service) -> Arc<Service> {
+        let protocol = match service.protocol() {
+            v1::UpstreamProtocol::H2c => Protocol::H2c,
+            v1::UpstreamProtocol::Http1 | v1::UpstreamProtocol::Unspecified => Protocol::Http1,
+        };
+        let endpoints = self.cell(name);
+        let label = name.strip_prefix("service/").unwrap_or(name).into();
+        Arc::new(Service { label, protocol, endpoints })
+    }
+
+    fn cell(&mut self, service: &str) -> Arc<EndpointCell> {
+        Arc::clone(self.endpoints.entry(service.to_owned()).or_default())
+    }
+
+    /// The tables of all parts in force, and what had to be refused because of how the parts fit together.
+    pub(crate) fn assemble(&self) -> (Snapshot, Vec<Refused>) {
+        let mut refused = Vec::new();
+        let mut entries: HashMap<&str, Vec<_>> = HashMap::new();
+        for part in self.routes.values() {
+            let rule = part.rule(self);
+            for (listener, entry) in part.entries(&rule) {
+                entries.entry(listener).or_default().push(entry);
+            }
+        }
+        let (consumers, unusable) =
+            auth::Consumers::compile(self.consumers.iter().map(|(name, consumer)| (name.as_str(), consumer)));
+        refused.extend(unusable.into_iter().map(|(name, reason)| Refused { name, reason }));
+
+        let mut ports: BTreeMap<u16, Port> = BTreeMap::new();
+        for (name, part) in &self.listeners {
+            let port = ports.entry(part.port).or_insert_with(|| Port {
+                number: part.port,
+                tls: part.tls,
+                listeners: HostMap::default(),
+            });
+            if port.tls != part.tls {
+                let reason = format!("port {} already serves another protocol", part.port);
+                refused.push(Refused { name: name.clone(), reason });
+                continue;
+            }
+            let certificates =
+                part.certificates.iter().filter_map(|name| self.certificates.get(name)).cloned().collect();
+            port.listeners.insert(
+                &part.hostname,
+                Arc::new(Listener {
+                    name: Arc::clone(&part.name),
+                    hostname: part.hostname.clone(),
+                    certificates,
+                    routes: Table::build(entries.remove(name.as_str()).unwrap_or_default()),
+                }),
+            );
+        }
+        (Snapshot { settings: self.settings.clone(), ports, consumers }, refused)
+    }
+}
+
+fn addresses(endpoints: &v1::Endpoints) -> Result<Vec<SocketAddr>, String> {
+    endpoints
+        .endpoints
+        .iter()
+        .map(|endpoint| {
+            let address = endpoint.address.parse().map_err(|_| format!("{:?} is no IP address", endpoint.address))?;
+            let port = u16::try_from(endpoint.port).map_err(|_| format!("port {} is above 65535", endpoint.port))?;
+            Ok(SocketAddr::new(address, port))
+        })
+        .collect()
+}

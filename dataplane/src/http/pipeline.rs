@@ -1,0 +1,224 @@
+//! The way of a request:
+//!
+//! ```text
+//! canonical target -> listener -> route -> clean headers -> limits by address -> authenticate -> limits by identity
+//!   -> request filters -> forward | redirect | respond -> response filters
+//! ```
+//!
+//! Each step changes the request or ends the pipeline with a [`Refusal`]. The exchange is ended by the body of whatever
+//! response goes out, so that every request is observed exactly once.
+
+use std::{convert::Infallible, rc::Rc, sync::Arc};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, Version,
+    header::{CONNECTION, CONTENT_TYPE, EXPECT, LOCATION},
+    request::Parts,
+};
+use hyper::body::{Body, Incoming};
+use tokio::task::spawn_local;
+
+use super::{
+    body::ResponseBody,
+    connection::Connection,
+    exchange::Exchange,
+    forward::{self, Outbound},
+    guard::Watch,
+    headers,
+    policies,
+    respond::Refusal,
+    target::Target,
+    tunnel::Tunnel,
+};
+use crate::{
+    Reason,
+    filter::{Original, Redirect},
+    route::Facts,
+    snapshot::{Action, Listener, Respond, Rule, Snapshot},
+    upstream::Lease,
+};
+
+/// How a request that was not refused is answered.
+pub(super) enum Answer {
+    Forwarded(Response<Incoming>, Lease),
+    Own(Reason, Response<Bytes>),
+    Tunnel(Response<()>, Tunnel),
+}
+
+/// The rule that takes a request, and the parts of the target that later steps need.
+struct Routed<'s> {
+    listener: &'s Arc<Listener>,
+    rule: &'s Rule,
+    /// `None`: as it stands in the request.
+    path: Option<Box<str>>,
+    host: Box<str>,
+    authority: HeaderValue,
+    /// Length of the path's prefix that the rule matched.
+    matched: Option<usize>,
+}
+
+/// Serves one request. Every error is a response.
+pub(crate) async fn serve(
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let refused = connection.watch.as_ref().and_then(Watch::next_request);
+    let (parts, body) = request.into_parts();
+    let mut exchange = Exchange::begin(&connection, &parts);
+    if let Some(reason) = refused {
+        exchange.is_stand_in();
+        return Ok(Refusal::from(reason).respond(false, exchange));
+    }
+    let is_grpc = is_grpc(&parts.headers);
+    // The guard holds back what follows exactly such a request.
+    let held =
+        parts.version != Version::HTTP_2 && body.is_end_stream() && headers::is_websocket(&parts.headers);
+    let snapshot = connection.worker.snapshot();
+    let outcome = answer(&connection, &snapshot, parts, body, &mut exchange).await;
+    let granted = matches!(outcome, Ok(Answer::Tunnel(..)));
+    let mut response = match outcome {
+        Ok(Answer::Forwarded(response, lease)) => {
+            exchange.head(response.status());
+            response.map(|body| ResponseBody::streaming(body, lease, exchange))
+        }
+        Ok(Answer::Own(reason, response)) => {
+            exchange.refuse(reason, response.status());
+            response.map(|body| ResponseBody::whole(body, exchange))
+        }
+        Ok(Answer::Tunnel(response, tunnel)) => {
+            exchange.head(response.status());
+            spawn_local(tunnel.run(exchange));
+            response.map(|()| ResponseBody::empty())
+        }
+        Err(refusal) => refusal.respond(is_grpc, exchange),
+    };
+    if held && let Some(watch) = &connection.watch {
+        watch.decide_upgrade(granted);
+        if !granted {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+    Ok(response)
+}
+
+async fn answer(
+    connection: &Connection,
+    snapshot: &Snapshot,
+    mut parts: Parts,
+    body: Incoming,
+    exchange: &mut Exchange,
+) -> Result<Answer, Refusal> {
+    if let Some(expect) = parts.headers.get(EXPECT)
+        && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
+    {
+        return Err(Reason::ExpectationFailed.into());
+    }
+    let routed = route(connection, snapshot, &parts)?;
+    exchange.routed(&routed.listener.name, &routed.rule.plan.metrics, &routed.host, routed.path.as_deref());
+
+    let trusted = |address| snapshot.settings.trusts(address);
+    let peer = connection.peer.ip();
+    let client = headers::client_address(&parts.headers, peer, trusted);
+    let websocket = parts.version == Version::HTTP_11
+        && parts.method == Method::GET
+        && body.is_end_stream()
+        && headers::asks_for_websocket(&parts.headers);
+    headers::clean_request(&mut parts.headers, trusted(peer.to_canonical()));
+    headers::set_forwarded(
+        &mut parts.headers,
+        peer,
+        connection.scheme.as_str(),
+        &routed.authority,
+        connection.port,
+    );
+    exchange.client(client, &mut parts.headers);
+
+    let admitted = policies::admit(connection, snapshot, routed.rule, &mut parts, client, exchange).await?;
+    let path = routed.path.as_deref().unwrap_or(parts.uri.path());
+    let query = admitted.query.as_deref().or(parts.uri.query());
+    let mut answer = match &routed.rule.plan.action {
+        Action::Forward(forward) => {
+            let outbound = Outbound {
+                rule: routed.rule,
+                forward,
+                path: forward::path_and_query(forward, path, query, routed.matched, &parts.uri)?,
+                authority: routed.authority,
+                websocket,
+            };
+            forward::forward(connection, snapshot, outbound, parts, body, exchange).await?
+        }
+        Action::Redirect(redirect) => {
+            let original = Original {
+                scheme: connection.scheme.as_str(),
+                host: &routed.host,
+                port: connection.port,
+                path,
+                query,
+                matched: routed.matched,
+            };
+            Answer::Own(Reason::Redirect, redirect_to(redirect, original)?)
+        }
+        Action::Respond(respond) => Answer::Own(Reason::Direct, direct(respond)),
+        Action::Broken => return Err(Reason::BrokenRoute.into()),
+    };
+    answer.headers_mut().extend(admitted.quota);
+    Ok(answer)
+}
+
+fn route<'s>(connection: &Connection, snapshot: &'s Snapshot, parts: &Parts) -> Result<Routed<'s>, Reason> {
+    let target = Target::of(&parts.method, &parts.uri, &parts.headers)?;
+    let port = snapshot.ports.get(&connection.port).ok_or(Reason::NoRoute)?;
+    let listener = port.listeners.best(&target.host).ok_or(Reason::NoRoute)?;
+    // A connection that was made for one listener must not reach what is meant for another (RFC 9110, 15.5.20).
+    if connection.tls_listener.as_ref().is_some_and(|name| *name != listener.name) {
+        return Err(Reason::MisdirectedRequest);
+    }
+    let facts = Facts {
+        host: &target.host,
+        path: &target.path,
+        method: &parts.method,
+        headers: &parts.headers,
+        query: target.query,
+    };
+    let found = listener.routes.find(&facts).ok_or(Reason::NoRoute)?;
+    Ok(Routed {
+        listener,
+        rule: found.target,
+        matched: found.prefix,
+        host: (&*target.host).into(),
+        authority: HeaderValue::from_str(target.authority).map_err(|_| Reason::BadRequest)?,
+        path: match target.path {
+            std::borrow::Cow::Borrowed(_) => None,
+            std::borrow::Cow::Owned(path) => Some(path.into()),
+        },
+    })
+}
+
+fn redirect_to(redirect: &Redirect, original: Original<'_>) -> Result<Response<Bytes>, Reason> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = redirect.status;
+    response.headers_mut().insert(LOCATION, redirect.location(original)?);
+    Ok(response)
+}
+
+fn direct(respond: &Respond) -> Response<Bytes> {
+    let mut response = Response::new(respond.body.clone());
+    *response.status_mut() = respond.status;
+    response.headers_mut().extend(respond.headers.iter().cloned());
+    response
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+impl Answer {
+    fn headers_mut(&mut self) -> &mut HeaderMap {
+        match self {
+            Answer::Forwarded(response, _) => response.headers_mut(),
+            Answer::Own(_, response) => response.headers_mut(),
+            Answer::Tunnel(response, _) => response.headers_mut(),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! A WebSocket between client and backend: bytes both ways until both are done or nothing moves.
+
+use std::{cell::Cell, io, rc::Rc, time::Duration};
+
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split},
+    time::{Instant, sleep_until},
+};
+
+use super::exchange::Exchange;
+use crate::{Reason, upstream::Lease};
+
+/// Both sides have been silent for this long.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+pub(super) struct Tunnel {
+    pub(super) downstream: OnUpgrade,
+    pub(super) upstream: OnUpgrade,
+    /// Counts the tunnel towards its endpoint.
+    pub(super) lease: Lease,
+}
+
+impl Tunnel {
+    /// Ends the exchange when the tunnel ends.
+    pub(super) async fn run(self, mut exchange: Box<Exchange>) {
+        let _lease = self.lease;
+        let Ok((downstream, upstream)) = futures_util::future::try_join(self.downstream, self.upstream).await else {
+            exchange.fail(Reason::ClientGone);
+            return;
+        };
+        let (client_read, client_write) = split(TokioIo::new(downstream));
+        let (backend_read, backend_write) = split(TokioIo::new(upstream));
+        let last = Rc::new(Cell::new(Instant::now()));
+        let (received, sent) = (Cell::new(0), Cell::new(0));
+        tokio::select! {
+            _ = futures_util::future::join(
+                copy(client_read, backend_write, &last, &received),
+                copy(backend_read, client_write, &last, &sent),
+            ) => {}
+            () = silence(&last) => {}
+        }
+        exchange.tunnelled(received.get(), sent.get());
+        exchange.complete();
+    }
+}
+
+/// Passes the end of one side on to the other.
+async fn copy(
+    mut from: ReadHalf<TokioIo<Upgraded>>,
+    mut to: WriteHalf<TokioIo<Upgraded>>,
+    last: &Cell<Instant>,
+    count: &Cell<u64>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        last.set(Instant::now());
+        if read == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&buffer[..read]).await?;
+        to.flush().await?;
+        count.set(count.get() + read as u64);
+    }
+}
+
+async fn silence(last: &Cell<Instant>) {
+    while last.get().elapsed() < IDLE_TIMEOUT {
+        sleep_until(last.get() + IDLE_TIMEOUT).await;
+    }
+}

@@ -1,0 +1,11 @@
+//! From a configured port to a connection that speaks HTTP.
+
+mod accept;
+mod bind;
+mod rewind;
+mod tls;
+
+pub(crate) use accept::accept;
+pub(crate) use bind::Binder;
+pub use bind::{Bind, Listening, Ports};
+pub(crate) use tls::TlsPorts;

@@ -1,0 +1,191 @@
+//! Accepts connections and finds out what they speak.
+
+use std::{io, net::SocketAddr, pin::pin, rc::Rc, sync::Arc, time::Duration};
+
+use hyper::{
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::spawn_local,
+    time::{sleep, timeout},
+};
+use tracing::debug;
+
+use super::{rewind::Rewind, tls};
+use crate::{
+    http::{
+        connection::{Connection, Scheme},
+        guard::{Guard, Watch},
+        pipeline,
+    },
+    snapshot::Limits,
+    worker::{LocalExecutor, Worker},
+};
+
+/// RFC 9113, 3.4.
+const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Out of file descriptors: closing connections frees some, spinning does not.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const HTTP2_STREAM_WINDOW: u32 = 256 << 10;
+const HTTP2_CONNECTION_WINDOW: u32 = 1 << 20;
+const HTTP2_HEADER_LIST: u32 = 32 << 10;
+const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(60);
+const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why a connection came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+    #[error("no TLS handshake in time")]
+    HandshakeTimeout,
+    #[error("nothing came in time")]
+    Silent,
+}
+
+/// Runs until the sender of `closed` is dropped.
+pub(crate) async fn accept(worker: Rc<Worker>, port: u16, socket: TcpListener, mut closed: watch::Receiver<()>) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            accepted = socket.accept() => accepted,
+            _ = closed.changed() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let most = worker.snapshot().settings.limits.connections;
+                let Some(counted) = worker.count_connection(most) else {
+                    worker.sink.connection_refused();
+                    continue;
+                };
+                let worker = Rc::clone(&worker);
+                spawn_local(async move {
+                    let _counted = counted;
+                    if let Err(error) = connection(worker, port, stream, peer).await {
+                        debug!(%peer, port, %error, "connection ended");
+                    }
+                });
+            }
+            Err(error) => {
+                debug!(port, %error, "accept");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(worker: Rc<Worker>, port: u16, stream: TcpStream, peer: SocketAddr) -> Result<(), Failed> {
+    stream.set_nodelay(true)?;
+    let (limits, is_tls) = {
+        let snapshot = worker.snapshot();
+        (snapshot.settings.limits, snapshot.ports.get(&port).is_some_and(|port| port.tls))
+    };
+    worker.sink.connection_opened();
+    if is_tls {
+        encrypted(worker, port, stream, peer, limits).await
+    } else {
+        plain(worker, port, stream, peer, limits).await
+    }
+}
+
+async fn encrypted(
+    worker: Rc<Worker>,
+    port: u16,
+    stream: TcpStream,
+    peer: SocketAddr,
+    limits: Limits,
+) -> Result<(), Failed> {
+    let acceptor = tokio_rustls::TlsAcceptor::from(worker.shared.tls.config(port)?);
+    let stream = timeout(limits.tls_handshake_timeout, acceptor.accept(stream))
+        .await
+        .map_err(|_| Failed::HandshakeTimeout)??;
+    let session = stream.get_ref().1;
+    let is_http2 = session.alpn_protocol() == Some(b"h2");
+    let sni = session.server_name();
+    let tls_listener = tls::listener(&worker.snapshot(), port, sni).map(|listener| Arc::clone(&listener.name));
+    let connection = Connection { worker, peer, port, scheme: Scheme::Https, tls_listener, watch: None };
+    if is_http2 { http2(connection, stream, limits).await } else { http1(connection, stream, &[], limits).await }
+}
+
+async fn plain(
+    worker: Rc<Worker>,
+    port: u16,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    limits: Limits,
+) -> Result<(), Failed> {
+    let mut first = [0; HTTP2_PREFACE.len()];
+    let mut length = 0;
+    // One read tells for all but the slowest clients.
+    while length < first.len() && first[..length] == HTTP2_PREFACE[..length] {
+        let read = timeout(limits.header_timeout, stream.read(&mut first[length..]));
+        match read.await.map_err(|_| Failed::Silent)?? {
+            0 if length == 0 => return Ok(()),
+            0 => break,
+            count => length += count,
+        }
+    }
+    let first = &first[..length];
+    let connection = Connection { worker, peer, port, scheme: Scheme::Http, tls_listener: None, watch: None };
+    if first == HTTP2_PREFACE {
+        http2(connection, Rewind::new(first.to_vec(), stream), limits).await
+    } else {
+        http1(connection, stream, first, limits).await
+    }
+}
+
+async fn http1<S>(mut connection: Connection, stream: S, first: &[u8], limits: Limits) -> Result<(), Failed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let watch = Watch::default();
+    let guard = Guard::new(stream, first, limits.head, limits.header_timeout, watch.clone());
+    connection.watch = Some(watch);
+    let mut draining = connection.worker.draining.clone();
+    let connection = Rc::new(connection);
+    let service = service_fn(move |request| pipeline::serve(Rc::clone(&connection), request));
+    let mut builder = http1::Builder::new();
+    // The guard times heads; for the parser behind it, waiting for a head is being idle.
+    builder.timer(TokioTimer::new()).header_read_timeout(limits.idle_timeout).max_headers(limits.head.fields + 1);
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(guard), service).with_upgrades());
+    tokio::select! {
+        biased;
+        result = serving.as_mut() => return Ok(result?),
+        _ = draining.wait_for(|draining| *draining) => serving.as_mut().graceful_shutdown(),
+    }
+    Ok(serving.await?)
+}
+
+async fn http2<S>(connection: Connection, stream: S, limits: Limits) -> Result<(), Failed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let mut draining = connection.worker.draining.clone();
+    let connection = Rc::new(connection);
+    let service = service_fn(move |request| pipeline::serve(Rc::clone(&connection), request));
+    let mut builder = http2::Builder::new(LocalExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.concurrent_streams)
+        .max_header_list_size(HTTP2_HEADER_LIST)
+        .initial_stream_window_size(HTTP2_STREAM_WINDOW)
+        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
+        .keep_alive_interval(HTTP2_PING_INTERVAL)
+        .keep_alive_timeout(HTTP2_PING_TIMEOUT);
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        biased;
+        result = serving.as_mut() => return Ok(result?),
+        _ = draining.wait_for(|draining| *draining) => serving.as_mut().graceful_shutdown(),
+    }
+    Ok(serving.await?)
+}

@@ -1,0 +1,90 @@
+//! TLS termination: the certificate is chosen by SNI from the newest state at each handshake, so a renewal never touches
+//! a connection. Names that no listener covers fail the handshake; so do clients without SNI, unless a listener takes
+//! any host.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock, Weak},
+};
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use rustls::{
+    ServerConfig,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+
+use crate::{
+    snapshot::{Listener, Snapshot},
+    worker::Shared,
+};
+
+/// The TLS configuration of each port. All ports share their ticket keys.
+#[derive(Default)]
+pub(crate) struct TlsPorts {
+    configs: Mutex<HashMap<u16, Arc<ServerConfig>>>,
+    shared: OnceLock<Weak<Shared>>,
+}
+
+#[derive(Debug)]
+struct BySni {
+    port: u16,
+    shared: Weak<Shared>,
+}
+
+impl TlsPorts {
+    /// Must be called once, before the first connection.
+    pub(crate) fn attach(&self, shared: &Arc<Shared>) {
+        // A second call would give the same.
+        let _ = self.shared.set(Arc::downgrade(shared));
+    }
+
+    pub(crate) fn config(&self, port: u16) -> Result<Arc<ServerConfig>, rustls::Error> {
+        let mut configs = self.configs.lock();
+        if let Some(config) = configs.get(&port) {
+            return Ok(Arc::clone(config));
+        }
+        let resolver = BySni { port, shared: self.shared.get().cloned().unwrap_or_default() };
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(resolver));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        let config = Arc::new(config);
+        configs.insert(port, Arc::clone(&config));
+        Ok(config)
+    }
+}
+
+/// The listener of a port that a TLS client asks for.
+pub(super) fn listener<'s>(snapshot: &'s Snapshot, port: u16, sni: Option<&str>) -> Option<&'s Arc<Listener>> {
+    let listeners = &snapshot.ports.get(&port)?.listeners;
+    match sni {
+        Some(name) if name.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+            listeners.best(&name.to_ascii_lowercase())
+        }
+        Some(name) => listeners.best(name),
+        None => listeners.any(),
+    }
+}
+
+impl ResolvesServerCert for BySni {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let shared = self.shared.upgrade()?;
+        let snapshot = shared.snapshot.load();
+        let certificates = &listener(&snapshot, self.port, hello.server_name())?.certificates;
+        let fits = |certificate: &&Arc<CertifiedKey>| {
+            certificate.key.choose_scheme(hello.signature_schemes()).is_some()
+        };
+        certificates.iter().find(fits).or_else(|| certificates.first()).cloned()
+    }
+}
+
+impl fmt::Debug for TlsPorts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsPorts").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,161 @@
+//! The state that requests are served by: immutable, shared by all workers, replaced as a whole.
+//!
+//! Everything that a request needs is computed before: expressions, header names and values, address ranges, metric
+//! handles. Things that live longer than a state (connections, counts, endpoints) are handles carried over from the
+//! state before, so that a change to one route never touches another.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+
+use http::{HeaderName, HeaderValue, StatusCode};
+use ipnet::IpNet;
+use rustls::sign::CertifiedKey;
+
+use crate::{
+    auth, limit,
+    filter::{HeaderChanges, Redirect, Rewrite},
+    http::guard,
+    observe::metrics::RouteMetrics,
+    route::{HostMap, Hostname, Table},
+    upstream::Service,
+};
+
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) settings: Settings,
+    /// By number.
+    pub(crate) ports: BTreeMap<u16, Port>,
+    pub(crate) consumers: auth::Consumers,
+}
+
+/// What holds for the whole Gateway.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) limits: Limits,
+}
+
+/// Bounds on what clients can make grow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) connections: usize,
+    pub(crate) head: guard::Limits,
+    pub(crate) concurrent_streams: u32,
+    pub(crate) header_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) body_idle_timeout: Duration,
+    pub(crate) tls_handshake_timeout: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct Port {
+    pub(crate) number: u16,
+    pub(crate) tls: bool,
+    pub(crate) listeners: HostMap<Arc<Listener>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) name: Arc<str>,
+    pub(crate) hostname: Hostname,
+    /// The preferred first.
+    pub(crate) certificates: Vec<Arc<CertifiedKey>>,
+    pub(crate) routes: Table<Arc<Rule>>,
+}
+
+/// One rule of one route object, with what it names resolved.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) plan: Arc<Plan>,
+    /// `None` stands for a policy that this dataplane does not have: it refuses.
+    pub(crate) auth: Vec<Option<Arc<auth::Policy>>>,
+    /// The same.
+    pub(crate) limits: Vec<Option<Arc<limit::Policy>>>,
+    /// One for each backend of the plan; `None`: a broken reference.
+    pub(crate) services: Vec<Option<Arc<Service>>>,
+}
+
+/// What a rule does, by itself.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// `Kind/namespace/name`.
+    pub(crate) object: Arc<str>,
+    pub(crate) request_headers: HeaderChanges,
+    pub(crate) response_headers: HeaderChanges,
+    /// From the request's head to the response's head, retries included.
+    pub(crate) request_timeout: Option<Duration>,
+    /// The same for one attempt.
+    pub(crate) backend_timeout: Option<Duration>,
+    pub(crate) action: Action,
+    pub(crate) metrics: Arc<RouteMetrics>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Action {
+    Forward(Forward),
+    Redirect(Redirect),
+    Respond(Respond),
+    Broken,
+}
+
+#[derive(Debug)]
+pub(crate) struct Forward {
+    pub(crate) backends: Vec<Backend>,
+    pub(crate) total_weight: u64,
+    pub(crate) rewrite: Rewrite,
+}
+
+#[derive(Debug)]
+pub(crate) struct Backend {
+    /// Of this and all backends before it.
+    pub(crate) weight_until: u64,
+    pub(crate) request_headers: HeaderChanges,
+    pub(crate) response_headers: HeaderChanges,
+}
+
+#[derive(Debug)]
+pub(crate) struct Respond {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) body: bytes::Bytes,
+}
+
+impl Settings {
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|range| range.contains(&address))
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { trusted_proxies: Vec::new(), limits: Limits::default() }
+    }
+}
+
+/// Sized for the edge of a network, not for a mesh.
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connections: 50_000,
+            head: guard::Limits::default(),
+            concurrent_streams: 100,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            body_idle_timeout: Duration::from_secs(60),
+            tls_handshake_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Forward {
+    /// Index of the backend whose share of the weights `random` falls into; `None` if all weights are 0.
+    pub(crate) fn choose(&self, random: impl FnOnce() -> u64) -> Option<usize> {
+        match self.backends.as_slice() {
+            _ if self.total_weight == 0 => None,
+            [_] => Some(0),
+            backends => {
+                let point = random() % self.total_weight;
+                Some(backends.partition_point(|backend| backend.weight_until <= point))
+            }
+        }
+    }
+}

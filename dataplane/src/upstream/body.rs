@@ -1,0 +1,124 @@
+//! A request's body on its way to a backend.
+
+use std::{
+    cell::Cell,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+use crate::Reason;
+
+/// Streams what the client sends, counts it, and notes how it ended. Trailers are not passed on: none is allowed by
+/// default (RFC 9110, 6.5.1 lets a proxy drop them), but for gRPC clients do not send any.
+#[derive(Debug)]
+pub(crate) enum RequestBody {
+    Empty,
+    Streaming { incoming: Incoming, state: Rc<BodyState>, idle: IdleTimer },
+}
+
+/// Shared with the exchange that the body belongs to.
+#[derive(Debug, Default)]
+pub(crate) struct BodyState {
+    pub(crate) received: Cell<u64>,
+    /// Every byte has been handed on; until then the connection to the backend can't be used again.
+    pub(crate) finished: Cell<bool>,
+    /// Why the client's side broke.
+    pub(crate) failed: Cell<Option<Reason>>,
+}
+
+/// Fires when nothing has arrived for a while. Costs nothing while data is there.
+#[derive(Debug)]
+pub(crate) struct IdleTimer {
+    timeout: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+/// The client's side of the body broke; the state says why.
+#[derive(Debug, thiserror::Error)]
+#[error("the client's body broke off")]
+pub(crate) struct BodyBroken(#[source] Option<hyper::Error>);
+
+impl RequestBody {
+    pub(crate) fn new(incoming: Incoming, state: Rc<BodyState>, idle_timeout: Duration) -> Self {
+        if incoming.is_end_stream() {
+            state.finished.set(true);
+            return RequestBody::Empty;
+        }
+        RequestBody::Streaming { incoming, state, idle: IdleTimer { timeout: idle_timeout, sleep: None } }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, RequestBody::Empty)
+    }
+}
+
+impl IdleTimer {
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let timeout = self.timeout;
+        self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout))).as_mut().poll(cx)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyBroken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
+        let RequestBody::Streaming { incoming, state, idle } = &mut *self else { return Poll::Ready(None) };
+        let frame = match Pin::new(&mut *incoming).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                ready!(idle.poll_expired(cx));
+                state.failed.set(Some(Reason::RequestTimeout));
+                return Poll::Ready(Some(Err(BodyBroken(None))));
+            }
+        };
+        idle.sleep = None;
+        match frame {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    state.received.set(state.received.get() + data.len() as u64);
+                    if incoming.is_end_stream() {
+                        state.finished.set(true);
+                    }
+                    Poll::Ready(Some(Ok(Frame::data(data))))
+                }
+                Err(_trailers) => {
+                    state.finished.set(true);
+                    Poll::Ready(None)
+                }
+            },
+            None => {
+                state.finished.set(true);
+                Poll::Ready(None)
+            }
+            Some(Err(error)) => {
+                // A close or a reset is the client's; anything else breaks the protocol.
+                let gone = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
+                state.failed.set(Some(if gone { Reason::ClientGone } else { Reason::BadRequest }));
+                Poll::Ready(Some(Err(BodyBroken(Some(error)))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            RequestBody::Empty => true,
+            RequestBody::Streaming { incoming, .. } => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            RequestBody::Empty => SizeHint::with_exact(0),
+            RequestBody::Streaming { incoming, .. } => incoming.size_hint(),
+        }
+    }
+}

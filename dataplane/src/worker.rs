@@ -1,0 +1,191 @@
+//! One thread that serves requests. It has its own sockets, connections to backends and buffers; what it shares with
+//! other workers is read through one pointer.
+
+use std::{
+    cell::{Cell, RefCell},
+    ops::Deref,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use hashbrown::HashMap;
+use tokio::{
+    sync::{mpsc, watch},
+    task::{LocalSet, spawn_local},
+    time::interval,
+};
+
+use crate::{
+    limit,
+    listen::{self, TlsPorts},
+    observe::{self, Observer},
+    snapshot::Snapshot,
+    upstream::Pool,
+};
+
+/// How often idle connections to backends are looked through.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// What all workers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) snapshot: ArcSwap<Snapshot>,
+    pub(crate) tls: TlsPorts,
+    pub(crate) observer: Arc<Observer>,
+    pub(crate) limits: limit::Shared,
+    /// Client connections of all workers.
+    pub(crate) connections: AtomicUsize,
+}
+
+/// What a worker is told.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Accept on a socket for a configured port.
+    Listen { port: u16, socket: std::net::TcpListener },
+    Close { port: u16 },
+    /// Accept no more and let what runs come to its end.
+    Drain,
+    /// End now.
+    Stop,
+}
+
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) sink: observe::Sink,
+    pub(crate) stores: limit::Stores,
+    pub(crate) draining: watch::Receiver<bool>,
+    current: RefCell<Current>,
+    pool: Rc<Pool>,
+    random: Cell<u64>,
+}
+
+/// The state that a request is served by, from its beginning to its end.
+#[derive(Debug, Clone)]
+pub(crate) struct Current(Rc<Arc<Snapshot>>);
+
+/// Runs hyper's tasks on the worker that started them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LocalExecutor;
+
+/// Counts a client's connection while it lives.
+#[derive(Debug)]
+pub(crate) struct Counted(Arc<Shared>);
+
+impl Worker {
+    fn new(index: usize, seed: u64, shared: Arc<Shared>, draining: watch::Receiver<bool>) -> Self {
+        Worker {
+            sink: shared.observer.worker(index),
+            stores: shared.limits.worker(),
+            draining,
+            current: RefCell::new(Current(Rc::new(shared.snapshot.load_full()))),
+            pool: Rc::default(),
+            random: Cell::new(seed),
+            shared,
+        }
+    }
+
+    /// The newest state. Costs a comparison while nothing has changed.
+    pub(crate) fn snapshot(&self) -> Current {
+        let newest = self.shared.snapshot.load();
+        let mut current = self.current.borrow_mut();
+        if !Arc::ptr_eq(&newest, &current.0) {
+            *current = Current(Rc::new(Arc::clone(&newest)));
+        }
+        current.clone()
+    }
+
+    pub(crate) fn pool(&self) -> &Rc<Pool> {
+        &self.pool
+    }
+
+    /// SplitMix64: for weights and load balancing, where nobody gains by guessing.
+    pub(crate) fn random(&self) -> u64 {
+        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// `None` when there are as many connections as allowed.
+    pub(crate) fn count_connection(&self, most: usize) -> Option<Counted> {
+        let counted = Counted(Arc::clone(&self.shared));
+        (self.shared.connections.fetch_add(1, Ordering::Relaxed) < most).then_some(counted)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Deref for Current {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.0
+    }
+}
+
+impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        spawn_local(future);
+    }
+}
+
+/// The body of a worker's thread: ends after `Stop`, or when nobody can command it any more.
+pub(crate) fn run(
+    index: usize,
+    seed: u64,
+    shared: Arc<Shared>,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, async move {
+        let (drain, draining) = watch::channel(false);
+        let worker = Rc::new(Worker::new(index, seed, shared, draining));
+        spawn_local(sweep(Rc::clone(&worker)));
+        // Dropping its sender closes a port.
+        let mut open: HashMap<u16, watch::Sender<()>> = HashMap::new();
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Listen { port, socket } => match tokio::net::TcpListener::from_std(socket) {
+                    Ok(socket) => {
+                        let (close, closed) = watch::channel(());
+                        open.insert(port, close);
+                        spawn_local(listen::accept(Rc::clone(&worker), port, socket, closed));
+                    }
+                    Err(error) => tracing::error!(port, %error, "can't accept"),
+                },
+                Command::Close { port } => {
+                    open.remove(&port);
+                }
+                Command::Drain => {
+                    open.clear();
+                    drain.send_replace(true);
+                }
+                Command::Stop => break,
+            }
+        }
+    });
+    // Connections that are left do not get to hold the process up.
+    runtime.shutdown_background();
+    Ok(())
+}
+
+async fn sweep(worker: Rc<Worker>) {
+    let mut ticks = interval(SWEEP);
+    loop {
+        ticks.tick().await;
+        worker.pool().sweep();
+        // An idle worker must not keep an old state alive.
+        worker.snapshot();
+    }
+}
