@@ -37,6 +37,7 @@ pub use quota::Quota;
 pub use redis::RedisTarget;
 pub use store::StoreError;
 
+use local::Local;
 use plan::{Limit, Pick};
 use quota::Entry;
 use redis::Remote;
@@ -147,7 +148,7 @@ impl Policy {
         match (self.store, &stores.remote) {
             (Place::Redis, Some(remote)) => self.check_remote(&picks, &stores.counters, remote, now).await,
             (Place::Redis, None) | (Place::Local, _) => {
-                Outcome { verdict: check_local(&picks, &stores.counters, now), degraded: None }
+                Outcome { verdict: check_local(&picks, &stores.counters, now).await, degraded: None }
             }
         }
     }
@@ -179,7 +180,7 @@ impl Policy {
             }
             Err(error) => {
                 let verdict = match self.on_failure {
-                    OnFailure::Local => check_local(picks, counters, now),
+                    OnFailure::Local => check_local(picks, counters, now).await,
                     OnFailure::Allow => Verdict::Admit(None),
                     OnFailure::Deny => Verdict::Unavailable,
                 };
@@ -201,9 +202,10 @@ fn recall(picks: &[Pick<'_>], counters: &Counters, now: u64) -> Option<Quota> {
     Some(Quota::refused(entries.collect(), longest))
 }
 
-fn check_local(picks: &[Pick<'_>], counters: &Counters, now: u64) -> Verdict {
+async fn check_local(picks: &[Pick<'_>], counters: &Counters, now: u64) -> Verdict {
     let charges: Vec<Charge<'_>> = picks.iter().map(Pick::share).collect();
-    verdict(picks, &counters.take_all(&charges, now))
+    let Ok(taken) = Local { counters, now }.take(&charges).await;
+    verdict(picks, &taken)
 }
 
 fn verdict(picks: &[Pick<'_>], taken: &[rule::Taken]) -> Verdict {

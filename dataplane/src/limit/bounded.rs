@@ -6,12 +6,22 @@
 
 use ahash::RandomState;
 use hashbrown::HashTable;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::key::Key;
 
+const SHARDS: usize = 64;
 /// How many entries an insertion looks at when there is room, and how many at least when there is not.
 const SWEEP: usize = 2;
 const SAMPLE: usize = 8;
+
+/// Many maps, each behind its own lock, which is held for as long as a decision takes.
+#[derive(Debug)]
+pub(super) struct Sharded<V> {
+    shards: Vec<Mutex<Bounded<V>>>,
+    /// Keyed, so that nobody can choose keys that fall together.
+    hasher: RandomState,
+}
 
 #[derive(Debug)]
 pub(super) struct Bounded<V> {
@@ -36,8 +46,33 @@ struct Entry<V> {
     value: V,
 }
 
+impl<V> Sharded<V> {
+    pub(super) fn new(capacity: usize) -> Sharded<V> {
+        let hasher = RandomState::new();
+        let room = capacity.div_ceil(SHARDS).max(1);
+        let shards = (0..SHARDS).map(|_| Mutex::new(Bounded::new(room, hasher.clone()))).collect();
+        Sharded { shards, hasher }
+    }
+
+    /// Where a key is. To lock several, lock them in the order of their places.
+    pub(super) fn place(&self, key: Key) -> usize {
+        // The table uses the lowest and the highest bits of the same hash.
+        (self.hasher.hash_one(key) >> 40) as usize % SHARDS
+    }
+
+    /// `place`: from [`Sharded::place`].
+    pub(super) fn lock(&self, place: usize) -> MutexGuard<'_, Bounded<V>> {
+        self.shards[place].lock()
+    }
+
+    #[cfg(test)]
+    pub(super) fn cells(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().cells()).sum()
+    }
+}
+
 impl<V> Bounded<V> {
-    pub(super) fn new(capacity: usize, hasher: RandomState) -> Bounded<V> {
+    fn new(capacity: usize, hasher: RandomState) -> Bounded<V> {
         Bounded { index: HashTable::new(), entries: Vec::new(), hand: 0, cells: 0, capacity, hasher }
     }
 
@@ -71,12 +106,12 @@ impl<V> Bounded<V> {
     }
 
     #[cfg(test)]
-    pub(super) fn cells(&self) -> usize {
+    fn cells(&self) -> usize {
         self.cells
     }
 
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.entries.len()
     }
 

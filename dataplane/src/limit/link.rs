@@ -46,6 +46,7 @@ struct State {
     mending: bool,
     /// Which connection it is, so that a late failure of an earlier one counts for nothing.
     generation: u64,
+    /// In a row. A new connection does not forget them: after `Down` the first call to fail opens the breaker again.
     failures: u32,
     /// Before the next attempt; starts anew when a call succeeded, not already when a probe did.
     pause: Duration,
@@ -131,14 +132,14 @@ impl Link {
         match &state.line {
             Line::Up(_) if generation == Some(state.generation) => {
                 state.failures += 1;
-                if error == StoreError::Lost {
-                    // Idle connections are closed by servers and middleboxes: the first answer to that is a new one.
-                    state.line = Line::Connecting;
-                    self.mend(&mut state, Duration::ZERO);
-                } else if state.failures >= TOLERATED {
+                if state.failures >= TOLERATED {
                     state.line = Line::Down;
                     let pause = state.pause;
                     self.mend(&mut state, pause);
+                } else if error == StoreError::Lost {
+                    // Idle connections are closed by servers and middleboxes: the first answer to that is a new one.
+                    state.line = Line::Connecting;
+                    self.mend(&mut state, Duration::ZERO);
                 }
             }
             // Somebody waited for the whole time limit: nobody else shall.
@@ -186,7 +187,6 @@ async fn mend(link: Weak<Link>, first: Duration) {
             Ok(connection) => {
                 state.line = Line::Up(connection);
                 state.generation += 1;
-                state.failures = 0;
                 state.mending = false;
             }
             Err(_) => {

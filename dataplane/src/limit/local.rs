@@ -3,32 +3,37 @@
 //! Keys are spread over shards, each behind its own short lock; a decision locks the shards of its charges in order,
 //! so it is atomic. The room is bounded: see `bounded`.
 
+use std::convert::Infallible;
 use std::time::Instant;
 
-use ahash::RandomState;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::MutexGuard;
 
-use super::bounded::Bounded;
+use super::bounded::{Bounded, Sharded};
 use super::denials::Denials;
 use super::key::Key;
 use super::rule::{State, Taken};
-use super::store::Charge;
+use super::store::{Charge, Store};
 
 /// Room for a million token buckets or short logs, about 100 MB when all of it is in use. A sliding window in full use
 /// takes up to 33 cells.
 const CELLS: usize = 1 << 20;
 /// Denials by Redis that are remembered.
 const DENIALS: usize = 1 << 18;
-const SHARDS: usize = 64;
 
 /// The counts of this process. One for the whole process, kept over changes of configuration.
 #[derive(Debug)]
 pub struct Counters {
     /// Where the local clock begins.
     origin: Instant,
-    hasher: RandomState,
-    shards: Vec<Mutex<Bounded<State>>>,
+    states: Sharded<State>,
     denials: Denials,
+}
+
+/// The counts as they are at one time on the local clock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Local<'a> {
+    pub(super) counters: &'a Counters,
+    pub(super) now: u64,
 }
 
 impl Default for Counters {
@@ -41,10 +46,7 @@ impl Counters {
     /// `cells`: how many token buckets can be counted at once; `denials`: how many denials by Redis are remembered.
     /// When there is no room, those nearest to being whole again are forgotten.
     pub fn with_room(cells: usize, denials: usize) -> Counters {
-        let hasher = RandomState::new();
-        let room = cells.div_ceil(SHARDS).max(1);
-        let shards = (0..SHARDS).map(|_| Mutex::new(Bounded::new(room, hasher.clone()))).collect();
-        Counters { origin: Instant::now(), hasher, shards, denials: Denials::new(denials) }
+        Counters { origin: Instant::now(), states: Sharded::new(cells), denials: Denials::new(denials) }
     }
 
     /// The local clock: microseconds since these counters were made.
@@ -56,15 +58,24 @@ impl Counters {
         &self.denials
     }
 
-    /// Takes one from each charge, or from none.
-    pub(super) fn take_all(&self, charges: &[Charge<'_>], now: u64) -> Vec<Taken> {
-        let mut places: Vec<usize> = charges.iter().map(|charge| self.place(charge.key)).collect();
+    #[cfg(test)]
+    pub(super) fn cells(&self) -> usize {
+        self.states.cells()
+    }
+}
+
+impl Store for Local<'_> {
+    type Error = Infallible;
+
+    async fn take(&self, charges: &[Charge<'_>]) -> Result<Vec<Taken>, Infallible> {
+        let (states, now) = (&self.counters.states, self.now);
+        let mut places: Vec<usize> = charges.iter().map(|charge| states.place(charge.key)).collect();
         places.sort_unstable();
         places.dedup();
         let mut locked: Vec<(usize, MutexGuard<'_, Bounded<State>>)> =
-            places.into_iter().filter_map(|place| Some((place, self.shards.get(place)?.lock()))).collect();
+            places.into_iter().map(|place| (place, states.lock(place))).collect();
         let shard = |key: Key| {
-            let place = self.place(key);
+            let place = states.place(key);
             locked
                 .iter()
                 .position(|(at, _)| *at == place)
@@ -78,9 +89,9 @@ impl Counters {
             .map(|(charge, at)| charge.rule.look(locked[*at].1.get_mut(charge.key), now))
             .collect();
         if looked.iter().any(|raw| !raw.admitted) {
-            return charges.iter().zip(looked).map(|(charge, raw)| charge.rule.read(raw)).collect();
+            return Ok(charges.iter().zip(looked).map(|(charge, raw)| charge.rule.read(raw)).collect());
         }
-        charges
+        let taken = charges
             .iter()
             .zip(&at)
             .map(|(charge, at)| {
@@ -93,16 +104,7 @@ impl Counters {
                 }
                 taken
             })
-            .collect()
-    }
-
-    fn place(&self, key: Key) -> usize {
-        // The table below uses the low and the highest bits of the same hash.
-        (self.hasher.hash_one(key) >> 40) as usize % SHARDS
-    }
-
-    #[cfg(test)]
-    pub(super) fn cells(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().cells()).sum()
+            .collect();
+        Ok(taken)
     }
 }

@@ -85,6 +85,8 @@ impl Remote {
 }
 
 impl Store for Remote {
+    type Error = StoreError;
+
     async fn take(&self, charges: &[Charge<'_>]) -> Result<Vec<Taken>, StoreError> {
         let call = Call::of(charges);
         let answer = self.link.run(async |connection| call.send(connection).await).await?;

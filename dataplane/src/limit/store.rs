@@ -14,9 +14,12 @@ pub(super) struct Charge<'a> {
 
 /// Keeps counts.
 pub(super) trait Store {
+    /// Why it could not decide.
+    type Error;
+
     /// Takes one request from every charge, or from none when one of them refuses. The answers stand in the order of
     /// the charges; when one refuses, the others say what is left untaken.
-    async fn take(&self, charges: &[Charge<'_>]) -> Result<Vec<Taken>, StoreError>;
+    async fn take(&self, charges: &[Charge<'_>]) -> Result<Vec<Taken>, Self::Error>;
 }
 
 /// Why Redis did not decide.
