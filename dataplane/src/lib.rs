@@ -8,6 +8,7 @@
 
 mod filter;
 mod http;
+pub mod limit;
 mod reason;
 mod route;
 

@@ -1,0 +1,224 @@
+//! Rate limits: decides whether a request may pass, by counts that live in this process or in Redis.
+//!
+//! ```text
+//! Policy::check(phase, facts) -> plan: key + rule a limit -> Store::take (local | redis) -> Outcome
+//! ```
+//!
+//! A [`Policy`] is compiled from configuration and holds no counts: those live in [`Counters`] and in Redis under keys
+//! made of policy, limit, scope and key parts, so a change of configuration never resets one. The rules themselves
+//! (`bucket`, `window`) are pure. No request waits for a store longer than the store's hard time limit.
+//!
+//! What holds together: within one policy and phase a request that one limit refuses takes from none of them. Between
+//! phases and between policies this is not so: what an earlier one took stays taken.
+
+mod bounded;
+mod bucket;
+mod compile;
+mod denials;
+mod key;
+mod link;
+mod local;
+mod plan;
+mod quota;
+mod redis;
+mod rule;
+mod store;
+mod window;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ::http::HeaderMap;
+
+pub use compile::Invalid;
+pub use local::Counters;
+pub use quota::Quota;
+pub use redis::RedisTarget;
+pub use store::StoreError;
+
+use local::Local;
+use plan::{Limit, Pick};
+use quota::Entry;
+use redis::Remote;
+use store::{Charge, Store};
+
+/// A compiled `gatehouse.config.v1.RateLimit`.
+#[derive(Debug)]
+pub struct Policy {
+    before: Vec<Limit>,
+    with: Vec<Limit>,
+    store: Place,
+    on_failure: OnFailure,
+    /// Each route object has its own counts.
+    per_route: bool,
+    broken: bool,
+}
+
+/// When a limit is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Before authentication: limits keyed by nothing, the client's address or headers, without tiers.
+    BeforeIdentity,
+    /// After it: limits keyed by consumer or credential, and those with tiers.
+    WithIdentity,
+}
+
+/// What a limit may look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// The client, behind trusted proxies.
+    pub client: IpAddr,
+    pub headers: &'a HeaderMap,
+    /// The consumer, unique in the cluster: `namespace/name`.
+    pub consumer: Option<&'a str>,
+    /// The credential, unique within its consumer.
+    pub credential: Option<&'a str>,
+    /// The consumer's tier.
+    pub tier: Option<&'a str>,
+    /// The route object, as `Kind/namespace/name`.
+    pub route: &'a str,
+}
+
+/// A decision, and how it came about.
+#[derive(Debug)]
+pub struct Outcome {
+    pub verdict: Verdict,
+    /// Why the store could not be asked, in which case the policy's `onStoreFailure` decided.
+    pub degraded: Option<StoreError>,
+}
+
+#[derive(Debug)]
+pub enum Verdict {
+    /// The request may pass. Without a quota when nothing was counted.
+    Admit(Option<Quota>),
+    /// A limit is used up: 429 with the quota's headers.
+    Refuse(Quota),
+    /// The policy can't be enforced and says to deny, or is broken: 503.
+    Unavailable,
+}
+
+/// Where a worker counts: the counters that all workers of the process share, and the worker's own connection to Redis.
+#[derive(Debug)]
+pub struct Stores {
+    counters: Arc<Counters>,
+    remote: Option<Remote>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Local,
+    Redis,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnFailure {
+    Local,
+    Allow,
+    Deny,
+}
+
+impl Stores {
+    /// Opens nothing: the first decision of a policy that counts in Redis connects. Without a target such policies
+    /// count locally. Made once a worker, and again when the target changes.
+    pub fn new(counters: Arc<Counters>, redis: Option<&RedisTarget>) -> Stores {
+        Stores { counters, remote: redis.map(Remote::new) }
+    }
+}
+
+impl Policy {
+    /// Whether [`Policy::check`] has anything to do in this phase. A broken policy has: it refuses in the first.
+    pub fn has(&self, phase: Phase) -> bool {
+        self.broken || !self.limits(phase).is_empty()
+    }
+
+    /// Counts the request and decides. `now` is read once a request.
+    ///
+    /// Call it within a tokio runtime: a connection to Redis is driven by a task of its own.
+    pub async fn check(&self, phase: Phase, facts: &Facts<'_>, stores: &Stores, now: Instant) -> Outcome {
+        if self.broken {
+            return Outcome { verdict: Verdict::Unavailable, degraded: None };
+        }
+        let limits = self.limits(phase);
+        if limits.is_empty() {
+            return Outcome { verdict: Verdict::Admit(None), degraded: None };
+        }
+        let picks: Vec<Pick<'_>> = limits.iter().map(|limit| limit.pick(facts, self.per_route)).collect();
+        let now = stores.counters.micros(now);
+        match (self.store, &stores.remote) {
+            (Place::Redis, Some(remote)) => self.check_remote(&picks, &stores.counters, remote, now).await,
+            (Place::Redis, None) | (Place::Local, _) => {
+                Outcome { verdict: check_local(&picks, &stores.counters, now).await, degraded: None }
+            }
+        }
+    }
+
+    fn limits(&self, phase: Phase) -> &[Limit] {
+        match phase {
+            Phase::BeforeIdentity => &self.before,
+            Phase::WithIdentity => &self.with,
+        }
+    }
+
+    async fn check_remote(
+        &self,
+        picks: &[Pick<'_>],
+        counters: &Counters,
+        remote: &Remote,
+        now: u64,
+    ) -> Outcome {
+        if let Some(quota) = recall(picks, counters, now) {
+            return Outcome { verdict: Verdict::Refuse(quota), degraded: None };
+        }
+        let charges: Vec<Charge<'_>> = picks.iter().map(Pick::whole).collect();
+        match remote.take(&charges).await {
+            Ok(taken) => {
+                for (pick, taken) in picks.iter().zip(&taken).filter(|(_, taken)| !taken.admitted) {
+                    counters.denials().remember(pick.key, pick.numbers.whole, now, taken.free_in);
+                }
+                Outcome { verdict: verdict(picks, &taken), degraded: None }
+            }
+            Err(error) => {
+                let verdict = match self.on_failure {
+                    OnFailure::Local => check_local(picks, counters, now).await,
+                    OnFailure::Allow => Verdict::Admit(None),
+                    OnFailure::Deny => Verdict::Unavailable,
+                };
+                Outcome { verdict, degraded: Some(error) }
+            }
+        }
+    }
+}
+
+/// Refuses without asking Redis when it said so before and its time has not come.
+fn recall(picks: &[Pick<'_>], counters: &Counters, now: u64) -> Option<Quota> {
+    let denied: Vec<Option<u64>> =
+        picks.iter().map(|pick| counters.denials().recall(pick.key, pick.numbers.whole, now)).collect();
+    let longest = denied.iter().copied().flatten().max()?;
+    let entries = picks.iter().zip(denied).map(|(pick, wait)| Entry {
+        shown: Arc::clone(&pick.numbers.shown),
+        left: wait.map(|wait| (0, wait)),
+    });
+    Some(Quota::refused(entries.collect(), longest))
+}
+
+async fn check_local(picks: &[Pick<'_>], counters: &Counters, now: u64) -> Verdict {
+    let charges: Vec<Charge<'_>> = picks.iter().map(Pick::share).collect();
+    let Ok(taken) = Local { counters, now }.take(&charges).await;
+    verdict(picks, &taken)
+}
+
+fn verdict(picks: &[Pick<'_>], taken: &[rule::Taken]) -> Verdict {
+    let entries = picks.iter().zip(taken).map(|(pick, taken)| Entry {
+        shown: Arc::clone(&pick.numbers.shown),
+        left: Some((taken.remaining, if taken.remaining == 0 { taken.free_in } else { taken.reset_in })),
+    });
+    let entries = entries.collect();
+    match taken.iter().filter(|taken| !taken.admitted).map(|taken| taken.free_in).max() {
+        Some(wait) => Verdict::Refuse(Quota::refused(entries, wait)),
+        None => Verdict::Admit(Some(Quota::admitted(entries))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! A limit's numbers, whichever its algorithm is, and the state that belongs to them.
+
+use super::bucket::{Bucket, Mark};
+use super::window::{Slots, Window};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rule {
+    Bucket(Bucket),
+    Window(Window),
+}
+
+/// What a store answers for a rule: the same three numbers from Lua as from here, read by the rule. Microseconds from
+/// now, and counts: a bucket's debt (whole and part), or a window's used, first and last expiry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Raw {
+    pub(super) admitted: bool,
+    pub(super) numbers: [u64; 3],
+}
+
+/// The answer of one limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) admitted: bool,
+    /// How many more requests would be admitted now.
+    pub(super) remaining: u64,
+    /// Microseconds until at least one will be; 0 when one is.
+    pub(super) free_in: u64,
+    /// Microseconds until the whole quota is there again.
+    pub(super) reset_in: u64,
+}
+
+/// A local count.
+#[derive(Debug, Clone)]
+pub(super) enum State {
+    Bucket(Mark),
+    Window(Slots),
+}
+
+impl Rule {
+    /// What one of `replicas` that count for themselves may admit: its part, and at least 1.
+    pub(super) fn share(self, replicas: u64) -> Rule {
+        match self {
+            Rule::Bucket(bucket) => Rule::Bucket(bucket.share(replicas)),
+            Rule::Window(window) => Rule::Window(window.share(replicas)),
+        }
+    }
+
+    pub(super) fn read(&self, raw: Raw) -> Taken {
+        match self {
+            Rule::Bucket(bucket) => bucket.read(raw),
+            Rule::Window(window) => window.read(raw),
+        }
+    }
+
+    /// What a request at `now` would find. Takes nothing. A state of the other algorithm counts as none.
+    pub(super) fn look(&self, state: Option<&mut State>, now: u64) -> Raw {
+        match (self, state) {
+            (Rule::Bucket(bucket), Some(State::Bucket(mark))) => bucket.look(Some(mark), now).0,
+            (Rule::Bucket(bucket), _) => bucket.look(None, now).0,
+            (Rule::Window(window), Some(State::Window(slots))) => window.look(slots, now),
+            (Rule::Window(window), _) => window.look(&mut Slots::default(), now),
+        }
+    }
+
+    /// Takes one, if the rule admits it.
+    pub(super) fn take(&self, state: &mut Option<State>, now: u64) -> Raw {
+        match self {
+            Rule::Bucket(bucket) => {
+                let mark = match state {
+                    Some(State::Bucket(mark)) => Some(mark),
+                    _ => None,
+                };
+                match bucket.look(mark, now) {
+                    (_, Some(next)) => {
+                        *state = Some(State::Bucket(next));
+                        Bucket::debt(next, now)
+                    }
+                    (raw, None) => raw,
+                }
+            }
+            Rule::Window(window) => {
+                let mut slots = match state.take() {
+                    Some(State::Window(slots)) => slots,
+                    _ => Slots::default(),
+                };
+                let mut raw = window.look(&mut slots, now);
+                if raw.admitted {
+                    raw = window.take(&mut slots, now);
+                }
+                *state = Some(State::Window(slots));
+                raw
+            }
+        }
+    }
+
+    /// The rule as `take.lua` reads it: its algorithm and five numbers.
+    pub(super) fn arguments(&self) -> (&'static str, [u64; 5]) {
+        match self {
+            Rule::Bucket(bucket) => {
+                let (interval, depth) = (bucket.interval, bucket.depth);
+                ("bucket", [bucket.requests, interval.us, interval.part, depth.us, depth.part])
+            }
+            Rule::Window(window) => ("window", [window.requests, window.per, window.slot, 0, 0]),
+        }
+    }
+}
+
+impl State {
+    /// How much room it takes, in cells of about 100 bytes.
+    pub(super) fn cells(&self) -> usize {
+        match self {
+            State::Bucket(_) => 1,
+            State::Window(slots) => 1 + slots.room() / 4,
+        }
+    }
+}

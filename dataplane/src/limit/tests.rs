@@ -1,0 +1,7 @@
+//! The limiter as a whole, over both stores.
+
+mod algorithms;
+mod failures;
+mod harness;
+mod policy;
+mod shared;
