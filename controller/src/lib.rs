@@ -1,1 +1,8 @@
-//! Stub.
+//! Turns the objects that users write into the state that dataplanes serve by.
+//!
+//! ```text
+//! Resources -> translate -> config + statuses -> serve -> dataplanes
+//! ```
+
+pub mod fetch;
+pub mod serve;

@@ -8,8 +8,6 @@ mod certificate;
 mod listener;
 mod route;
 mod settings;
-#[cfg(test)]
-mod tests;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
@@ -203,6 +201,12 @@ impl State {
             );
         }
         (Snapshot { settings: self.settings.clone(), ports, consumers }, refused)
+    }
+
+    /// The listeners of ports, each with the text of its port.
+    pub(crate) fn listeners_of(&self, ports: &BTreeMap<u16, String>) -> Vec<(String, String)> {
+        let listeners = self.listeners.iter();
+        listeners.filter_map(|(name, part)| Some((name.clone(), ports.get(&part.port)?.clone()))).collect()
     }
 }
 

@@ -5,8 +5,8 @@ mod header_changes;
 mod redirect;
 mod rewrite;
 
-pub(crate) use header_changes::HeaderChanges;
-pub(crate) use redirect::Redirect;
+pub(crate) use header_changes::{HeaderChanges, header};
+pub(crate) use redirect::{Original, Redirect};
 pub(crate) use rewrite::{PathRewrite, Rewrite};
 
 /// Why a filter can't be compiled: a sentence that names the field.

@@ -6,10 +6,23 @@
 //!
 //! It knows nothing of Kubernetes: what enters is `gatehouse.config.v1`, what leaves is HTTP.
 
+mod admin;
+mod auth;
+mod compile;
+mod dataplane;
+mod discover;
 mod filter;
 mod http;
-pub mod limit;
+mod limit;
+mod listen;
+mod observe;
 mod reason;
 mod route;
+mod snapshot;
+mod upstream;
+mod worker;
 
+pub use dataplane::{Dataplane, Options, StartError};
+pub use discover::Status;
+pub use listen::{Bind, Listening, Ports};
 pub use reason::Reason;

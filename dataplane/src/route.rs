@@ -17,7 +17,7 @@ mod tests;
 use http::{HeaderMap, Method};
 
 pub(crate) use conditions::{Conditions, ValueCondition};
-pub(crate) use expression::{InvalidExpression, WholeExpression};
+pub(crate) use expression::WholeExpression;
 pub(crate) use host::{HostMap, Hostname};
 pub(crate) use path::{PathMatch, normal_prefix};
 pub(crate) use precedence::Age;

@@ -32,6 +32,8 @@ pub(crate) struct Snapshot {
 pub(crate) struct Settings {
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) limits: Limits,
+    /// Where limits of store Redis count.
+    pub(crate) redis: Option<limit::RedisTarget>,
 }
 
 /// Bounds on what clients can make grow.
@@ -127,7 +129,7 @@ impl Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { trusted_proxies: Vec::new(), limits: Limits::default() }
+        Settings { trusted_proxies: Vec::new(), limits: Limits::default(), redis: None }
     }
 }
 

@@ -2,7 +2,7 @@
 //! other workers is read through one pointer.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     ops::Deref,
     rc::Rc,
     sync::{
@@ -30,6 +30,8 @@ use crate::{
 
 /// How often idle connections to backends are looked through.
 const SWEEP: Duration = Duration::from_secs(5);
+/// How long a log line waits at most.
+const LOG_TICK: Duration = Duration::from_millis(100);
 
 /// What all workers share.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ pub(crate) struct Shared {
     pub(crate) snapshot: ArcSwap<Snapshot>,
     pub(crate) tls: TlsPorts,
     pub(crate) observer: Arc<Observer>,
-    pub(crate) limits: limit::Shared,
+    pub(crate) counters: Arc<limit::Counters>,
     /// Client connections of all workers.
     pub(crate) connections: AtomicUsize,
 }
@@ -58,11 +60,10 @@ pub(crate) enum Command {
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) sink: observe::Sink,
-    pub(crate) stores: limit::Stores,
     pub(crate) draining: watch::Receiver<bool>,
     current: RefCell<Current>,
+    stores: RefCell<Rc<limit::Stores>>,
     pool: Rc<Pool>,
-    random: Cell<u64>,
 }
 
 /// The state that a request is served by, from its beginning to its end.
@@ -78,14 +79,15 @@ pub(crate) struct LocalExecutor;
 pub(crate) struct Counted(Arc<Shared>);
 
 impl Worker {
-    fn new(index: usize, seed: u64, shared: Arc<Shared>, draining: watch::Receiver<bool>) -> Self {
+    fn new(seed: u64, shared: Arc<Shared>, draining: watch::Receiver<bool>) -> Self {
+        let current = Current(Rc::new(shared.snapshot.load_full()));
+        let stores = limit::Stores::new(Arc::clone(&shared.counters), current.settings.redis.as_ref());
         Worker {
-            sink: shared.observer.worker(index),
-            stores: shared.limits.worker(),
+            sink: shared.observer.worker(seed),
             draining,
-            current: RefCell::new(Current(Rc::new(shared.snapshot.load_full()))),
+            current: RefCell::new(current),
+            stores: RefCell::new(Rc::new(stores)),
             pool: Rc::default(),
-            random: Cell::new(seed),
             shared,
         }
     }
@@ -95,6 +97,10 @@ impl Worker {
         let newest = self.shared.snapshot.load();
         let mut current = self.current.borrow_mut();
         if !Arc::ptr_eq(&newest, &current.0) {
+            if newest.settings.redis != current.settings.redis {
+                let stores = limit::Stores::new(Arc::clone(&self.shared.counters), newest.settings.redis.as_ref());
+                *self.stores.borrow_mut() = Rc::new(stores);
+            }
             *current = Current(Rc::new(Arc::clone(&newest)));
         }
         current.clone()
@@ -104,13 +110,13 @@ impl Worker {
         &self.pool
     }
 
-    /// SplitMix64: for weights and load balancing, where nobody gains by guessing.
+    pub(crate) fn stores(&self) -> Rc<limit::Stores> {
+        Rc::clone(&self.stores.borrow())
+    }
+
+    /// For weights and load balancing.
     pub(crate) fn random(&self) -> u64 {
-        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-        self.random.set(state);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.sink.random()
     }
 
     /// `None` when there are as many connections as allowed.
@@ -142,7 +148,6 @@ impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for LocalExecu
 
 /// The body of a worker's thread: ends after `Stop`, or when nobody can command it any more.
 pub(crate) fn run(
-    index: usize,
     seed: u64,
     shared: Arc<Shared>,
     mut commands: mpsc::UnboundedReceiver<Command>,
@@ -150,8 +155,9 @@ pub(crate) fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async move {
         let (drain, draining) = watch::channel(false);
-        let worker = Rc::new(Worker::new(index, seed, shared, draining));
+        let worker = Rc::new(Worker::new(seed, shared, draining));
         spawn_local(sweep(Rc::clone(&worker)));
+        spawn_local(hand_over_log(Rc::clone(&worker)));
         // Dropping its sender closes a port.
         let mut open: HashMap<u16, watch::Sender<()>> = HashMap::new();
         while let Some(command) = commands.recv().await {
@@ -187,5 +193,13 @@ async fn sweep(worker: Rc<Worker>) {
         worker.pool().sweep();
         // An idle worker must not keep an old state alive.
         worker.snapshot();
+    }
+}
+
+async fn hand_over_log(worker: Rc<Worker>) {
+    let mut ticks = interval(LOG_TICK);
+    loop {
+        ticks.tick().await;
+        worker.sink.tick();
     }
 }

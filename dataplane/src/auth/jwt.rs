@@ -6,8 +6,6 @@
 
 mod key;
 mod strict;
-#[cfg(test)]
-mod tests;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use gatehouse_proto::config::v1;

@@ -5,7 +5,10 @@ use std::{str::FromStr, time::Duration};
 use gatehouse_proto::config::v1;
 use ipnet::IpNet;
 
-use crate::snapshot::{Limits, Settings};
+use crate::{
+    limit::RedisTarget,
+    snapshot::{Limits, Settings},
+};
 
 pub(super) fn compile(settings: &v1::Settings) -> Result<Settings, String> {
     let trusted_proxies = settings
@@ -30,7 +33,8 @@ pub(super) fn compile(settings: &v1::Settings) -> Result<Settings, String> {
         set_time(&mut limits.body_idle_timeout, wanted.body_idle_timeout_ms);
         set_time(&mut limits.tls_handshake_timeout, wanted.tls_handshake_timeout_ms);
     }
-    Ok(Settings { trusted_proxies, limits })
+    let redis = settings.redis.as_ref().map(RedisTarget::parse).transpose().map_err(|invalid| invalid.to_string())?;
+    Ok(Settings { trusted_proxies, limits, redis })
 }
 
 fn set_size(limit: &mut usize, wanted: u32) {

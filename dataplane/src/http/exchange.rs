@@ -1,15 +1,16 @@
 //! One request and its response, as they are observed.
 //!
-//! It is begun with the request's head and ended when it is dropped, which is when the response's body has gone out or
-//! the client has gone away. What the steps of the pipeline learn is noted here.
+//! It begins with the request's head and ends when it is dropped, which is when the response's body has gone out or the
+//! client has gone away. What the steps of the pipeline learn is noted here.
 
 use std::{
     net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::Arc,
+    time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, request::Parts};
+use http::{HeaderMap, Method, StatusCode, header::USER_AGENT, request::Parts};
 use tokio::time::Instant;
 
 use super::{connection::Connection, headers::X_REQUEST_ID};
@@ -23,8 +24,145 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Exchange {
     worker: Rc<Worker>,
-    /// `None` only after the end.
-    record: Option<Record>,
+    started: Instant,
+    record: Record,
     body: Rc<BodyState>,
     complete: bool,
+}
+
+impl Exchange {
+    pub(crate) fn begin(connection: &Connection, parts: &Parts) -> Box<Self> {
+        let worker = Rc::clone(&connection.worker);
+        let random = || worker.sink.random();
+        let trace = TraceContext::of(&parts.headers, worker.sink.sampling_ppm(), random);
+        let request_id = parts.headers.get(X_REQUEST_ID).and_then(RequestId::parse);
+        let record = Record {
+            began: SystemTime::now(),
+            duration: Duration::ZERO,
+            head_after: None,
+            method: parts.method.clone(),
+            scheme: connection.scheme.as_str(),
+            host: Box::default(),
+            path: parts.uri.path().into(),
+            version: parts.version,
+            client: connection.peer.ip().to_canonical(),
+            listener: None,
+            route: None,
+            service: None,
+            endpoint: None,
+            attempts: 0,
+            consumer: None,
+            // What it stays at if the client goes before there is an answer.
+            status: Reason::ClientGone.status().as_u16(),
+            reason: None,
+            bytes_received: 0,
+            bytes_sent: 0,
+            user_agent: parts.headers.get(USER_AGENT).cloned(),
+            request_id: request_id.unwrap_or_else(|| RequestId::make(random)),
+            trace,
+        };
+        Box::new(Exchange { worker, started: Instant::now(), record, body: Rc::default(), complete: false })
+    }
+
+    /// The request stands in for one that was refused unread: nothing of it is the client's.
+    pub(crate) fn is_stand_in(&mut self) {
+        self.record.path = Box::default();
+    }
+
+    pub(crate) fn routed(
+        &mut self,
+        listener: &Arc<str>,
+        route: &Arc<RouteMetrics>,
+        host: &str,
+        canonical_path: Option<&str>,
+    ) {
+        self.record.listener = Some(Arc::clone(listener));
+        self.record.route = Some(Arc::clone(route));
+        self.record.host = host.into();
+        if let Some(path) = canonical_path {
+            self.record.path = path.into();
+        }
+    }
+
+    /// Notes the client's address, and tells the backend the request's id.
+    pub(crate) fn client(&mut self, client: IpAddr, headers: &mut HeaderMap) {
+        self.record.client = client;
+        headers.insert(X_REQUEST_ID, self.record.request_id.header());
+    }
+
+    pub(crate) fn consumer(&mut self, consumer: &Arc<str>) {
+        self.record.consumer = Some(Arc::clone(consumer));
+    }
+
+    pub(crate) fn service(&mut self, label: &Arc<str>) {
+        self.record.service = Some(Arc::clone(label));
+    }
+
+    pub(crate) fn attempt(&mut self, endpoint: SocketAddr) {
+        self.record.endpoint = Some(endpoint);
+        self.record.attempts += 1;
+    }
+
+    pub(crate) fn inject_trace(&self, headers: &mut HeaderMap) {
+        self.record.trace.inject(headers);
+    }
+
+    pub(crate) fn body_state(&self) -> Rc<BodyState> {
+        Rc::clone(&self.body)
+    }
+
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    pub(crate) fn is_head(&self) -> bool {
+        self.record.method == Method::HEAD
+    }
+
+    pub(crate) fn request_id(&self) -> &str {
+        self.record.request_id.as_str()
+    }
+
+    /// A backend has answered.
+    pub(crate) fn head(&mut self, status: StatusCode) {
+        self.record.status = status.as_u16();
+        self.record.head_after = Some(self.started.elapsed());
+    }
+
+    /// The gateway answers by itself.
+    pub(crate) fn refuse(&mut self, reason: Reason, status: StatusCode) {
+        self.record.status = status.as_u16();
+        self.record.reason = Some(reason);
+    }
+
+    /// It broke after the response's head.
+    pub(crate) fn fail(&mut self, reason: Reason) {
+        self.record.reason = Some(reason);
+        self.complete = true;
+    }
+
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.record.bytes_sent += bytes as u64;
+    }
+
+    pub(crate) fn tunnelled(&mut self, received: u64, sent: u64) {
+        self.body.received.set(received);
+        self.record.bytes_sent = sent;
+    }
+
+    /// The last byte of the response was handed over.
+    pub(crate) fn complete(&mut self) {
+        self.complete = true;
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.complete && self.record.reason.is_none() {
+            self.record.reason = Some(Reason::ClientGone);
+        }
+        self.record.duration = self.started.elapsed();
+        self.record.bytes_received = self.body.received.get();
+        self.worker.sink.finish(&self.record);
+    }
 }

@@ -98,9 +98,10 @@ pub(super) async fn forward(
     let state = exchange.body_state();
     let body = RequestBody::new(body, Rc::clone(&state), snapshot.settings.limits.body_idle_timeout);
     let request = Request::from_parts(parts, body);
+    let deadline = plan.request_timeout.map(|limit| exchange.started() + limit);
     let sending = attempts(connection, plan.backend_timeout, service, request, &state, exchange);
-    let (mut response, mut lease) = match plan.request_timeout {
-        Some(limit) => timeout_at(exchange.started() + limit, sending).await.map_err(|_| Reason::UpstreamTimeout)??,
+    let (mut response, mut lease) = match deadline {
+        Some(deadline) => timeout_at(deadline, sending).await.map_err(|_| Reason::UpstreamTimeout)??,
         None => sending.await?,
     };
 

@@ -27,14 +27,14 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// What only the gateway, or a proxy that it trusts, may say about the way a request took.
-const FORWARDING: [HeaderName; 6] =
+static FORWARDING: [HeaderName; 6] =
     [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_FORWARDED_PORT, X_REAL_IP, FORWARDED];
 
 /// More names that must not come in under another spelling.
-const ALSO_OURS: [HeaderName; 4] = [X_REQUEST_ID, CONTENT_LENGTH, TRANSFER_ENCODING, HOST];
+static ALSO_OURS: [HeaderName; 4] = [X_REQUEST_ID, CONTENT_LENGTH, TRANSFER_ENCODING, HOST];
 
 /// RFC 9110, 7.6.1, and what is only ever meant for the next hop.
-const HOP_BY_HOP: [HeaderName; 9] = [
+static HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     TRANSFER_ENCODING,
     UPGRADE,
@@ -93,7 +93,7 @@ pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
 }
 
 /// Adds this hop to what is said of the request's way.
-pub(crate) fn set_forwarded(headers: &mut HeaderMap, peer: IpAddr, scheme: &'static str, authority: &str, port: u16) {
+pub(crate) fn set_forwarded(headers: &mut HeaderMap, peer: IpAddr, scheme: &'static str, authority: &HeaderValue, port: u16) {
     let peer = peer.to_canonical();
     let value = match headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::to_str).collect::<Result<Vec<_>, _>>() {
         Ok(earlier) if !earlier.is_empty() => format!("{}, {peer}", earlier.join(", ")),
@@ -105,10 +105,8 @@ pub(crate) fn set_forwarded(headers: &mut HeaderMap, peer: IpAddr, scheme: &'sta
     if !headers.contains_key(X_FORWARDED_PROTO) {
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
     }
-    if !headers.contains_key(X_FORWARDED_HOST)
-        && let Ok(host) = HeaderValue::from_str(authority)
-    {
-        headers.insert(X_FORWARDED_HOST, host);
+    if !headers.contains_key(X_FORWARDED_HOST) {
+        headers.insert(X_FORWARDED_HOST, authority.clone());
     }
     if !headers.contains_key(X_FORWARDED_PORT) {
         headers.insert(X_FORWARDED_PORT, HeaderValue::from(port));
@@ -218,7 +216,7 @@ mod tests {
         names.sort_unstable();
         assert_eq!(names, ["host", "te", "x-bar"]);
 
-        set_forwarded(&mut request, "10.0.0.9".parse().unwrap(), "https", "a:8443", 8443);
+        set_forwarded(&mut request, "10.0.0.9".parse().unwrap(), "https", &HeaderValue::from_static("a:8443"), 8443);
         assert_eq!(request["x-forwarded-for"], "10.0.0.9");
         assert_eq!(request["x-forwarded-host"], "a:8443");
     }
@@ -227,7 +225,7 @@ mod tests {
     fn a_trusted_proxy_is_believed_and_added_to() {
         let mut request = headers(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "https")]);
         clean_request(&mut request, true);
-        set_forwarded(&mut request, "10.0.0.9".parse().unwrap(), "http", "a", 80);
+        set_forwarded(&mut request, "10.0.0.9".parse().unwrap(), "http", &HeaderValue::from_static("a"), 80);
         assert_eq!(request["x-forwarded-for"], "1.2.3.4, 10.0.0.9");
         assert_eq!(request["x-forwarded-proto"], "https");
     }

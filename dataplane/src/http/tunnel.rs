@@ -35,7 +35,7 @@ impl Tunnel {
         let last = Rc::new(Cell::new(Instant::now()));
         let (received, sent) = (Cell::new(0), Cell::new(0));
         tokio::select! {
-            _ = futures_util::future::join(
+            _ = futures_util::future::try_join(
                 copy(client_read, backend_write, &last, &received),
                 copy(backend_read, client_write, &last, &sent),
             ) => {}

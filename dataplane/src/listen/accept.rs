@@ -64,7 +64,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, port: u16, socket: TcpListener, m
             Ok((stream, peer)) => {
                 let most = worker.snapshot().settings.limits.connections;
                 let Some(counted) = worker.count_connection(most) else {
-                    worker.sink.connection_refused();
+                    worker.sink.metrics().connections_refused.add(1);
                     continue;
                 };
                 let worker = Rc::clone(&worker);
@@ -89,7 +89,7 @@ async fn connection(worker: Rc<Worker>, port: u16, stream: TcpStream, peer: Sock
         let snapshot = worker.snapshot();
         (snapshot.settings.limits, snapshot.ports.get(&port).is_some_and(|port| port.tls))
     };
-    worker.sink.connection_opened();
+    worker.sink.metrics().connections.add(1);
     if is_tls {
         encrypted(worker, port, stream, peer, limits).await
     } else {

@@ -20,7 +20,7 @@ use crate::{
     worker::Shared,
 };
 
-/// The TLS configuration of each port. All ports share their ticket keys.
+/// The TLS configuration of each port, shared by all workers.
 #[derive(Default)]
 pub(crate) struct TlsPorts {
     configs: Mutex<HashMap<u16, Arc<ServerConfig>>>,

@@ -152,6 +152,15 @@ impl Lease {
         Lease { sender: None, endpoint, pool, request, _active: active }
     }
 
+    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// The connection has become a tunnel.
+    pub(crate) fn forget(&mut self) {
+        self.sender = None;
+    }
+
     /// The response was read to its end. A connection that still owes bytes of the request is closed instead of kept.
     pub(crate) fn give_back(mut self) {
         let Some(sender) = self.sender.take() else { return };

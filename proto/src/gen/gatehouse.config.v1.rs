@@ -56,6 +56,9 @@ pub struct Hello {
     /// All that the dataplane holds, from before a reconnect or from disk.
     #[prost(message, repeated, tag = "4")]
     pub holds: ::prost::alloc::vec::Vec<Held>,
+    /// What it was sent and could not use. It is not sent again until its content changes.
+    #[prost(message, repeated, tag = "5")]
+    pub rejected: ::prost::alloc::vec::Vec<Rejection>,
 }
 /// A resource that the dataplane has.
 #[derive(serde::Serialize)]
@@ -68,7 +71,8 @@ pub struct Held {
     #[serde(serialize_with = "crate::show::hex")]
     pub version: ::prost::alloc::vec::Vec<u8>,
 }
-/// Changes that are applied together.
+/// Changes that are applied together. One batch is under way at a time: the next follows the ack. The first batch of a
+/// stream completes the whole state, and comes even if it changes nothing.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -81,6 +85,10 @@ pub struct Batch {
     /// Names of resources to forget.
     #[prost(string, repeated, tag = "3")]
     pub removals: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Another part of this batch follows, under the same nonce. All parts are applied and acknowledged as one, after the
+    /// last.
+    #[prost(bool, tag = "4")]
+    pub more: bool,
 }
 /// A batch was applied, but for what is listed.
 #[derive(serde::Serialize)]

@@ -1,0 +1,264 @@
+//! A dataplane as a whole: its threads, what they share, and its life from the first state to the drain.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use gatehouse_proto::config::v1::Resource;
+use tokio::{
+    runtime::Runtime,
+    sync::{mpsc, watch},
+    time::{Instant, sleep, timeout_at},
+};
+use tonic::transport::Channel;
+use tracing::info;
+
+use crate::{
+    admin::{self, Pages},
+    compile::State,
+    discover::{self, Apply, Status},
+    listen::{Bind, Binder, Listening, TlsPorts},
+    observe::{Observer, metrics::Metrics},
+    snapshot::Snapshot,
+    worker::{self, Command, Shared},
+};
+
+/// What a dataplane is started with.
+#[derive(Debug)]
+pub struct Options {
+    /// Names it to the controller; unique within its Gateway.
+    pub node: String,
+    /// `namespace/name`.
+    pub gateway: String,
+    /// Threads that serve requests.
+    pub workers: usize,
+    pub bind: Bind,
+    /// Where `/metrics`, `/livez` and `/readyz` are served.
+    pub admin: std::net::TcpListener,
+    /// How often both sides of the channel show that they live.
+    pub heartbeat: Duration,
+}
+
+/// Why a dataplane could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("can't start a thread: {0}")]
+    Thread(#[source] io::Error),
+    #[error("admin address: {0}")]
+    Admin(#[source] io::Error),
+}
+
+/// A running dataplane. Dropping it ends it at once; [`Dataplane::drain`] ends it gently.
+#[derive(Debug)]
+pub struct Dataplane {
+    shared: Arc<Shared>,
+    workers: Vec<(mpsc::UnboundedSender<Command>, JoinHandle<io::Result<()>>)>,
+    /// Runs the channel, the admin port and the export of spans.
+    control: Option<Runtime>,
+    status: watch::Receiver<Status>,
+    listening: watch::Receiver<Listening>,
+    admin: SocketAddr,
+    draining: watch::Sender<bool>,
+}
+
+impl Dataplane {
+    /// `connect` opens a channel to the controller; it is called again whenever the last one broke.
+    pub fn start<C, F>(options: Options, connect: C) -> Result<Self, StartError>
+    where
+        C: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Channel, tonic::transport::Error>> + Send,
+    {
+        let control = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("gatehouse-control")
+            .enable_all()
+            .build()
+            .map_err(StartError::Thread)?;
+        let metrics = Arc::new(Metrics::default());
+        let observer = {
+            let _inside = control.enter();
+            Observer::new(Arc::clone(&metrics), Box::new(io::stdout()))
+        };
+        let shared = Arc::new(Shared {
+            snapshot: ArcSwap::from_pointee(Snapshot::default()),
+            tls: TlsPorts::default(),
+            observer,
+            counters: Arc::default(),
+            connections: 0.into(),
+        });
+        shared.tls.attach(&shared);
+
+        let mut workers = Vec::new();
+        for index in 0..options.workers.max(1) {
+            let (commands, received) = mpsc::unbounded_channel();
+            let shared = Arc::clone(&shared);
+            let thread = std::thread::Builder::new()
+                .name(format!("gatehouse-{index}"))
+                .spawn(move || worker::run(seed(), shared, received))
+                .map_err(StartError::Thread)?;
+            workers.push((commands, thread));
+        }
+        let binder = Binder::new(options.bind, workers.iter().map(|(commands, _)| commands.clone()).collect());
+        let listening = binder.listening();
+        let (status_sender, status) = watch::channel(Status::default());
+        let (draining, _) = watch::channel(false);
+
+        let admin = options.admin.local_addr().map_err(StartError::Admin)?;
+        options.admin.set_nonblocking(true).map_err(StartError::Admin)?;
+        let pages = Operator {
+            shared: Arc::clone(&shared),
+            metrics: Arc::clone(&metrics),
+            status: status.clone(),
+            draining: draining.subscribe(),
+        };
+        {
+            let _inside = control.enter();
+            let listener = tokio::net::TcpListener::from_std(options.admin).map_err(StartError::Admin)?;
+            tokio::spawn(admin::serve(listener, Arc::new(pages)));
+        }
+        let in_force =
+            InForce { state: State::new(Arc::clone(&metrics)), shared: Arc::clone(&shared), binder, metrics };
+        let channel = discover::Options {
+            node: options.node,
+            gateway: options.gateway,
+            heartbeat: options.heartbeat,
+        };
+        control.spawn(async move { discover::run(connect, channel, in_force, status_sender).await });
+        Ok(Dataplane { shared, workers, control: Some(control), status, listening, admin, draining })
+    }
+
+    /// Waits for the first whole state. Gives what is open then, and what could not be opened.
+    pub async fn ready(&self) -> Listening {
+        // An error means that the channel's task has ended, which it does only with the dataplane.
+        let _ = self.status.clone().wait_for(|status| status.synced).await;
+        self.listening.borrow().clone()
+    }
+
+    pub fn listening(&self) -> watch::Receiver<Listening> {
+        self.listening.clone()
+    }
+
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Says that it is not ready, accepts for `delay` more, then takes no new connections and gives those that are open
+    /// until `limit` (counted from the end of the delay) to finish. Never takes longer.
+    pub async fn drain(mut self, delay: Duration, limit: Duration) {
+        self.draining.send_replace(true);
+        sleep(delay).await;
+        let deadline = Instant::now() + limit;
+        self.tell(|| Command::Drain);
+        let connections = || self.shared.connections.load(Ordering::Relaxed);
+        let all_gone = async {
+            while connections() > 0 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if timeout_at(deadline, all_gone).await.is_err() {
+            info!(connections = connections(), "connections are cut off at the end of the drain");
+        }
+        self.tell(|| Command::Stop);
+        let workers = std::mem::take(&mut self.workers);
+        let observer = Arc::clone(&self.shared.observer);
+        // Threads end within moments of `Stop`; waiting for them must not block the caller's runtime.
+        let ended = tokio::task::spawn_blocking(move || {
+            for (_, thread) in workers {
+                // A worker that panicked has nothing left to write.
+                let _ = thread.join();
+            }
+            observer.flush();
+        });
+        let _ = timeout_at(deadline + Duration::from_secs(1), ended).await;
+    }
+
+    fn tell(&self, command: impl Fn() -> Command) {
+        for (worker, _) in &self.workers {
+            // A worker that is gone needs no telling.
+            let _ = worker.send(command());
+        }
+    }
+}
+
+impl Drop for Dataplane {
+    fn drop(&mut self) {
+        self.tell(|| Command::Stop);
+        if let Some(control) = self.control.take() {
+            // A runtime may not be waited for within another.
+            control.shutdown_background();
+        }
+    }
+}
+
+fn seed() -> u64 {
+    let mut seed = [0; 8];
+    // Without randomness the address of a local still differs between processes.
+    if aws_lc_rs::rand::fill(&mut seed).is_err() {
+        return std::ptr::from_ref(&seed) as u64;
+    }
+    u64::from_le_bytes(seed)
+}
+
+/// What the channel's batches change.
+struct InForce {
+    state: State,
+    shared: Arc<Shared>,
+    binder: Binder,
+    metrics: Arc<Metrics>,
+}
+
+impl Apply for InForce {
+    fn apply(&mut self, upserts: Vec<Resource>, removals: Vec<String>) -> Vec<(String, String)> {
+        let applied = self.state.apply(upserts, &removals);
+        let mut refused: BTreeMap<String, String> =
+            applied.refused.into_iter().map(|refused| (refused.name, refused.reason)).collect();
+        if let Some(settings) = &applied.settings {
+            self.shared.observer.configure(settings);
+        }
+        if applied.tables {
+            let (snapshot, unfit) = self.state.assemble();
+            refused.extend(unfit.into_iter().map(|refused| (refused.name, refused.reason)));
+            let snapshot = Arc::new(snapshot);
+            self.shared.snapshot.store(Arc::clone(&snapshot));
+            let closed = self.binder.update(&snapshot);
+            refused.extend(self.state.listeners_of(&closed));
+        }
+        self.metrics.config_batches.add(1);
+        self.metrics.config_refused.add(refused.len() as u64);
+        refused.into_iter().collect()
+    }
+}
+
+/// Answers operators.
+struct Operator {
+    shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
+    status: watch::Receiver<Status>,
+    draining: watch::Receiver<bool>,
+}
+
+impl Pages for Operator {
+    fn metrics(&self) -> String {
+        self.metrics.render(self.shared.connections.load(Ordering::Relaxed))
+    }
+
+    fn ready(&self) -> Result<(), &'static str> {
+        if *self.draining.borrow() {
+            return Err("draining");
+        }
+        if !self.status.borrow().synced {
+            return Err("no whole configuration yet");
+        }
+        Ok(())
+    }
+}
