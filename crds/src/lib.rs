@@ -1,1 +1,53 @@
-//! Stub.
+//! The resources that users write: Gatehouse's own kinds, and what is read of the Gateway API's.
+//!
+//! Types only, with the schema that the API server enforces: no behaviour. The shapes that GatewayRoute and HTTPRoute
+//! have in common are one type, so that whoever translates them does it once.
+//!
+//! `make crds` writes `generated/`; a test fails when it is stale.
+
+mod auth_policy;
+mod consumer;
+mod duration;
+mod gateway_api;
+mod gateway_config;
+mod gateway_route;
+mod rate_limit_policy;
+mod reference;
+mod route;
+mod status;
+mod yaml;
+
+pub use auth_policy::{
+    Anonymous, ApiKeyMethod, AuthMethod, AuthPolicy, AuthPolicySpec, ClaimHeader, CredentialSource, Enforcement,
+    HeaderSource, Identity, InlineKeys, JwksUrl, JwtMethod, KeyFormat, KeySecretRef, NamedSource,
+};
+pub use consumer::{ApiKeyCredential, Consumer, ConsumerSpec, Credential, CredentialSecretRef, JwtCredential};
+pub use duration::{InvalidDuration, parse_duration};
+pub use gateway_api::{
+    AllowedRoutes, CertificateRef, FilterType, Gateway, GatewayClass, GatewayClassSpec, GatewayInfrastructure,
+    GatewaySpec, GatewayStatus, GatewayTls, GrantFrom, GrantTo, HttpBackendRef, HttpFilter, HttpRoute, HttpRouteRule,
+    HttpRouteSpec, LabelSelector, LabelSelectorRequirement, Listener, ListenerStatus, NamespaceSelector, NamespacesFrom,
+    ParametersRef, ReferenceGrant, ReferenceGrantSpec, RouteKind,
+};
+pub use gateway_config::{
+    AccessLog, GatewayConfig, GatewayConfigSpec, Limits, Redis, RedisSecretRef, Tracing,
+};
+pub use gateway_route::{
+    Auth, BackendRef, Defaults, GatewayRoute, GatewayRouteRule, GatewayRouteSpec, Respond,
+};
+pub use rate_limit_policy::{
+    Algorithm, ClientIpKey, Empty, HeaderKey, Limit, LimitKey, LimitScope, LimitStore, RateLimitPolicy,
+    RateLimitPolicySpec, StoreFailure, Tier,
+};
+pub use reference::{LocalRef, ParentRef, TargetRef};
+pub use route::{
+    Header, HeaderChanges, Method, PathMatch, PathMatchType, PathModifier, PathModifierType, Redirect, RouteMatch,
+    Timeouts, UrlRewrite, ValueMatch, ValueMatchType,
+};
+pub use status::{ConditionsStatus, PolicyAncestorStatus, PolicyStatus, RouteParentStatus, RouteStatus};
+pub use yaml::{ALL as CRDS, own as own_crds};
+
+/// API group of Gatehouse's own kinds.
+pub const GROUP: &str = "gatehouse.dev";
+/// API group of the Gateway API.
+pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";

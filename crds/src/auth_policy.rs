@@ -1,0 +1,221 @@
+//! Who may send requests.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{PolicyStatus, TargetRef};
+
+/// Admits requests that carry one of several kinds of credential. The clients that it knows by name are the Consumers of
+/// its own namespace.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "gatehouse.dev",
+    version = "v1alpha1",
+    kind = "AuthPolicy",
+    plural = "authpolicies",
+    shortname = "ap",
+    category = "gatehouse",
+    namespaced,
+    status = "PolicyStatus",
+    derive = "PartialEq",
+    derive = "Default",
+    printcolumn = r#"{"name":"Enforcement","type":"string","jsonPath":".spec.enforcement"}"#,
+    printcolumn = r#"{"name":"Accepted","type":"string","jsonPath":".status.ancestors[*].conditions[?(@.type==\"Accepted\")].status"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthPolicySpec {
+    /// What it applies to, besides the GatewayRoutes that name it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub target_refs: Vec<TargetRef>,
+    /// The first that finds its credential in the request decides.
+    #[schemars(length(min = 1, max = 8))]
+    pub any_of: Vec<AuthMethod>,
+    /// What happens to a request without any credential.
+    #[serde(default)]
+    pub anonymous: Anonymous,
+    #[serde(default)]
+    pub enforcement: Enforcement,
+    /// What the backend is told besides the `X-Consumer-*` fields.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.jwt) != has(self.apiKey)").message("give exactly one of jwt and apiKey"))]
+pub struct AuthMethod {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwt: Option<JwtMethod>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<ApiKeyMethod>,
+}
+
+/// A JSON Web Token (RFC 7519). `exp` is required; `nbf` is honoured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(has(self.jwks) ? 1 : 0) + (has(self.secretRef) ? 1 : 0) + (has(self.inline) ? 1 : 0) == 1").message("give exactly one of jwks, secretRef and inline"))]
+pub struct JwtMethod {
+    /// `iss` must be exactly this.
+    #[schemars(length(min = 1, max = 2048))]
+    pub issuer: String,
+    /// `aud` must hold one of these. Default: not checked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub audiences: Vec<String>,
+    /// Which algorithms are accepted, whatever a token says: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA,
+    /// HS256, HS384, HS512. Default: RS256, ES256 and EdDSA; HS256 for a secret of format HMAC.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 12), inner(regex(pattern = "^((RS|PS|HS)(256|384|512)|ES(256|384)|EdDSA)$")))]
+    pub algorithms: Vec<String>,
+    /// Keys behind a URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<JwksUrl>,
+    /// Keys in a Secret of this namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<KeySecretRef>,
+    /// Public keys written here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inline: Option<InlineKeys>,
+    /// Where the token is looked for. Default: `Authorization: Bearer`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub sources: Vec<CredentialSource>,
+    /// Allowed difference of clocks.
+    #[serde(default = "half_a_minute")]
+    #[schemars(range(min = 0, max = 300))]
+    pub leeway_seconds: i32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JwksUrl {
+    /// A JSON Web Key Set (RFC 7517).
+    #[schemars(length(max = 2048), regex(pattern = "^https?://"))]
+    pub url: String,
+    /// How often it is fetched anew.
+    #[serde(default = "five_minutes")]
+    #[schemars(regex(pattern = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    pub refresh_interval: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct KeySecretRef {
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Which entry of the Secret.
+    #[serde(default = "jwks_json")]
+    pub key: String,
+    #[serde(default)]
+    pub format: KeyFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum KeyFormat {
+    /// A JSON Web Key Set.
+    #[default]
+    Jwks,
+    /// A PEM public key.
+    Pem,
+    /// A shared secret, at least as long as the hash.
+    Hmac,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("has(self.jwks) != has(self.pem)").message("give exactly one of jwks and pem"))]
+pub struct InlineKeys {
+    /// A JSON Web Key Set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<String>,
+    /// A PEM public key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pem: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ApiKeyMethod {
+    /// Where the key is looked for. Default: the header `X-API-Key`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub sources: Vec<CredentialSource>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("(has(self.header) ? 1 : 0) + (has(self.query) ? 1 : 0) + (has(self.cookie) ? 1 : 0) == 1").message("give exactly one of header, query and cookie"))]
+pub struct CredentialSource {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<HeaderSource>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<NamedSource>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<NamedSource>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HeaderSource {
+    #[schemars(length(min = 1, max = 256), regex(pattern = "^[A-Za-z0-9!#$%&'*+\\-.^_\\x60|~]+$"))]
+    pub name: String,
+    /// What stands before the credential, such as `Bearer`. Default: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NamedSource {
+    #[schemars(length(min = 1, max = 256))]
+    pub name: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Anonymous {
+    /// 401.
+    #[default]
+    Deny,
+    /// It passes, without an identity.
+    Allow,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Enforcement {
+    /// A more specific AuthPolicy takes its place.
+    #[default]
+    Default,
+    /// It always applies, besides any more specific one.
+    Required,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Identity {
+    /// Claims that become request headers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub claims: Vec<ClaimHeader>,
+    /// Leaves the credential in the request.
+    #[serde(default)]
+    pub forward_credential: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ClaimHeader {
+    /// Dots descend into objects: `address.country`.
+    #[schemars(length(min = 1, max = 256))]
+    pub claim: String,
+    #[schemars(length(min = 1, max = 256), regex(pattern = "^[Xx]-[A-Za-z0-9-]+$"))]
+    pub header: String,
+}
+
+fn half_a_minute() -> i32 {
+    30
+}
+
+fn five_minutes() -> String {
+    "5m".into()
+}
+
+fn jwks_json() -> String {
+    "jwks.json".into()
+}

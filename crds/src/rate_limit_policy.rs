@@ -1,0 +1,174 @@
+//! How many requests may pass.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{PolicyStatus, TargetRef};
+
+/// Limits requests, by token bucket or sliding window, for each consumer, credential, address or header value.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "gatehouse.dev",
+    version = "v1alpha1",
+    kind = "RateLimitPolicy",
+    plural = "ratelimitpolicies",
+    shortname = "rlp",
+    category = "gatehouse",
+    namespaced,
+    status = "PolicyStatus",
+    derive = "PartialEq",
+    derive = "Default",
+    printcolumn = r#"{"name":"Store","type":"string","jsonPath":".spec.store"}"#,
+    printcolumn = r#"{"name":"Accepted","type":"string","jsonPath":".status.ancestors[*].conditions[?(@.type==\"Accepted\")].status"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct RateLimitPolicySpec {
+    /// What it applies to, besides the GatewayRoutes that name it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub target_refs: Vec<TargetRef>,
+    /// All of them must have room for a request.
+    #[schemars(length(min = 1, max = 16))]
+    pub limits: Vec<Limit>,
+    #[serde(default)]
+    pub scope: LimitScope,
+    #[serde(default)]
+    pub store: LimitStore,
+    #[serde(default)]
+    pub on_store_failure: StoreFailure,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.burst) || !has(self.algorithm) || self.algorithm == 'TokenBucket'").message("burst belongs to the algorithm TokenBucket"))]
+pub struct Limit {
+    /// Names it in the `RateLimit` response fields.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// Requests are counted together when all parts are equal. Default: one count for everybody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub key: Vec<LimitKey>,
+    #[schemars(range(min = 1))]
+    pub requests: i64,
+    /// A duration, such as `1m`.
+    #[schemars(regex(pattern = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    pub per: String,
+    /// Depth of the bucket. Default: `requests`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub burst: Option<i64>,
+    #[serde(default)]
+    pub algorithm: Algorithm,
+    /// Other numbers for consumers of a tier; the first that fits counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub tiers: Vec<Tier>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Tier {
+    #[schemars(length(min = 1, max = 63))]
+    pub tier: String,
+    #[schemars(range(min = 1))]
+    pub requests: i64,
+    /// Default: the limit's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    pub per: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub burst: Option<i64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(has(self.consumer) ? 1 : 0) + (has(self.credential) ? 1 : 0) + (has(self.clientIP) ? 1 : 0) + (has(self.header) ? 1 : 0) == 1").message("give exactly one of consumer, credential, clientIP and header"))]
+pub struct LimitKey {
+    /// The consumer, else the credential, else the client's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumer: Option<Empty>,
+    /// The credential, else the client's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Empty>,
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "clientIP")]
+    pub client_ip: Option<ClientIpKey>,
+    /// The value of a request header; requests without it share a count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<HeaderKey>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Empty {}
+
+/// Addresses that share this many leading bits share a count.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientIpKey {
+    #[serde(default = "whole_ipv4")]
+    #[schemars(range(min = 1, max = 32))]
+    pub ipv4_prefix: i32,
+    #[serde(default = "one_ipv6_network")]
+    #[schemars(range(min = 1, max = 128))]
+    pub ipv6_prefix: i32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HeaderKey {
+    #[schemars(length(min = 1, max = 256), regex(pattern = "^[A-Za-z0-9!#$%&'*+\\-.^_\\x60|~]+$"))]
+    pub name: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Algorithm {
+    /// Refills evenly; up to `burst` may come at once.
+    #[default]
+    TokenBucket,
+    /// At most `requests` in any stretch of `per`.
+    SlidingWindow,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LimitScope {
+    /// All routes that use the policy share its counts.
+    #[default]
+    Policy,
+    /// Each route object has its own.
+    Route,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LimitStore {
+    /// The Redis of the GatewayConfig: one count for all dataplanes. Without one, as `Local`.
+    #[default]
+    Redis,
+    /// Each dataplane counts its share.
+    Local,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum StoreFailure {
+    /// Count locally until the store is back.
+    #[default]
+    FallbackLocal,
+    /// Let everything pass.
+    Allow,
+    /// Answer 503.
+    Deny,
+}
+
+impl Default for ClientIpKey {
+    fn default() -> Self {
+        ClientIpKey { ipv4_prefix: whole_ipv4(), ipv6_prefix: one_ipv6_network() }
+    }
+}
+
+fn whole_ipv4() -> i32 {
+    32
+}
+
+fn one_ipv6_network() -> i32 {
+    64
+}
