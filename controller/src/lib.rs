@@ -5,4 +5,6 @@
 //! ```
 
 pub mod fetch;
+pub mod resources;
 pub mod serve;
+pub mod translate;

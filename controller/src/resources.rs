@@ -1,0 +1,116 @@
+//! Everything that translation reads: one immutable view of the objects, keyed so that iteration has one order.
+
+mod key;
+
+use std::collections::BTreeMap;
+
+use gatehouse_crds::{
+    AuthPolicy, Consumer, GATEWAY_GROUP, GROUP, Gateway, GatewayClass, GatewayConfig, GatewayRoute, HttpRoute,
+    RateLimitPolicy, ReferenceGrant,
+};
+use k8s_openapi::{
+    ByteString,
+    api::{
+        core::v1::{Namespace, Secret, Service},
+        discovery::v1::EndpointSlice,
+    },
+};
+use kube::ResourceExt;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::fetch::JwksState;
+
+pub use key::ObjectKey;
+
+type Objects<T> = BTreeMap<ObjectKey, T>;
+
+#[derive(Debug, Clone, Default)]
+pub struct Resources {
+    pub gateway_classes: BTreeMap<String, GatewayClass>,
+    pub gateways: Objects<Gateway>,
+    pub http_routes: Objects<HttpRoute>,
+    pub gateway_routes: Objects<GatewayRoute>,
+    pub reference_grants: Objects<ReferenceGrant>,
+    pub auth_policies: Objects<AuthPolicy>,
+    pub rate_limit_policies: Objects<RateLimitPolicy>,
+    pub consumers: Objects<Consumer>,
+    pub gateway_configs: Objects<GatewayConfig>,
+    pub services: Objects<Service>,
+    pub endpoint_slices: Objects<EndpointSlice>,
+    pub secrets: Objects<Secret>,
+    pub namespaces: BTreeMap<String, Namespace>,
+    /// What is known of JWKS URLs: fetched by others, enters as a value.
+    pub jwks: BTreeMap<String, JwksState>,
+}
+
+/// What became of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    Taken,
+    /// Its kind is of no interest.
+    Ignored,
+}
+
+/// An object that does not have the shape of its kind.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongShape(#[from] serde_json::Error);
+
+impl Resources {
+    /// Takes an object as the API server would hand it out: valid by its schema, with defaults filled in. A namespaced
+    /// object without namespace is in `default`.
+    pub fn apply(&mut self, object: Value) -> Result<Applied, WrongShape> {
+        let text = |name: &str| object[name].as_str().unwrap_or("").to_owned();
+        let version = text("apiVersion");
+        let group = version.split_once('/').map_or("", |(group, _)| group);
+        match (group, text("kind").as_str()) {
+            (GATEWAY_GROUP, "GatewayClass") => cluster_wide(&mut self.gateway_classes, object),
+            (GATEWAY_GROUP, "Gateway") => namespaced(&mut self.gateways, object),
+            (GATEWAY_GROUP, "HTTPRoute") => namespaced(&mut self.http_routes, object),
+            (GATEWAY_GROUP, "ReferenceGrant") => namespaced(&mut self.reference_grants, object),
+            (GROUP, "GatewayRoute") => namespaced(&mut self.gateway_routes, object),
+            (GROUP, "AuthPolicy") => namespaced(&mut self.auth_policies, object),
+            (GROUP, "RateLimitPolicy") => namespaced(&mut self.rate_limit_policies, object),
+            (GROUP, "Consumer") => namespaced(&mut self.consumers, object),
+            (GROUP, "GatewayConfig") => namespaced(&mut self.gateway_configs, object),
+            ("", "Service") => namespaced(&mut self.services, object),
+            ("discovery.k8s.io", "EndpointSlice") => namespaced(&mut self.endpoint_slices, object),
+            ("", "Namespace") => cluster_wide(&mut self.namespaces, object),
+            ("", "Secret") => {
+                let mut secret: Secret = serde_json::from_value(object)?;
+                // The API server does this when it stores one.
+                let plain = secret.string_data.take().unwrap_or_default();
+                let data = secret.data.get_or_insert_default();
+                data.extend(plain.into_iter().map(|(name, text)| (name, ByteString(text.into_bytes()))));
+                self.secrets.insert(ObjectKey::of(&secret), secret);
+                Ok(Applied::Taken)
+            }
+            _ => Ok(Applied::Ignored),
+        }
+    }
+
+    /// The bytes of an entry of a Secret.
+    pub(crate) fn secret_entry(&self, namespace: &str, name: &str, entry: &str) -> Option<&[u8]> {
+        let secret = self.secrets.get(&ObjectKey::new(namespace, name))?;
+        secret.data.as_ref()?.get(entry).map(|bytes| bytes.0.as_slice())
+    }
+}
+
+fn namespaced<T>(objects: &mut Objects<T>, object: Value) -> Result<Applied, WrongShape>
+where
+    T: DeserializeOwned + ResourceExt,
+{
+    let object: T = serde_json::from_value(object)?;
+    objects.insert(ObjectKey::of(&object), object);
+    Ok(Applied::Taken)
+}
+
+fn cluster_wide<T>(objects: &mut BTreeMap<String, T>, object: Value) -> Result<Applied, WrongShape>
+where
+    T: DeserializeOwned + ResourceExt,
+{
+    let object: T = serde_json::from_value(object)?;
+    objects.insert(object.name_any(), object);
+    Ok(Applied::Taken)
+}

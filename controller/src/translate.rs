@@ -1,0 +1,89 @@
+//! From objects to what dataplanes serve by, and to what users read in statuses: both from one pass, so that they can't
+//! disagree.
+//!
+//! Pure: no I/O, no clock, no randomness. It never fails: an object that can't be used becomes a condition and the nearest
+//! safe configuration, and harms nothing else. The same input gives the same output to the byte.
+//!
+//! `Programmed` is not decided here: only acknowledgements of dataplanes can tell.
+
+mod attach;
+mod backend;
+mod certificate;
+mod conditions;
+mod consumer;
+mod endpoints;
+mod gateway;
+mod grant;
+mod input;
+mod listener;
+mod names;
+mod policy;
+mod route;
+mod rule;
+mod settings;
+mod status;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use gatehouse_proto::config::v1::resource::Kind;
+
+use crate::resources::{ObjectKey, Resources};
+use {gateway::GatewayView, policy::Policies};
+
+pub use conditions::{Condition, ConditionType};
+pub use status::{ListenerStatus, ObjectId, ObjectStatus, ParentStatus, Statuses};
+
+/// The controller's name in GatewayClasses and statuses.
+pub const CONTROLLER_NAME: &str = "gatehouse.dev/gateway-controller";
+
+/// What translation depends on besides the objects.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How many dataplanes share the local counts of a Gateway.
+    pub replicas: u32,
+}
+
+#[derive(Debug, Default)]
+pub struct Translation {
+    /// By Gateway, then by resource name.
+    pub gateways: BTreeMap<ObjectKey, Config>,
+    pub statuses: Statuses,
+    /// JWKS URLs that policies refer to, and how often each is to be fetched.
+    pub jwks_urls: BTreeMap<String, Duration>,
+}
+
+/// The resources of one Gateway, by name.
+pub type Config = BTreeMap<String, Kind>;
+
+pub fn translate(resources: &Resources, settings: &Settings) -> Translation {
+    let mut statuses = Statuses::default();
+    let classes = gateway::classes(resources, &mut statuses);
+    let mut gateways: BTreeMap<&ObjectKey, GatewayView<'_>> = resources
+        .gateways
+        .iter()
+        .filter_map(|(key, gateway)| Some((key, GatewayView::new(key, gateway, &classes, resources)?)))
+        .collect();
+    let mut policies = Policies::new(resources, settings);
+    let mut configs: BTreeMap<ObjectKey, Config> =
+        gateways.iter().map(|(key, gateway)| ((*key).clone(), gateway.config())).collect();
+    for input in input::routes(resources) {
+        let status = route::translate(&input, &mut gateways, &mut policies, &mut configs, resources);
+        if !status.parents.is_empty() {
+            statuses.set(input.kind, input.key, status);
+        }
+    }
+    let mut used_namespaces = BTreeMap::new();
+    policies.emit(&mut configs, &mut used_namespaces, &mut statuses);
+    consumer::emit(resources, &used_namespaces, &mut configs, &mut statuses);
+    endpoints::emit(resources, &mut configs);
+    for (key, gateway) in &gateways {
+        statuses.set("Gateway", key, gateway.status());
+    }
+    Translation { gateways: configs, statuses, jwks_urls: policies.jwks_urls() }
+}
+
+/// Namespaces whose consumers a Gateway needs.
+type Namespaces = BTreeMap<ObjectKey, BTreeSet<String>>;

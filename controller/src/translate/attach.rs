@@ -1,0 +1,132 @@
+//! Where a route is served: its parents, their listeners, and the host names that both know.
+
+use gatehouse_crds::{GATEWAY_GROUP, ParentRef};
+use gatehouse_proto::config::v1::Attachment;
+
+use super::{
+    conditions::{Problem, reason},
+    gateway::GatewayView,
+    input::RouteInput,
+    names,
+};
+use crate::resources::{ObjectKey, Resources};
+
+/// The Gateway that a parent reference names.
+pub(super) fn parent_key(parent: &ParentRef, route: &ObjectKey) -> Option<ObjectKey> {
+    let is_gateway = parent.group.as_deref().is_none_or(|group| group == GATEWAY_GROUP)
+        && parent.kind.as_deref().is_none_or(|kind| kind == "Gateway");
+    let namespace = parent.namespace.as_deref().unwrap_or(&route.namespace);
+    is_gateway.then(|| ObjectKey::new(namespace, &parent.name))
+}
+
+/// The listeners that the route attaches to by one parent reference, as section names with attachments. Listeners that
+/// can't serve are counted as attached and left out of the attachments.
+pub(super) fn attach(
+    route: &RouteInput<'_>,
+    parent: &ParentRef,
+    gateway: &mut GatewayView<'_>,
+    resources: &Resources,
+) -> Result<Vec<(String, Attachment)>, Problem> {
+    let key = gateway.key;
+    let named: Vec<usize> = gateway
+        .listeners
+        .iter()
+        .enumerate()
+        .filter(|(_, listener)| {
+            parent.section_name.as_ref().is_none_or(|section| *section == listener.spec.name)
+                && parent.port.is_none_or(|port| port == listener.spec.port)
+        })
+        .map(|(index, _)| index)
+        .collect();
+    if named.is_empty() {
+        let message = format!("Gateway {key} has no listener of this sectionName and port");
+        return Err(Problem::new(reason::NO_MATCHING_PARENT, message));
+    }
+    let allowed: Vec<usize> = named
+        .into_iter()
+        .filter(|index| gateway.listeners[*index].allows(route.kind, &route.key.namespace, key, resources))
+        .collect();
+    if allowed.is_empty() {
+        let message = format!(
+            "no listener of Gateway {key} lets a {} of namespace {} attach (allowedRoutes)",
+            route.kind, route.key.namespace
+        );
+        return Err(Problem::new(reason::NOT_ALLOWED_BY_LISTENERS, message));
+    }
+    let mut attachments = Vec::new();
+    let mut matched = false;
+    for index in allowed {
+        let listener = &mut gateway.listeners[index];
+        let Some(hostnames) = intersection(&listener.hostname, route.hostnames) else { continue };
+        matched = true;
+        listener.attached_routes += 1;
+        if listener.is_served() {
+            let section = listener.spec.name.clone();
+            attachments.push((section.clone(), Attachment { listener: names::listener(key, &section), hostnames }));
+        }
+    }
+    if !matched {
+        let message = format!("no listener of Gateway {key} serves any of the hostnames");
+        return Err(Problem::new(reason::NO_MATCHING_LISTENER_HOSTNAME, message));
+    }
+    Ok(attachments)
+}
+
+/// The names under which a route is served by a listener; `None` if they have none in common. Empty: any.
+fn intersection(listener: &str, route: &[String]) -> Option<Vec<String>> {
+    if route.is_empty() {
+        return Some(if listener.is_empty() { Vec::new() } else { vec![listener.to_owned()] });
+    }
+    let common: Vec<String> = route
+        .iter()
+        .map(|hostname| hostname.to_ascii_lowercase())
+        .filter_map(|hostname| {
+            if covers(listener, &hostname) {
+                Some(hostname)
+            } else if covers(&hostname, listener) {
+                Some(listener.to_owned())
+            } else {
+                None
+            }
+        })
+        .collect();
+    (!common.is_empty()).then_some(common)
+}
+
+/// Every host that `narrow` stands for is one that `wide` stands for.
+fn covers(wide: &str, narrow: &str) -> bool {
+    match wide.strip_prefix("*.") {
+        _ if wide.is_empty() => true,
+        None => wide == narrow,
+        Some(suffix) => {
+            let name = narrow.strip_prefix("*.").unwrap_or(narrow);
+            let is_wildcard = name.len() < narrow.len();
+            (is_wildcard && name == suffix)
+                || name.strip_suffix(suffix).is_some_and(|label| label.len() > 1 && label.ends_with('.'))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::intersection;
+
+    #[test]
+    fn hostnames_in_common() {
+        let common = |listener: &str, route: &[&str]| {
+            let route: Vec<String> = route.iter().map(|hostname| (*hostname).to_owned()).collect();
+            intersection(listener, &route)
+        };
+        assert_eq!(common("", &[]), Some(vec![]));
+        assert_eq!(common("a.b", &[]), Some(vec!["a.b".into()]));
+        assert_eq!(common("", &["A.b"]), Some(vec!["a.b".into()]));
+        assert_eq!(common("*.b", &["a.b", "x.y"]), Some(vec!["a.b".into()]));
+        assert_eq!(common("a.b", &["*.b"]), Some(vec!["a.b".into()]));
+        assert_eq!(common("*.b", &["*.a.b"]), Some(vec!["*.a.b".into()]));
+        assert_eq!(common("*.a.b", &["*.b"]), Some(vec!["*.a.b".into()]));
+        assert_eq!(common("*.b", &["*.b"]), Some(vec!["*.b".into()]));
+        assert_eq!(common("*.b", &["b"]), None);
+        assert_eq!(common("*.b", &["xb"]), None);
+        assert_eq!(common("a.b", &["c.b"]), None);
+    }
+}

@@ -1,0 +1,63 @@
+//! Backend references: the Service, its protocol, and whether the route may use it.
+
+use gatehouse_proto::config::v1::{self, UpstreamProtocol};
+use k8s_openapi::api::core::v1::{Service, ServicePort};
+
+use super::{
+    conditions::{Problem, reason},
+    grant,
+    input::{BackendInput, RouteInput},
+};
+use crate::resources::{ObjectKey, Resources};
+
+/// A Service and one of its ports.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct BackendKey {
+    pub(super) service: ObjectKey,
+    pub(super) port: i32,
+}
+
+pub(super) fn resolve(
+    backend: &BackendInput<'_>,
+    route: &RouteInput<'_>,
+    resources: &Resources,
+) -> Result<(BackendKey, v1::Service), Problem> {
+    let reference = backend.reference;
+    let group = reference.group.as_deref().unwrap_or("");
+    let kind = reference.kind.as_deref().unwrap_or("Service");
+    if (group, kind) != ("", "Service") {
+        let message = format!("backendRefs: {kind} {} is not a Service", reference.name);
+        return Err(Problem::new(reason::INVALID_KIND, message));
+    }
+    let namespace = reference.namespace.as_deref().unwrap_or(&route.key.namespace);
+    let service = ObjectKey::new(namespace, &reference.name);
+    let from = grant::From { group: route.group, kind: route.kind, namespace: &route.key.namespace };
+    if !grant::permits(resources, from, "", "Service", &service) {
+        let message = format!(
+            "backendRefs: no ReferenceGrant in namespace {namespace} lets a {} of {} use Service {}",
+            route.kind, route.key.namespace, reference.name
+        );
+        return Err(Problem::new(reason::REF_NOT_PERMITTED, message));
+    }
+    let Some(object) = resources.services.get(&service) else {
+        let message = format!("backendRefs: Service {service} does not exist");
+        return Err(Problem::new(reason::BACKEND_NOT_FOUND, message));
+    };
+    let Some(port) = reference.port else {
+        let message = format!("backendRefs: port of Service {service} is missing");
+        return Err(Problem::new(reason::UNSUPPORTED_VALUE, message));
+    };
+    let Some(found) = self::port(object, port) else {
+        let message = format!("backendRefs: Service {service} has no port {port}");
+        return Err(Problem::new(reason::BACKEND_NOT_FOUND, message));
+    };
+    let protocol = match found.app_protocol.as_deref() {
+        Some("kubernetes.io/h2c") => UpstreamProtocol::H2c,
+        _ => UpstreamProtocol::Http1,
+    };
+    Ok((BackendKey { service, port }, v1::Service { protocol: protocol.into() }))
+}
+
+pub(super) fn port(service: &Service, port: i32) -> Option<&ServicePort> {
+    service.spec.as_ref()?.ports.iter().flatten().find(|known| known.port == port)
+}

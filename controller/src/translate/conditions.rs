@@ -1,0 +1,103 @@
+//! Conditions: their types and reasons, each once. Names are the Gateway API's where it has one.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// What a condition is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum ConditionType {
+    Accepted,
+    ResolvedRefs,
+    Conflicted,
+    PartiallyInvalid,
+}
+
+/// A condition without what the writer knows: time and generation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Condition {
+    #[serde(rename = "type")]
+    pub kind: ConditionType,
+    pub status: bool,
+    pub reason: &'static str,
+    pub message: String,
+}
+
+impl Condition {
+    pub(super) fn is(kind: ConditionType, reason: &'static str) -> Self {
+        Condition { kind, status: true, reason, message: String::new() }
+    }
+
+    pub(super) fn not(kind: ConditionType, problem: Problem) -> Self {
+        Condition { kind, status: false, reason: problem.reason, message: problem.message }
+    }
+
+    /// Something is wrong that a user must act on.
+    pub fn is_problem(&self) -> bool {
+        match self.kind {
+            ConditionType::Accepted | ConditionType::ResolvedRefs => !self.status,
+            ConditionType::Conflicted | ConditionType::PartiallyInvalid => self.status,
+        }
+    }
+}
+
+impl fmt::Display for ConditionType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Something that is wrong with an object: a reason for machines and a sentence for its owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Problem {
+    pub(super) reason: &'static str,
+    pub(super) message: String,
+}
+
+impl Problem {
+    pub(super) fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        Problem { reason, message: message.into() }
+    }
+
+    /// One condition's worth of several.
+    pub(super) fn join(problems: Vec<Problem>) -> Option<Problem> {
+        let mut problems = problems.into_iter();
+        let mut first = problems.next()?;
+        for other in problems {
+            if !first.message.contains(&other.message) {
+                first.message.push_str("; ");
+                first.message.push_str(&other.message);
+            }
+        }
+        Some(first)
+    }
+}
+
+/// Reasons.
+pub(super) mod reason {
+    pub(in crate::translate) const ACCEPTED: &str = "Accepted";
+    pub(in crate::translate) const RESOLVED_REFS: &str = "ResolvedRefs";
+    pub(in crate::translate) const NO_CONFLICTS: &str = "NoConflicts";
+    pub(in crate::translate) const UNSUPPORTED_PROTOCOL: &str = "UnsupportedProtocol";
+    pub(in crate::translate) const UNSUPPORTED_VALUE: &str = "UnsupportedValue";
+    pub(in crate::translate) const PROTOCOL_CONFLICT: &str = "ProtocolConflict";
+    pub(in crate::translate) const HOSTNAME_CONFLICT: &str = "HostnameConflict";
+    pub(in crate::translate) const LISTENERS_NOT_VALID: &str = "ListenersNotValid";
+    pub(in crate::translate) const INVALID_PARAMETERS: &str = "InvalidParameters";
+    pub(in crate::translate) const INVALID_CERTIFICATE_REF: &str = "InvalidCertificateRef";
+    pub(in crate::translate) const INVALID_ROUTE_KINDS: &str = "InvalidRouteKinds";
+    pub(in crate::translate) const REF_NOT_PERMITTED: &str = "RefNotPermitted";
+    pub(in crate::translate) const NO_MATCHING_PARENT: &str = "NoMatchingParent";
+    pub(in crate::translate) const NO_MATCHING_LISTENER_HOSTNAME: &str = "NoMatchingListenerHostname";
+    pub(in crate::translate) const NOT_ALLOWED_BY_LISTENERS: &str = "NotAllowedByListeners";
+    pub(in crate::translate) const INVALID_KIND: &str = "InvalidKind";
+    pub(in crate::translate) const BACKEND_NOT_FOUND: &str = "BackendNotFound";
+    pub(in crate::translate) const POLICY_NOT_FOUND: &str = "PolicyNotFound";
+    pub(in crate::translate) const AUTH_REQUIRED: &str = "AuthRequired";
+    pub(in crate::translate) const TARGET_NOT_FOUND: &str = "TargetNotFound";
+    pub(in crate::translate) const CONFLICTED: &str = "Conflicted";
+    pub(in crate::translate) const INVALID: &str = "Invalid";
+    pub(in crate::translate) const SECRET_NOT_FOUND: &str = "SecretNotFound";
+    pub(in crate::translate) const KEYS_PENDING: &str = "KeysPending";
+    pub(in crate::translate) const DUPLICATE_CREDENTIAL: &str = "DuplicateCredential";
+}

@@ -1,0 +1,197 @@
+//! One listener of a Gateway: what it serves, and who may attach to it.
+
+use gatehouse_crds::{GATEWAY_GROUP, GROUP, LabelSelector, Listener, NamespacesFrom};
+use gatehouse_proto::config::v1::{self, Certificate, Protocol};
+use kube::ResourceExt;
+
+use super::{
+    certificate,
+    conditions::{Condition, ConditionType, Problem, reason},
+    names,
+    status::ListenerStatus,
+};
+use crate::resources::{ObjectKey, Resources};
+
+/// The kinds that can attach, with their groups.
+const ROUTE_KINDS: [(&str, &str); 2] = [(GATEWAY_GROUP, "HTTPRoute"), (GROUP, "GatewayRoute")];
+
+#[derive(Debug)]
+pub(super) struct ListenerView<'a> {
+    pub(super) spec: &'a Listener,
+    /// Lower case; empty: any.
+    pub(super) hostname: String,
+    protocol: Option<Protocol>,
+    kinds: Vec<&'static str>,
+    certificates: Vec<(ObjectKey, Certificate)>,
+    pub(super) attached_routes: i32,
+    unaccepted: Option<Problem>,
+    unresolved: Option<Problem>,
+    conflict: Option<Problem>,
+}
+
+impl<'a> ListenerView<'a> {
+    pub(super) fn new(spec: &'a Listener, namespace: &str, resources: &Resources) -> Self {
+        let mut view = ListenerView {
+            spec,
+            hostname: spec.hostname.as_deref().unwrap_or("").to_ascii_lowercase(),
+            protocol: None,
+            kinds: ROUTE_KINDS.iter().map(|(_, kind)| *kind).collect(),
+            certificates: Vec::new(),
+            attached_routes: 0,
+            unaccepted: None,
+            unresolved: None,
+            conflict: None,
+        };
+        match spec.protocol.as_str() {
+            "HTTP" => view.protocol = Some(Protocol::Http),
+            "HTTPS" => view.terminate(namespace, resources),
+            other => {
+                let message = format!("protocol {other} is not served: use HTTP or HTTPS");
+                view.unaccepted = Some(Problem::new(reason::UNSUPPORTED_PROTOCOL, message));
+                view.kinds.clear();
+            }
+        }
+        view.restrict_kinds();
+        view
+    }
+
+    fn terminate(&mut self, namespace: &str, resources: &Resources) {
+        let tls = self.spec.tls.as_ref();
+        if tls.and_then(|tls| tls.mode.as_deref()).is_some_and(|mode| mode != "Terminate") {
+            let message = "tls.mode of a listener of protocol HTTPS must be Terminate";
+            self.unaccepted = Some(Problem::new(reason::UNSUPPORTED_VALUE, message));
+            return;
+        }
+        self.protocol = Some(Protocol::Https);
+        let mut problems = Vec::new();
+        for reference in tls.map_or(&[][..], |tls| &tls.certificate_refs) {
+            match certificate::resolve(reference, namespace, resources) {
+                Ok(certificate) => self.certificates.push(certificate),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if problems.is_empty() && self.certificates.is_empty() {
+            problems.push(Problem::new(reason::INVALID_CERTIFICATE_REF, "tls.certificateRefs is empty"));
+        }
+        self.unresolved = Problem::join(problems);
+    }
+
+    fn restrict_kinds(&mut self) {
+        let allowed = self.spec.allowed_routes.as_ref().map_or(&[][..], |allowed| &allowed.kinds);
+        if allowed.is_empty() || self.kinds.is_empty() {
+            return;
+        }
+        let mut kinds = Vec::new();
+        for wanted in allowed {
+            let group = wanted.group.as_deref().unwrap_or(GATEWAY_GROUP);
+            match ROUTE_KINDS.iter().find(|kind| **kind == (group, wanted.kind.as_str())) {
+                Some((_, kind)) => kinds.push(*kind),
+                None => {
+                    let message = format!("allowedRoutes.kinds: {} can't attach to a listener of protocol {}", wanted.kind, self.spec.protocol);
+                    self.unresolved = Some(Problem::new(reason::INVALID_ROUTE_KINDS, message));
+                }
+            }
+        }
+        self.kinds = kinds;
+    }
+
+    /// It can serve something.
+    pub(super) fn is_served(&self) -> bool {
+        let certified = self.protocol != Some(Protocol::Https) || !self.certificates.is_empty();
+        self.protocol.is_some() && self.conflict.is_none() && certified
+    }
+
+    pub(super) fn conflict_with(&mut self, reason: &'static str, message: String) {
+        self.conflict = Some(Problem::new(reason, message));
+    }
+
+    pub(super) fn has_protocol_of(&self, other: &ListenerView<'_>) -> bool {
+        self.spec.protocol == other.spec.protocol
+    }
+
+    /// Whether a route of a kind and namespace may attach.
+    pub(super) fn allows(&self, kind: &str, namespace: &str, gateway: &ObjectKey, resources: &Resources) -> bool {
+        if !self.kinds.contains(&kind) {
+            return false;
+        }
+        let namespaces = self.spec.allowed_routes.as_ref().and_then(|allowed| allowed.namespaces.as_ref());
+        match namespaces.map(|namespaces| namespaces.from).unwrap_or_default() {
+            NamespacesFrom::All => true,
+            NamespacesFrom::Same => namespace == gateway.namespace,
+            NamespacesFrom::Selector => namespaces
+                .and_then(|namespaces| namespaces.selector.as_ref())
+                .is_some_and(|selector| selects(selector, namespace, resources)),
+        }
+    }
+
+    pub(super) fn resources(&self, gateway: &ObjectKey) -> Vec<(String, v1::resource::Kind)> {
+        let Some(protocol) = self.protocol.filter(|_| self.is_served()) else { return Vec::new() };
+        let listener = v1::Listener {
+            port: u32::try_from(self.spec.port).unwrap_or(0),
+            protocol: protocol.into(),
+            hostname: self.hostname.clone(),
+            certificates: self.certificates.iter().map(|(secret, _)| names::certificate(secret)).collect(),
+        };
+        let certificates = self.certificates.iter().map(|(secret, certificate)| {
+            (names::certificate(secret), v1::resource::Kind::Certificate(certificate.clone()))
+        });
+        let own = (names::listener(gateway, &self.spec.name), v1::resource::Kind::Listener(listener));
+        std::iter::once(own).chain(certificates).collect()
+    }
+
+    pub(super) fn status(&self) -> ListenerStatus {
+        let accepted = self.unaccepted.as_ref().or(self.conflict.as_ref());
+        ListenerStatus {
+            name: self.spec.name.clone(),
+            attached_routes: self.attached_routes,
+            supported_kinds: self.kinds.clone(),
+            conditions: vec![
+                match accepted {
+                    Some(problem) => Condition::not(ConditionType::Accepted, problem.clone()),
+                    None => Condition::is(ConditionType::Accepted, reason::ACCEPTED),
+                },
+                match &self.unresolved {
+                    Some(problem) => Condition::not(ConditionType::ResolvedRefs, problem.clone()),
+                    None => Condition::is(ConditionType::ResolvedRefs, reason::RESOLVED_REFS),
+                },
+                match &self.conflict {
+                    Some(problem) => Condition {
+                        kind: ConditionType::Conflicted,
+                        status: true,
+                        reason: problem.reason,
+                        message: problem.message.clone(),
+                    },
+                    None => Condition {
+                        status: false,
+                        ..Condition::is(ConditionType::Conflicted, reason::NO_CONFLICTS)
+                    },
+                },
+            ],
+        }
+    }
+
+    pub(super) fn is_accepted(&self) -> bool {
+        self.unaccepted.is_none() && self.conflict.is_none()
+    }
+}
+
+/// Kubernetes' label selectors. A namespace that is not known has the one label that all have.
+fn selects(selector: &LabelSelector, namespace: &str, resources: &Resources) -> bool {
+    let known = resources.namespaces.get(namespace);
+    let label = |name: &str| match known.and_then(|known| known.labels().get(name)) {
+        Some(value) => Some(value.as_str()),
+        None => (name == "kubernetes.io/metadata.name").then_some(namespace),
+    };
+    selector.match_labels.iter().all(|(name, value)| label(name) == Some(value))
+        && selector.match_expressions.iter().all(|wanted| {
+            let value = label(&wanted.key);
+            let listed = value.is_some_and(|value| wanted.values.iter().any(|one| one == value));
+            match wanted.operator.as_str() {
+                "In" => listed,
+                "NotIn" => !listed,
+                "Exists" => value.is_some(),
+                "DoesNotExist" => value.is_none(),
+                _ => false,
+            }
+        })
+}

@@ -1,0 +1,247 @@
+//! Which policies guard which rules.
+//!
+//! Policies attach from general to specific: Gateway, listener, route, rule, and what a GatewayRoute itself names. The
+//! most specific one counts. An AuthPolicy whose enforcement is `Required` counts besides it, wherever it is attached.
+//! What can't be resolved fails closed: the name stays on the route, and what is emitted under it refuses.
+
+mod auth;
+mod index;
+mod limit;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use gatehouse_crds::{Enforcement, GATEWAY_GROUP, ParentRef, TargetRef, parse_duration};
+use gatehouse_proto::config::v1::resource::Kind;
+
+use super::{
+    Config, Namespaces, Settings,
+    conditions::{Condition, ConditionType, Problem, reason},
+    input::{RouteInput, RuleAuth, RuleInput},
+    names,
+    status::{ObjectStatus, ParentStatus, Statuses},
+};
+use crate::resources::{ObjectKey, Resources};
+use index::{Index, Target};
+
+/// By policy, the Gateways that it takes effect on.
+type Used = BTreeMap<ObjectKey, BTreeSet<ObjectKey>>;
+
+#[derive(Debug)]
+pub(super) struct Policies<'a> {
+    resources: &'a Resources,
+    settings: &'a Settings,
+    auth: Index<'a>,
+    limits: Index<'a>,
+    used_auth: Used,
+    used_limits: Used,
+}
+
+/// The resource names of the policies that guard a rule on a listener.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Guards {
+    pub(super) auth: Vec<String>,
+    pub(super) limits: Vec<String>,
+}
+
+impl<'a> Policies<'a> {
+    pub(super) fn new(resources: &'a Resources, settings: &'a Settings) -> Self {
+        Policies {
+            resources,
+            settings,
+            auth: Index::new(
+                resources.auth_policies.iter().map(|(key, policy)| (key, policy, policy.spec.target_refs.as_slice())),
+            ),
+            limits: Index::new(
+                resources
+                    .rate_limit_policies
+                    .iter()
+                    .map(|(key, policy)| (key, policy, policy.spec.target_refs.as_slice())),
+            ),
+            used_auth: Used::new(),
+            used_limits: Used::new(),
+        }
+    }
+
+    /// For a rule served by a listener. The problem names a policy that does not exist.
+    pub(super) fn guards(
+        &mut self,
+        gateway: &ObjectKey,
+        section: &str,
+        route: &RouteInput<'_>,
+        rule: &RuleInput<'_>,
+    ) -> (Guards, Option<Problem>) {
+        let places = [
+            Target::new("Gateway", gateway, None),
+            Target::new("Gateway", gateway, Some(section)),
+            Target::new(route.kind, route.key, None),
+            Target::new(route.kind, route.key, rule.name.or(Some(""))),
+        ];
+        let named = |name: &str| ObjectKey::new(&route.key.namespace, name);
+        let mut problems = Vec::new();
+
+        let attached: Vec<&ObjectKey> = places.iter().filter_map(|place| self.auth.at(place)).collect();
+        let is_required = |key: &ObjectKey| {
+            self.resources.auth_policies.get(key).is_some_and(|policy| policy.spec.enforcement == Enforcement::Required)
+        };
+        let mut auth: Vec<ObjectKey> = attached.iter().filter(|key| is_required(key)).map(|key| (*key).clone()).collect();
+        match rule.auth {
+            RuleAuth::Public => {}
+            RuleAuth::Attached => auth.extend(attached.last().map(|key| (*key).clone())),
+            RuleAuth::Policy(name) => {
+                let key = named(name);
+                if !self.resources.auth_policies.contains_key(&key) {
+                    problems.push(missing("AuthPolicy", &key));
+                }
+                auth.push(key);
+            }
+        }
+        let limits: Vec<ObjectKey> = match &rule.rate_limits {
+            None => places.iter().filter_map(|place| self.limits.at(place)).next_back().cloned().into_iter().collect(),
+            Some(names) => names.iter().map(|name| named(name)).collect(),
+        };
+        for key in &limits {
+            if !self.resources.rate_limit_policies.contains_key(key) {
+                problems.push(missing("RateLimitPolicy", key));
+            }
+        }
+        let guards = Guards {
+            auth: note(&mut self.used_auth, auth, gateway).iter().map(names::auth).collect(),
+            limits: note(&mut self.used_limits, limits, gateway).iter().map(names::rate_limit).collect(),
+        };
+        (guards, Problem::join(problems))
+    }
+
+    /// Puts every policy that is used into the configurations, and what became of each into its status.
+    pub(super) fn emit(
+        &self,
+        configs: &mut BTreeMap<ObjectKey, Config>,
+        namespaces: &mut Namespaces,
+        statuses: &mut Statuses,
+    ) {
+        let mut unresolved = BTreeMap::new();
+        for (key, gateways) in &self.used_auth {
+            let (config, problem) = auth::config(key, self.resources);
+            for gateway in gateways {
+                namespaces.entry(gateway.clone()).or_default().insert(key.namespace.clone());
+                insert(configs, gateway, names::auth(key), Kind::Auth(config.clone()));
+            }
+            unresolved.extend(problem.map(|problem| (key, problem)));
+        }
+        for key in self.resources.auth_policies.keys() {
+            let status = self.status(key, &self.auth, &self.used_auth, unresolved.remove(key));
+            statuses.set("AuthPolicy", key, status);
+        }
+        let mut unresolved = BTreeMap::new();
+        for (key, gateways) in &self.used_limits {
+            let (config, problem) = limit::config(key, self.resources, self.settings);
+            for gateway in gateways {
+                insert(configs, gateway, names::rate_limit(key), Kind::RateLimit(config.clone()));
+            }
+            unresolved.extend(problem.map(|problem| (key, problem)));
+        }
+        for key in self.resources.rate_limit_policies.keys() {
+            let status = self.status(key, &self.limits, &self.used_limits, unresolved.remove(key));
+            statuses.set("RateLimitPolicy", key, status);
+        }
+    }
+
+    /// What policies want fetched; the shortest interval counts.
+    pub(super) fn jwks_urls(&self) -> BTreeMap<String, Duration> {
+        let mut urls: BTreeMap<String, Duration> = BTreeMap::new();
+        let policies = self.resources.auth_policies.values();
+        for jwks in policies.flat_map(|policy| &policy.spec.any_of).filter_map(|method| method.jwt.as_ref()?.jwks.as_ref()) {
+            let interval = parse_duration(&jwks.refresh_interval).unwrap_or(Duration::from_secs(300));
+            urls.entry(jwks.url.clone()).and_modify(|known| *known = interval.min(*known)).or_insert(interval);
+        }
+        urls
+    }
+
+    fn status(&self, key: &ObjectKey, index: &Index<'_>, used: &Used, problem: Option<Problem>) -> ObjectStatus {
+        let gateways = used.get(key).into_iter().flatten();
+        let mut parents: Vec<ParentStatus> = gateways
+            .map(|gateway| ParentStatus {
+                parent_ref: ParentRef {
+                    group: Some(GATEWAY_GROUP.into()),
+                    kind: Some("Gateway".into()),
+                    namespace: Some(gateway.namespace.clone()),
+                    name: gateway.name.clone(),
+                    ..ParentRef::default()
+                },
+                conditions: vec![accepted(problem.clone())],
+            })
+            .collect();
+        for (target, winner) in index.targets_of(key) {
+            let refused = if !self.exists(&target, &key.namespace) {
+                Some(Problem::new(reason::TARGET_NOT_FOUND, format!("targetRefs: {} {} does not exist", target.kind, target.name)))
+            } else if winner == key {
+                None
+            } else {
+                Some(Problem::new(reason::CONFLICTED, format!("{winner} is older and has the same target, {} {}", target.kind, target.name)))
+            };
+            if refused.is_some() || !used.contains_key(key) {
+                let problem = refused.or_else(|| problem.clone());
+                parents.push(ParentStatus { parent_ref: as_parent(&target), conditions: vec![accepted(problem)] });
+            }
+        }
+        ObjectStatus { parents, ..ObjectStatus::default() }
+    }
+
+    fn exists(&self, target: &TargetRef, namespace: &str) -> bool {
+        let key = ObjectKey::new(namespace, &target.name);
+        let section = target.section_name.as_deref();
+        match target.kind.as_str() {
+            "Gateway" => self.resources.gateways.get(&key).is_some_and(|gateway| {
+                section.is_none_or(|section| gateway.spec.listeners.iter().any(|listener| listener.name == section))
+            }),
+            "HTTPRoute" => self.resources.http_routes.get(&key).is_some_and(|route| {
+                section.is_none_or(|section| route.spec.rules.iter().any(|rule| rule.name.as_deref() == Some(section)))
+            }),
+            "GatewayRoute" => self.resources.gateway_routes.get(&key).is_some_and(|route| {
+                section.is_none_or(|section| route.spec.rules.iter().any(|rule| rule.name.as_deref() == Some(section)))
+            }),
+            _ => false,
+        }
+    }
+}
+
+fn missing(kind: &str, key: &ObjectKey) -> Problem {
+    Problem::new(reason::POLICY_NOT_FOUND, format!("{kind} {key} does not exist, so the rule answers 503"))
+}
+
+/// Each once, in their order.
+fn note(used: &mut Used, policies: Vec<ObjectKey>, gateway: &ObjectKey) -> Vec<ObjectKey> {
+    let mut once = Vec::new();
+    for key in policies {
+        if !once.contains(&key) {
+            used.entry(key.clone()).or_default().insert(gateway.clone());
+            once.push(key);
+        }
+    }
+    once
+}
+
+fn insert(configs: &mut BTreeMap<ObjectKey, Config>, gateway: &ObjectKey, name: String, kind: Kind) {
+    if let Some(config) = configs.get_mut(gateway) {
+        config.insert(name, kind);
+    }
+}
+
+fn accepted(problem: Option<Problem>) -> Condition {
+    match problem {
+        None => Condition::is(ConditionType::Accepted, reason::ACCEPTED),
+        Some(problem) => Condition::not(ConditionType::Accepted, problem),
+    }
+}
+
+fn as_parent(target: &TargetRef) -> ParentRef {
+    ParentRef {
+        group: Some(target.group.clone()),
+        kind: Some(target.kind.clone()),
+        name: target.name.clone(),
+        section_name: target.section_name.clone(),
+        ..ParentRef::default()
+    }
+}

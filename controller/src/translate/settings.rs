@@ -1,0 +1,95 @@
+//! `Settings` of a Gateway, from its GatewayConfig.
+
+use std::time::Duration;
+
+use gatehouse_crds::{GatewayConfigSpec, Limits, Redis, parse_duration};
+use gatehouse_proto::config::v1;
+
+use super::conditions::{Problem, reason};
+use crate::resources::{ObjectKey, Resources};
+
+/// What can't be used is left at its default and told.
+pub(super) fn compile(
+    config: Option<(&ObjectKey, &GatewayConfigSpec)>,
+    resources: &Resources,
+) -> (v1::Settings, Option<Problem>) {
+    let Some((key, config)) = config else { return (v1::Settings::default(), None) };
+    let mut problems = Vec::new();
+    let redis = config.redis.as_ref().and_then(|redis| match self::redis(redis, &key.namespace, resources) {
+        Ok(redis) => Some(redis),
+        Err(message) => {
+            problems.push(Problem::new(reason::INVALID_PARAMETERS, format!("GatewayConfig {key}: {message}")));
+            None
+        }
+    });
+    let mut trusted_proxies = Vec::new();
+    for range in &config.trusted_proxies {
+        if range.parse::<ipnet::IpNet>().is_ok() || range.parse::<std::net::IpAddr>().is_ok() {
+            trusted_proxies.push(range.clone());
+        } else {
+            let message = format!("GatewayConfig {key}: trustedProxies: {range:?} is no address range");
+            problems.push(Problem::new(reason::INVALID_PARAMETERS, message));
+        }
+    }
+    let settings = v1::Settings {
+        trusted_proxies,
+        access_log: config.access_log.as_ref().map(|log| v1::AccessLog { enabled: log.enabled }),
+        tracing: config.tracing.as_ref().map(|tracing| v1::Tracing {
+            endpoint: tracing.endpoint.clone(),
+            sampling_ppm: parts_per_million(tracing.sampling_percent),
+            service_name: tracing.service_name.clone().unwrap_or_default(),
+        }),
+        redis,
+        limits: config.limits.as_ref().map(|limits| connection_limits(limits, key, &mut problems)),
+    };
+    (settings, Problem::join(problems))
+}
+
+fn redis(redis: &Redis, namespace: &str, resources: &Resources) -> Result<v1::Redis, String> {
+    let url = match (&redis.url, &redis.url_secret_ref) {
+        (Some(url), _) => url.clone(),
+        (None, Some(secret)) => {
+            let bytes = resources
+                .secret_entry(namespace, &secret.name, &secret.key)
+                .ok_or_else(|| format!("redis.urlSecretRef: Secret {}/{} has no entry {}", namespace, secret.name, secret.key))?;
+            String::from_utf8_lossy(bytes).trim().to_owned()
+        }
+        (None, None) => return Err("redis: give exactly one of url and urlSecretRef".into()),
+    };
+    let timeout = parse_duration(&redis.timeout).map_err(|error| format!("redis.timeout: {error}"))?;
+    Ok(v1::Redis { url, timeout_ms: milliseconds(timeout) })
+}
+
+fn connection_limits(limits: &Limits, key: &ObjectKey, problems: &mut Vec<Problem>) -> v1::ConnectionLimits {
+    let number = |value: Option<i32>| value.and_then(|value| u32::try_from(value).ok()).unwrap_or(0);
+    let mut time = |field: &str, value: &Option<String>| {
+        let parsed = value.as_deref().map(parse_duration).transpose();
+        match parsed {
+            Ok(duration) => duration.map_or(0, milliseconds),
+            Err(error) => {
+                let message = format!("GatewayConfig {key}: limits.{field}: {error}");
+                problems.push(Problem::new(reason::INVALID_PARAMETERS, message));
+                0
+            }
+        }
+    };
+    v1::ConnectionLimits {
+        header_timeout_ms: time("headerTimeout", &limits.header_timeout),
+        idle_timeout_ms: time("idleTimeout", &limits.idle_timeout),
+        body_idle_timeout_ms: time("bodyIdleTimeout", &limits.body_idle_timeout),
+        tls_handshake_timeout_ms: time("tlsHandshakeTimeout", &limits.tls_handshake_timeout),
+        max_connections: number(limits.max_connections),
+        max_head_bytes: number(limits.max_head_bytes),
+        max_headers: number(limits.max_headers),
+        max_concurrent_streams: number(limits.max_concurrent_streams),
+    }
+}
+
+fn milliseconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Within 0 and a million.
+fn parts_per_million(percent: f64) -> u32 {
+    (percent.clamp(0.0, 100.0) * 10_000.0).round() as u32
+}

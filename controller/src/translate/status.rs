@@ -1,0 +1,73 @@
+//! What translation found out about each object, for its status.
+
+use std::collections::BTreeMap;
+
+use gatehouse_crds::ParentRef;
+use serde::Serialize;
+
+use super::conditions::Condition;
+use crate::resources::ObjectKey;
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectId {
+    pub kind: &'static str,
+    pub key: ObjectKey,
+}
+
+/// By object. An object that is not here is not ours, or nothing refers to it.
+#[derive(Debug, Default)]
+pub struct Statuses(pub BTreeMap<ObjectId, ObjectStatus>);
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectStatus {
+    /// Of the object as a whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// Of a Gateway.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub listeners: Vec<ListenerStatus>,
+    /// Of a route for each parent, of a policy for each ancestor.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<ParentStatus>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerStatus {
+    pub name: String,
+    pub attached_routes: i32,
+    pub supported_kinds: Vec<&'static str>,
+    pub conditions: Vec<Condition>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ParentStatus {
+    pub parent_ref: ParentRef,
+    pub conditions: Vec<Condition>,
+}
+
+impl Statuses {
+    pub(super) fn set(&mut self, kind: &'static str, key: &ObjectKey, status: ObjectStatus) {
+        self.0.insert(ObjectId { kind, key: key.clone() }, status);
+    }
+
+    /// Everything that a user must act on: the object, where in it, and the condition.
+    pub fn problems(&self) -> impl Iterator<Item = (&ObjectId, String, &Condition)> {
+        self.0.iter().flat_map(|(id, status)| {
+            let own = status.conditions.iter().map(|condition| (String::new(), condition));
+            let listeners = status.listeners.iter().flat_map(|listener| {
+                listener.conditions.iter().map(|condition| (format!("listener {}", listener.name), condition))
+            });
+            let parents = status.parents.iter().flat_map(|parent| {
+                let name = &parent.parent_ref.name;
+                parent.conditions.iter().map(move |condition| (format!("on {name}"), condition))
+            });
+            own.chain(listeners)
+                .chain(parents)
+                .filter(|(_, condition)| condition.is_problem())
+                .map(move |(place, condition)| (id, place, condition))
+        })
+    }
+}
