@@ -1,1 +1,39 @@
-fn main() {}
+//! `gatehouse`: runs the gateway without Kubernetes, for people.
+
+mod args;
+mod demo;
+mod development;
+mod manifests;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use args::{Args, Command};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let filter = EnvFilter::try_from_env("GATEHOUSE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        eprintln!("another crypto provider is installed already");
+        return ExitCode::FAILURE;
+    }
+    let result = match args.command {
+        Command::Run(options) => run::run(&options),
+        Command::Demo(options) => demo::demo(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Nothing was started, or everything was ended again: the caller has something to mend.
+        Err(error) => {
+            eprintln!("gatehouse: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

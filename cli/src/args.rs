@@ -1,0 +1,111 @@
+//! The command line.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+#[derive(Debug, Parser)]
+#[command(name = "gatehouse", version, about = "An API gateway for Kubernetes, run by hand")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve a folder of Kubernetes manifests, without Kubernetes.
+    Run(RunOptions),
+    /// Serve examples/orders with built-in backends, and print commands to try.
+    Demo(Common),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RunOptions {
+    /// YAML and JSON files in it and below it are read, and read again when they change.
+    pub(crate) folder: PathBuf,
+    /// Where a Service's requests go: NAMESPACE/SERVICE[:PORT]=HOST:PORT. May be repeated.
+    #[arg(long = "endpoint", value_name = "SERVICE=ADDRESS")]
+    pub(crate) endpoints: Vec<EndpointArg>,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Common {
+    /// The address that listeners are opened on.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) bind: IpAddr,
+    /// Open listeners on free ports instead of their own.
+    #[arg(long)]
+    pub(crate) free_ports: bool,
+    /// Where /metrics, /livez and /readyz are served.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub(crate) admin: SocketAddr,
+    /// Threads that serve requests; 0: one a processor.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) workers: usize,
+    /// Count rate limits here, whatever the GatewayConfig says: redis://HOST:PORT.
+    #[arg(long, env = "GATEHOUSE_REDIS_URL", hide_env_values = true)]
+    pub(crate) redis: Option<String>,
+    /// Seconds that open requests are given after Ctrl-C.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) drain_seconds: u64,
+    /// `json`: one line on standard output says where everything listens.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    Text,
+    Json,
+}
+
+/// Where the requests of a Service go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EndpointArg {
+    pub(crate) namespace: String,
+    pub(crate) service: String,
+    /// `None`: of every port.
+    pub(crate) port: Option<i32>,
+    pub(crate) address: SocketAddr,
+}
+
+impl FromStr for EndpointArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = || format!("{text:?}: write NAMESPACE/SERVICE[:PORT]=IP:PORT, as default/orders=127.0.0.1:3000");
+        let (service, address) = text.split_once('=').ok_or_else(form)?;
+        let (namespace, service) = service.split_once('/').ok_or_else(form)?;
+        let (service, port) = match service.split_once(':') {
+            Some((service, port)) => (service, Some(port.parse().map_err(|_| form())?)),
+            None => (service, None),
+        };
+        Ok(EndpointArg {
+            namespace: namespace.into(),
+            service: service.into(),
+            port,
+            address: address.parse().map_err(|_| form())?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EndpointArg;
+
+    #[test]
+    fn endpoints() {
+        let one: EndpointArg = "shop/orders:3000=127.0.0.1:9000".parse().unwrap();
+        assert_eq!((one.namespace.as_str(), one.service.as_str(), one.port), ("shop", "orders", Some(3000)));
+        assert_eq!("shop/orders=[::1]:9000".parse::<EndpointArg>().unwrap().port, None);
+        for text in ["", "orders=127.0.0.1:1", "a/b", "a/b=c", "a/b:x=127.0.0.1:1"] {
+            assert!(text.parse::<EndpointArg>().is_err(), "{text}");
+        }
+    }
+}

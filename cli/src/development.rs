@@ -1,0 +1,93 @@
+//! What a cluster would have and a folder need not: the GatewayClass, and certificates for development.
+
+use std::collections::BTreeMap;
+
+use gatehouse_controller::{resources::{ObjectKey, Resources}, translate::CONTROLLER_NAME};
+use rcgen::{CertificateParams, KeyPair};
+use serde_json::json;
+
+/// The GatewayClass that the chart would install.
+pub(crate) const CLASS: &str = "gatehouse";
+
+/// Certificates that were made for Secrets that are absent, by Secret. Kept, so that one lives as long as the process.
+#[derive(Debug, Default)]
+pub(crate) struct Certificates(BTreeMap<ObjectKey, Made>);
+
+#[derive(Debug)]
+struct Made {
+    names: Vec<String>,
+    certificate: String,
+    key: String,
+}
+
+/// Adds the class `gatehouse` if the folder brings none.
+pub(crate) fn add_class(resources: &mut Resources) {
+    if resources.gateway_classes.contains_key(CLASS) {
+        return;
+    }
+    let class = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "GatewayClass",
+        "metadata": {"name": CLASS},
+        "spec": {"controllerName": CONTROLLER_NAME},
+    });
+    if let Err(error) = resources.apply(class) {
+        tracing::error!(%error, "the built-in GatewayClass is broken");
+    }
+}
+
+impl Certificates {
+    /// Adds a self-signed certificate for each Secret that a listener refers to and that does not exist. Gives the Secrets
+    /// for which one was made just now.
+    pub(crate) fn add_missing(&mut self, resources: &mut Resources) -> Vec<ObjectKey> {
+        let mut wanted: BTreeMap<ObjectKey, Vec<String>> = BTreeMap::new();
+        for (gateway, object) in &resources.gateways {
+            for listener in &object.spec.listeners {
+                let references = listener.tls.iter().flat_map(|tls| &tls.certificate_refs);
+                for reference in references {
+                    let namespace = reference.namespace.as_deref().unwrap_or(&gateway.namespace);
+                    let key = ObjectKey::new(namespace, &reference.name);
+                    if !resources.secrets.contains_key(&key) {
+                        wanted.entry(key).or_default().extend(listener.hostname.clone());
+                    }
+                }
+            }
+        }
+        let mut fresh = Vec::new();
+        for (secret, mut names) in wanted {
+            names.extend(["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()]);
+            if self.0.get(&secret).is_none_or(|made| made.names != names) {
+                match make(names) {
+                    Ok(made) => {
+                        self.0.insert(secret.clone(), made);
+                        fresh.push(secret.clone());
+                    }
+                    Err(error) => tracing::error!(%secret, %error, "no certificate for development"),
+                }
+            }
+            let Some(made) = self.0.get(&secret) else { continue };
+            let object = json!({
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "type": "kubernetes.io/tls",
+                "metadata": {"namespace": secret.namespace, "name": secret.name},
+                "stringData": {"tls.crt": made.certificate, "tls.key": made.key},
+            });
+            if let Err(error) = resources.apply(object) {
+                tracing::error!(%secret, %error, "the certificate for development is broken");
+            }
+        }
+        fresh
+    }
+
+    /// PEM, for clients to trust.
+    pub(crate) fn certificate(&self, secret: &ObjectKey) -> Option<&str> {
+        self.0.get(secret).map(|made| made.certificate.as_str())
+    }
+}
+
+fn make(names: Vec<String>) -> Result<Made, rcgen::Error> {
+    let key = KeyPair::generate()?;
+    let certificate = CertificateParams::new(names.clone())?.self_signed(&key)?;
+    Ok(Made { names, certificate: certificate.pem(), key: key.serialize_pem() })
+}

@@ -1,0 +1,36 @@
+//! What is wrong with a manifest, and where: always a file, a line and a sentence.
+
+use std::fmt;
+
+/// One thing that a user should know about a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Problem {
+    /// The file as the user would name it.
+    pub(crate) file: String,
+    /// Counted from 1; 0 where the file as a whole is meant.
+    pub(crate) line: u64,
+    pub(crate) severity: Severity,
+    /// Names the object, the field and what would mend it.
+    pub(crate) message: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Severity {
+    /// The object is not used.
+    Error,
+    /// The object is used, but not as it is written.
+    Warning,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+        }
+        match self.severity {
+            Severity::Error => write!(f, ": {}", self.message),
+            Severity::Warning => write!(f, ": warning: {}", self.message),
+        }
+    }
+}
