@@ -79,7 +79,8 @@ impl FromStr for EndpointArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let form = || format!("{text:?}: write NAMESPACE/SERVICE[:PORT]=IP:PORT, as default/orders=127.0.0.1:3000");
+        let form =
+            || format!("{text:?}: write NAMESPACE/SERVICE[:PORT]=IP:PORT, as default/orders=127.0.0.1:3000");
         let (service, address) = text.split_once('=').ok_or_else(form)?;
         let (namespace, service) = service.split_once('/').ok_or_else(form)?;
         let (service, port) = match service.split_once(':') {

@@ -37,12 +37,18 @@ pub(crate) fn demo(common: &Common) -> Result<(), RunError> {
         secret("issuer-keys", "jwks.json", &keys.jwks()),
         secret("bob-key", "key", keys.api_key()),
     ]});
-    fs::write(folder.path().join("secrets.json"), secrets.to_string()).map_err(|error| failed("secrets", &error))?;
+    fs::write(folder.path().join("secrets.json"), secrets.to_string())
+        .map_err(|error| failed("secrets", &error))?;
 
     let mut endpoints = Vec::new();
     for service in ["orders", "users", "catalog"] {
         let address = backend::start(service).map_err(|error| failed(service, &error))?;
-        endpoints.push(EndpointArg { namespace: "default".into(), service: service.into(), port: None, address });
+        endpoints.push(EndpointArg {
+            namespace: "default".into(),
+            service: service.into(),
+            port: None,
+            address,
+        });
     }
     let certificate_file = folder.path().join("certificate.pem");
     let mut tell = |serving: &Serving<'_>| {
@@ -60,7 +66,9 @@ fn secret(name: &str, entry: &str, value: &str) -> serde_json::Value {
 }
 
 fn print(serving: &Serving<'_>, common: &Common, keys: &Keys, certificate: &Path) {
-    let address = |name: &str| serving.listeners.get(name).copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
+    let address = |name: &str| {
+        serving.listeners.get(name).copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
+    };
     let (http, https) = (address("http"), address("https"));
     let curl = "curl -sS -w '\\n%{http_code}\\n'";
     let token = keys.token();
@@ -74,12 +82,26 @@ fn print(serving: &Serving<'_>, common: &Common, keys: &Keys, certificate: &Path
     for (title, command, status) in [
         ("No credential", format!("{curl} http://{http}/api/orders"), 401),
         ("A token", format!("{curl} -H 'Authorization: Bearer {token}' http://{http}/api/orders"), 200),
-        ("An API key; /api/orders/7 reaches the service as /7", format!("{curl} -H 'X-API-Key: {key}' http://{http}/api/orders/7"), 200),
-        ("A public page, over HTTPS", format!("{curl} --cacert {} https://localhost:{}/catalog/shoes", certificate.display(), https.port()), 200),
+        (
+            "An API key; /api/orders/7 reaches the service as /7",
+            format!("{curl} -H 'X-API-Key: {key}' http://{http}/api/orders/7"),
+            200,
+        ),
+        (
+            "A public page, over HTTPS",
+            format!(
+                "{curl} --cacert {} https://localhost:{}/catalog/shoes",
+                certificate.display(),
+                https.port()
+            ),
+            200,
+        ),
         ("Nothing there", format!("{curl} http://{http}/nowhere"), 404),
         (
             "Over the quota of 100 a minute",
-            format!("for i in $(seq 101); do curl -sS -o /dev/null -w '%{{http_code}}\\n' -H 'X-API-Key: {key}' http://{http}/api/orders; done | tail -n 1"),
+            format!(
+                "for i in $(seq 101); do curl -sS -o /dev/null -w '%{{http_code}}\\n' -H 'X-API-Key: {key}' http://{http}/api/orders; done | tail -n 1"
+            ),
             429,
         ),
         ("Metrics", format!("{curl} http://{}/metrics", serving.admin), 200),

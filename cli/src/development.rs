@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use gatehouse_controller::{resources::{ObjectKey, Resources}, translate::CONTROLLER_NAME};
+use gatehouse_controller::{
+    resources::{ObjectKey, Resources},
+    translate::CONTROLLER_NAME,
+};
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
 

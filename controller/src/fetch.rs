@@ -49,7 +49,12 @@ pub async fn run(mut wanted: watch::Receiver<BTreeMap<String, Duration>>, states
         for (url, interval) in now {
             let (client, states) = (client.clone(), states.clone());
             tasks.entry(url.clone()).or_insert_with(|| {
-                (interval, Task(tokio::spawn(async move { keep(&client, &url, interval.max(SHORTEST), &states).await })))
+                (
+                    interval,
+                    Task(tokio::spawn(
+                        async move { keep(&client, &url, interval.max(SHORTEST), &states).await },
+                    )),
+                )
             });
         }
         if wanted.changed().await.is_err() {
@@ -83,7 +88,11 @@ async fn keep(client: &reqwest::Client, url: &str, interval: Duration, states: &
             let state = states.entry(url.to_owned()).or_default();
             match result {
                 Ok(document) => {
-                    *state = JwksState { document: Some(document), fetched_at: Some(Timestamp::now()), error: None };
+                    *state = JwksState {
+                        document: Some(document),
+                        fetched_at: Some(Timestamp::now()),
+                        error: None,
+                    };
                 }
                 Err(error) => state.error = Some(error),
             }
@@ -94,7 +103,8 @@ async fn keep(client: &reqwest::Client, url: &str, interval: Duration, states: &
 
 /// The error is a sentence for the user.
 async fn fetch(client: &reqwest::Client, url: &str) -> Result<String, String> {
-    let response = client.get(url).send().await.map_err(|error| format!("can't be fetched: {}", chain(&error)))?;
+    let response =
+        client.get(url).send().await.map_err(|error| format!("can't be fetched: {}", chain(&error)))?;
     if response.status() != reqwest::StatusCode::OK {
         return Err(format!("answered {}", response.status()));
     }

@@ -5,8 +5,8 @@ mod key;
 use std::collections::BTreeMap;
 
 use gatehouse_crds::{
-    AuthPolicy, Consumer, GATEWAY_GROUP, GROUP, Gateway, GatewayClass, GatewayConfig, GatewayRoute, HttpRoute,
-    RateLimitPolicy, ReferenceGrant,
+    AuthPolicy, Consumer, GATEWAY_GROUP, GROUP, Gateway, GatewayClass, GatewayConfig, GatewayRoute,
+    HttpRoute, RateLimitPolicy, ReferenceGrant,
 };
 use k8s_openapi::{
     ByteString,

@@ -11,7 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BackendRef, HeaderChanges, ParentRef, Redirect, RouteMatch, RouteStatus, Timeouts, UrlRewrite, status::ConditionsStatus,
+    BackendRef, HeaderChanges, ParentRef, Redirect, RouteMatch, RouteStatus, Timeouts, UrlRewrite,
+    status::ConditionsStatus,
 };
 
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -5,6 +5,8 @@
 //!
 //! `make crds` writes `generated/`; a test fails when it is stale.
 
+#![allow(unreachable_pub, reason = "KubeSchema repeats each type in a scope of its own")]
+
 mod auth_policy;
 mod consumer;
 mod duration;
@@ -18,16 +20,20 @@ mod status;
 mod yaml;
 
 pub use auth_policy::{
-    Anonymous, ApiKeyMethod, AuthMethod, AuthPolicy, AuthPolicySpec, ClaimHeader, CredentialSource, Enforcement,
-    HeaderSource, Identity, InlineKeys, JwksUrl, JwtMethod, KeyFormat, KeySecretRef, NamedSource,
+    Anonymous, ApiKeyMethod, AuthMethod, AuthPolicy, AuthPolicySpec, ClaimHeader, CredentialSource,
+    Enforcement, HeaderSource, Identity, InlineKeys, JwksUrl, JwtMethod, KeyFormat, KeySecretRef,
+    NamedSource,
 };
-pub use consumer::{ApiKeyCredential, Consumer, ConsumerSpec, Credential, CredentialSecretRef, JwtCredential};
+pub use consumer::{
+    ApiKeyCredential, Consumer, ConsumerSpec, Credential, CredentialSecretRef, JwtCredential,
+};
 pub use duration::{InvalidDuration, parse_duration};
 pub use gateway_api::{
-    AllowedRoutes, CertificateRef, FilterType, Gateway, GatewayClass, GatewayClassSpec, GatewayInfrastructure,
-    GatewaySpec, GatewayStatus, GatewayTls, GrantFrom, GrantTo, HttpBackendRef, HttpFilter, HttpRoute, HttpRouteRule,
-    HttpRouteSpec, LabelSelector, LabelSelectorRequirement, Listener, ListenerStatus, NamespaceSelector, NamespacesFrom,
-    ParametersRef, ReferenceGrant, ReferenceGrantSpec, RouteKind,
+    AllowedRoutes, CertificateRef, FilterType, Gateway, GatewayClass, GatewayClassSpec,
+    GatewayInfrastructure, GatewaySpec, GatewayStatus, GatewayTls, GrantFrom, GrantTo, HttpBackendRef,
+    HttpFilter, HttpRoute, HttpRouteRule, HttpRouteSpec, LabelSelector, LabelSelectorRequirement, Listener,
+    ListenerStatus, NamespaceSelector, NamespacesFrom, ParametersRef, ReferenceGrant, ReferenceGrantSpec,
+    RouteKind,
 };
 pub use gateway_config::{
     AccessLog, GatewayConfig, GatewayConfigSpec, Limits, Redis, RedisSecretRef, Tracing,
@@ -41,8 +47,8 @@ pub use rate_limit_policy::{
 };
 pub use reference::{LocalRef, ParentRef, TargetRef};
 pub use route::{
-    Header, HeaderChanges, Method, PathMatch, PathMatchType, PathModifier, PathModifierType, Redirect, RouteMatch,
-    Timeouts, UrlRewrite, ValueMatch, ValueMatchType,
+    Header, HeaderChanges, Method, PathMatch, PathMatchType, PathModifier, PathModifierType, Redirect,
+    RouteMatch, Timeouts, UrlRewrite, ValueMatch, ValueMatchType,
 };
 pub use status::{ConditionsStatus, PolicyAncestorStatus, PolicyStatus, RouteParentStatus, RouteStatus};
 pub use yaml::{ALL as CRDS, own as own_crds};

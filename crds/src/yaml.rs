@@ -20,5 +20,11 @@ pub const ALL: &[(&str, &str)] = &[
 
 /// Gatehouse's own, as the types say.
 pub fn own() -> Vec<CustomResourceDefinition> {
-    vec![GatewayRoute::crd(), RateLimitPolicy::crd(), AuthPolicy::crd(), Consumer::crd(), GatewayConfig::crd()]
+    vec![
+        GatewayRoute::crd(),
+        RateLimitPolicy::crd(),
+        AuthPolicy::crd(),
+        Consumer::crd(),
+        GatewayConfig::crd(),
+    ]
 }

@@ -12,7 +12,11 @@ fn generated_yaml_is_fresh() {
     for crd in own_crds() {
         let path = folder.join(format!("{}.yaml", crd.spec.names.plural));
         let kept = fs::read_to_string(&path).unwrap();
-        assert!(kept == serde_saphyr::to_string(&crd).unwrap(), "{} is stale: run `make crds`", path.display());
+        assert!(
+            kept == serde_saphyr::to_string(&crd).unwrap(),
+            "{} is stale: run `make crds`",
+            path.display()
+        );
     }
 }
 

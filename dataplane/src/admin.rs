@@ -68,7 +68,8 @@ fn answer(request: &Request<Incoming>, pages: &impl Pages) -> Response<Full<Byte
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
-    let plain: (HeaderName, HeaderValue) = (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    let plain: (HeaderName, HeaderValue) =
+        (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response.headers_mut().insert(plain.0, plain.1);
     response
 }

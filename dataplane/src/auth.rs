@@ -118,7 +118,12 @@ impl Policy {
 
     /// Tells the backend who sends, and takes the credentials out unless the policy forwards them. Gives the query
     /// without them, if it held one.
-    pub(crate) fn apply(&self, identity: &Identity, headers: &mut HeaderMap, query: Option<&str>) -> Option<String> {
+    pub(crate) fn apply(
+        &self,
+        identity: &Identity,
+        headers: &mut HeaderMap,
+        query: Option<&str>,
+    ) -> Option<String> {
         let stripped = if self.forwarding.credential() {
             None
         } else {
@@ -148,7 +153,9 @@ impl Method {
                 let sources = source::compile(&jwt.sources, &[Source::bearer()])?;
                 Ok(Method::Jwt(Verifier::compile(jwt)?, sources))
             }
-            Some(Kind::ApiKey(key)) => Ok(Method::ApiKey(source::compile(&key.sources, &[Source::x_api_key()])?)),
+            Some(Kind::ApiKey(key)) => {
+                Ok(Method::ApiKey(source::compile(&key.sources, &[Source::x_api_key()])?))
+            }
             None => Err(Invalid("anyOf: this dataplane does not know one of the methods".into())),
         }
     }

@@ -179,7 +179,6 @@ impl State {
         let mut ports: BTreeMap<u16, Port> = BTreeMap::new();
         for (name, part) in &self.listeners {
             let port = ports.entry(part.port).or_insert_with(|| Port {
-                number: part.port,
                 tls: part.tls,
                 listeners: HostMap::default(),
             });
@@ -194,7 +193,6 @@ impl State {
                 &part.hostname,
                 Arc::new(Listener {
                     name: Arc::clone(&part.name),
-                    hostname: part.hostname.clone(),
                     certificates,
                     routes: Table::build(entries.remove(name.as_str()).unwrap_or_default()),
                 }),
@@ -215,8 +213,10 @@ fn addresses(endpoints: &v1::Endpoints) -> Result<Vec<SocketAddr>, String> {
         .endpoints
         .iter()
         .map(|endpoint| {
-            let address = endpoint.address.parse().map_err(|_| format!("{:?} is no IP address", endpoint.address))?;
-            let port = u16::try_from(endpoint.port).map_err(|_| format!("port {} is above 65535", endpoint.port))?;
+            let address =
+                endpoint.address.parse().map_err(|_| format!("{:?} is no IP address", endpoint.address))?;
+            let port =
+                u16::try_from(endpoint.port).map_err(|_| format!("port {} is above 65535", endpoint.port))?;
             Ok(SocketAddr::new(address, port))
         })
         .collect()

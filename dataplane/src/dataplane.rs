@@ -104,7 +104,8 @@ impl Dataplane {
                 .map_err(StartError::Thread)?;
             workers.push((commands, thread));
         }
-        let binder = Binder::new(options.bind, workers.iter().map(|(commands, _)| commands.clone()).collect());
+        let binder =
+            Binder::new(options.bind, workers.iter().map(|(commands, _)| commands.clone()).collect());
         let listening = binder.listening();
         let (status_sender, status) = watch::channel(Status::default());
         let (draining, _) = watch::channel(false);
@@ -124,11 +125,8 @@ impl Dataplane {
         }
         let in_force =
             InForce { state: State::new(Arc::clone(&metrics)), shared: Arc::clone(&shared), binder, metrics };
-        let channel = discover::Options {
-            node: options.node,
-            gateway: options.gateway,
-            heartbeat: options.heartbeat,
-        };
+        let channel =
+            discover::Options { node: options.node, gateway: options.gateway, heartbeat: options.heartbeat };
         control.spawn(async move { discover::run(connect, channel, in_force, status_sender).await });
         Ok(Dataplane { shared, workers, control: Some(control), status, listening, admin, draining })
     }

@@ -7,7 +7,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use gatehouse_proto::config::v1::{
     Ack, Batch, ClientMessage, Heartbeat, Held, Hello, Rejection, Resource, ServerMessage,
-    client_message::Kind as FromUs, config_service_client::ConfigServiceClient, server_message::Kind as FromServer,
+    client_message::Kind as FromUs, config_service_client::ConfigServiceClient,
+    server_message::Kind as FromServer,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -70,8 +71,12 @@ enum Broken {
 }
 
 /// Runs until it is dropped.
-pub(crate) async fn run<C, F>(connect: C, options: Options, mut apply: impl Apply, status: watch::Sender<Status>)
-where
+pub(crate) async fn run<C, F>(
+    connect: C,
+    options: Options,
+    mut apply: impl Apply,
+    status: watch::Sender<Status>,
+) where
     C: Fn() -> F,
     F: Future<Output = Result<Channel, tonic::transport::Error>>,
 {
@@ -80,7 +85,9 @@ where
     loop {
         let mut progressed = false;
         let result = match connect().await {
-            Ok(channel) => session(channel, &options, &mut holding, &mut apply, &status, &mut progressed).await,
+            Ok(channel) => {
+                session(channel, &options, &mut holding, &mut apply, &status, &mut progressed).await
+            }
             Err(error) => Err(Broken::Connect(error)),
         };
         status.send_modify(|status| status.connected = false);
@@ -114,7 +121,8 @@ async fn session(
     progressed: &mut bool,
 ) -> Result<(), Broken> {
     let (to_server, messages) = mpsc::channel(16);
-    let tell = async |kind| to_server.send(ClientMessage { kind: Some(kind) }).await.map_err(|_| Broken::Ended);
+    let tell =
+        async |kind| to_server.send(ClientMessage { kind: Some(kind) }).await.map_err(|_| Broken::Ended);
     tell(FromUs::Hello(holding.hello(options))).await?;
     let mut client = ConfigServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES);
     let silence = SILENT_BEATS * options.heartbeat;
@@ -171,7 +179,9 @@ impl Holding {
             node: options.node.clone(),
             gateway: options.gateway.clone(),
             build: env!("CARGO_PKG_VERSION").into(),
-            holds: holds.map(|(name, version)| Held { name: name.clone(), version: version.clone() }).collect(),
+            holds: holds
+                .map(|(name, version)| Held { name: name.clone(), version: version.clone() })
+                .collect(),
             rejected: self.refused.values().cloned().collect(),
         }
     }
@@ -190,7 +200,8 @@ impl Holding {
         let mut rejected = Vec::new();
         for (name, reason) in apply.apply(upserts, removals) {
             // What was refused need not have been in this batch: another change can make it unusable.
-            let version = versions.remove(&name).or_else(|| self.held.get(&name).cloned()).unwrap_or_default();
+            let version =
+                versions.remove(&name).or_else(|| self.held.get(&name).cloned()).unwrap_or_default();
             let rejection = Rejection { name: name.clone(), version, reason };
             self.refused.insert(name, rejection.clone());
             rejected.push(rejection);

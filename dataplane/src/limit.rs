@@ -31,11 +31,11 @@ use std::time::Instant;
 
 use ::http::HeaderMap;
 
-pub use compile::Invalid;
-pub use local::Counters;
-pub use quota::Quota;
-pub use redis::RedisTarget;
-pub use store::StoreError;
+pub(crate) use compile::Invalid;
+pub(crate) use local::Counters;
+pub(crate) use quota::Quota;
+pub(crate) use redis::RedisTarget;
+pub(crate) use store::StoreError;
 
 use local::Local;
 use plan::{Limit, Pick};
@@ -45,7 +45,7 @@ use store::{Charge, Store};
 
 /// A compiled `gatehouse.config.v1.RateLimit`.
 #[derive(Debug)]
-pub struct Policy {
+pub(crate) struct Policy {
     before: Vec<Limit>,
     with: Vec<Limit>,
     store: Place,
@@ -57,7 +57,7 @@ pub struct Policy {
 
 /// When a limit is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// Before authentication: limits keyed by nothing, the client's address or headers, without tiers.
     BeforeIdentity,
     /// After it: limits keyed by consumer or credential, and those with tiers.
@@ -66,7 +66,7 @@ pub enum Phase {
 
 /// What a limit may look at.
 #[derive(Debug, Clone, Copy)]
-pub struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     /// The client, behind trusted proxies.
     pub client: IpAddr,
     pub headers: &'a HeaderMap,
@@ -82,14 +82,14 @@ pub struct Facts<'a> {
 
 /// A decision, and how it came about.
 #[derive(Debug)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     pub verdict: Verdict,
     /// Why the store could not be asked, in which case the policy's `onStoreFailure` decided.
     pub degraded: Option<StoreError>,
 }
 
 #[derive(Debug)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The request may pass. Without a quota when nothing was counted.
     Admit(Option<Quota>),
     /// A limit is used up: 429 with the quota's headers.
@@ -100,7 +100,7 @@ pub enum Verdict {
 
 /// Where a worker counts: the counters that all workers of the process share, and the worker's own connection to Redis.
 #[derive(Debug)]
-pub struct Stores {
+pub(crate) struct Stores {
     counters: Arc<Counters>,
     remote: Option<Remote>,
 }
@@ -121,21 +121,27 @@ enum OnFailure {
 impl Stores {
     /// Opens nothing: the first decision of a policy that counts in Redis connects. Without a target such policies
     /// count locally. Made once a worker, and again when the target changes.
-    pub fn new(counters: Arc<Counters>, redis: Option<&RedisTarget>) -> Stores {
+    pub(crate) fn new(counters: Arc<Counters>, redis: Option<&RedisTarget>) -> Stores {
         Stores { counters, remote: redis.map(Remote::new) }
     }
 }
 
 impl Policy {
     /// Whether [`Policy::check`] has anything to do in this phase. A broken policy has: it refuses in the first.
-    pub fn has(&self, phase: Phase) -> bool {
+    pub(crate) fn has(&self, phase: Phase) -> bool {
         self.broken || !self.limits(phase).is_empty()
     }
 
     /// Counts the request and decides. `now` is read once a request.
     ///
     /// Call it within a tokio runtime: a connection to Redis is driven by a task of its own.
-    pub async fn check(&self, phase: Phase, facts: &Facts<'_>, stores: &Stores, now: Instant) -> Outcome {
+    pub(crate) async fn check(
+        &self,
+        phase: Phase,
+        facts: &Facts<'_>,
+        stores: &Stores,
+        now: Instant,
+    ) -> Outcome {
         if self.broken {
             return Outcome { verdict: Verdict::Unavailable, degraded: None };
         }

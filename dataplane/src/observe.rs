@@ -57,10 +57,6 @@ impl Observer {
         })
     }
 
-    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
-    }
-
     /// Must be called within the runtime that exports spans.
     pub(crate) fn configure(&self, settings: &v1::Settings) {
         let enabled = settings.access_log.is_none_or(|log| log.enabled);

@@ -11,11 +11,12 @@ use ipnet::IpNet;
 use rustls::sign::CertifiedKey;
 
 use crate::{
-    auth, limit,
+    auth,
     filter::{HeaderChanges, Redirect, Rewrite},
     http::guard,
+    limit,
     observe::metrics::RouteMetrics,
-    route::{HostMap, Hostname, Table},
+    route::{HostMap, Table},
     upstream::Service,
 };
 
@@ -28,7 +29,7 @@ pub(crate) struct Snapshot {
 }
 
 /// What holds for the whole Gateway.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) limits: Limits,
@@ -50,7 +51,6 @@ pub(crate) struct Limits {
 
 #[derive(Debug)]
 pub(crate) struct Port {
-    pub(crate) number: u16,
     pub(crate) tls: bool,
     pub(crate) listeners: HostMap<Arc<Listener>>,
 }
@@ -58,7 +58,6 @@ pub(crate) struct Port {
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) name: Arc<str>,
-    pub(crate) hostname: Hostname,
     /// The preferred first.
     pub(crate) certificates: Vec<Arc<CertifiedKey>>,
     pub(crate) routes: Table<Arc<Rule>>,
@@ -124,12 +123,6 @@ pub(crate) struct Respond {
 impl Settings {
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|range| range.contains(&address))
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings { trusted_proxies: Vec::new(), limits: Limits::default(), redis: None }
     }
 }
 

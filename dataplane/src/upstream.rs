@@ -8,4 +8,4 @@ mod pool;
 pub(crate) use body::{BodyState, RequestBody};
 pub(crate) use connect::ConnectError;
 pub(crate) use endpoint::{Endpoint, EndpointCell, Protocol, Service};
-pub(crate) use pool::{Connection, Lease, Pool};
+pub(crate) use pool::{Lease, Pool};

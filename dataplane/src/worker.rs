@@ -48,8 +48,13 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Accept on a socket for a configured port.
-    Listen { port: u16, socket: std::net::TcpListener },
-    Close { port: u16 },
+    Listen {
+        port: u16,
+        socket: std::net::TcpListener,
+    },
+    Close {
+        port: u16,
+    },
     /// Accept no more and let what runs come to its end.
     Drain,
     /// End now.
@@ -68,6 +73,7 @@ pub(crate) struct Worker {
 
 /// The state that a request is served by, from its beginning to its end.
 #[derive(Debug, Clone)]
+#[allow(clippy::redundant_allocation)] // Counting in `Rc` keeps workers off each other's cache lines.
 pub(crate) struct Current(Rc<Arc<Snapshot>>);
 
 /// Runs hyper's tasks on the worker that started them.
@@ -98,7 +104,8 @@ impl Worker {
         let mut current = self.current.borrow_mut();
         if !Arc::ptr_eq(&newest, &current.0) {
             if newest.settings.redis != current.settings.redis {
-                let stores = limit::Stores::new(Arc::clone(&self.shared.counters), newest.settings.redis.as_ref());
+                let stores =
+                    limit::Stores::new(Arc::clone(&self.shared.counters), newest.settings.redis.as_ref());
                 *self.stores.borrow_mut() = Rc::new(stores);
             }
             *current = Current(Rc::new(Arc::clone(&newest)));

@@ -12,7 +12,8 @@ pub mod config {
         clippy::unwrap_used,
         clippy::needless_pass_by_value,
         clippy::uninlined_format_args,
-        clippy::semicolon_if_nothing_returned
+        clippy::semicolon_if_nothing_returned,
+        clippy::large_enum_variant
     )]
     pub mod v1 {
         include!("gen/gatehouse.config.v1.rs");

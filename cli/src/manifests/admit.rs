@@ -10,10 +10,11 @@ use super::{
 };
 
 /// The object, if it is of a kind that means something and breaks nothing; and what its owner should know.
-pub(crate) fn admit(document: Document, file: &str) -> (Option<Value>, Vec<Problem>) {
+pub(crate) fn admit(document: &Document, file: &str) -> (Option<Value>, Vec<Problem>) {
     let text = |field: &str| document.value[field].as_str().unwrap_or("").to_owned();
     let (api_version, kind) = (text("apiVersion"), text("kind"));
-    let problem = |severity, line, message: String| Problem { file: file.to_owned(), line, severity, message };
+    let problem =
+        |severity, line, message: String| Problem { file: file.to_owned(), line, severity, message };
     for (field, value) in [("apiVersion", &api_version), ("kind", &kind)] {
         if value.is_empty() {
             let message = format!("{field} is missing: every Kubernetes object has one");

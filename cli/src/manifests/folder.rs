@@ -101,7 +101,7 @@ fn parse(path: &Path, text: Vec<u8>) -> Parsed {
             Ok(document) => {
                 for object in document.objects() {
                     let line = object.line;
-                    let (admitted, problems) = admit(object, &file);
+                    let (admitted, problems) = admit(&object, &file);
                     parsed.objects.extend(admitted.map(|value| Object { value, file: file.clone(), line }));
                     parsed.problems.extend(problems);
                 }
@@ -125,7 +125,10 @@ fn list(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
         let Ok(kind) = fs::metadata(&path) else { continue };
         if kind.is_dir() {
             list(&path, found)?;
-        } else if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json")
+        {
             found.push(path);
         }
     }

@@ -59,7 +59,9 @@ pub(crate) fn find(api_version: &str, kind: &str) -> Known {
 /// Every served version of a CRD.
 fn of_crd(crd: &Value) -> Vec<((String, String), Schema)> {
     let spec = &crd["spec"];
-    let (Some(group), Some(kind)) = (spec["group"].as_str(), spec["names"]["kind"].as_str()) else { return Vec::new() };
+    let (Some(group), Some(kind)) = (spec["group"].as_str(), spec["names"]["kind"].as_str()) else {
+        return Vec::new();
+    };
     let versions = spec["versions"].as_array().into_iter().flatten();
     versions
         .filter(|version| version["served"] == true)

@@ -27,6 +27,7 @@ pub(crate) struct Unreadable {
 
 impl Document {
     /// A value that was made here and stands in no file.
+    #[cfg(test)]
     pub(crate) fn made(value: Value) -> Self {
         Self { value, line: 0, lines: HashMap::new() }
     }
@@ -76,7 +77,9 @@ fn pieces(text: &str) -> Vec<(u64, &str)> {
     let mut pieces = Vec::new();
     let (mut start, mut start_line, mut offset) = (0, 0, 0);
     for (number, line) in text.split_inclusive('\n').enumerate() {
-        let marker = line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
+        let marker = line
+            .strip_prefix("---")
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
         if marker && offset > start {
             pieces.push((start_line, &text[start..offset]));
             (start, start_line) = (offset, number as u64);
@@ -216,7 +219,8 @@ mod tests {
     fn lines_count_across_documents_and_comments() {
         let text = "# head\n---\nkind: A\nmetadata:\n  name: a\n---\n# more\nkind: B\nspec:\n  rules:\n  - name: x\n    \
                     matches:\n    - path: /\n";
-        let documents: Vec<_> = documents(text).into_iter().map(|document| document.expect("parses")).collect();
+        let documents: Vec<_> =
+            documents(text).into_iter().map(|document| document.expect("parses")).collect();
         assert_eq!(documents.len(), 2);
         assert_eq!((documents[0].line, documents[0].line_of("metadata.name")), (3, 5));
         assert_eq!(documents[1].line, 8);

@@ -60,7 +60,8 @@ impl Rule {
     }
 
     pub(super) fn decide(&self, context: &Context<'_, '_>) -> Verdict {
-        let program = self.program.get_or_init(|| ENV.compile(&self.expression).map_err(|error| error.to_string()));
+        let program =
+            self.program.get_or_init(|| ENV.compile(&self.expression).map_err(|error| error.to_string()));
         let program = match program {
             Ok(program) => program,
             Err(error) => return Verdict::Skipped(error.lines().next().unwrap_or_default().to_owned()),
@@ -160,13 +161,34 @@ impl Schema {
 /// A field name as Kubernetes writes it in CEL.
 fn escaped(name: &str) -> String {
     const RESERVED: [&str; 20] = [
-        "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let",
-        "loop", "package", "namespace", "return", "var", "void",
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
     ];
     if RESERVED.contains(&name) || name == "while" {
         return format!("__{name}__");
     }
-    name.replace("__", "__underscores__").replace('.', "__dot__").replace('-', "__dash__").replace('/', "__slash__")
+    name.replace("__", "__underscores__")
+        .replace('.', "__dot__")
+        .replace('-', "__dash__")
+        .replace('/', "__slash__")
 }
 
 #[cfg(test)]

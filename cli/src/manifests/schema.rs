@@ -85,12 +85,16 @@ impl Schema {
         let list = |key: &str| schema[key].as_array().map_or(&[][..], Vec::as_slice);
         let schemas = |key: &str| list(key).iter().map(Self::parse).collect();
         let boxed = |key: &str| schema[key].is_object().then(|| Box::new(Self::parse(&schema[key])));
-        let names = |key: &str| list(key).iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
+        let names =
+            |key: &str| list(key).iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
         let flag = |key: &str| schema[key] == Value::Bool(true);
-        let size = |kind: &str| ["Length", "Items", "Properties"].iter().find_map(|of| schema[format!("{kind}{of}")].as_u64());
+        let size = |kind: &str| {
+            ["Length", "Items", "Properties"].iter().find_map(|of| schema[format!("{kind}{of}")].as_u64())
+        };
         // JSON schema writes what may be null as a list of types.
         let types = names("type");
-        let kind = schema["type"].as_str().or_else(|| types.iter().map(String::as_str).find(|name| *name != "null"));
+        let kind =
+            schema["type"].as_str().or_else(|| types.iter().map(String::as_str).find(|name| *name != "null"));
         let properties = schema["properties"].as_object();
         Self {
             kind: kind.and_then(Kind::parse),
@@ -179,7 +183,10 @@ pub(crate) fn join(path: &str, field: &str) -> String {
 
 /// The known name nearest to a misspelt one, if it is near.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |candidate: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase());
+    let distance =
+        |candidate: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase());
     let near = known.into_iter().map(|candidate| (distance(candidate), candidate));
-    near.filter(|(distance, candidate)| *distance <= candidate.len().max(3) / 3).min().map(|(_, candidate)| candidate)
+    near.filter(|(distance, candidate)| *distance <= candidate.len().max(3) / 3)
+        .min()
+        .map(|(_, candidate)| candidate)
 }

@@ -33,7 +33,9 @@ pub(super) fn serve(server: ConfigServer) -> Connect {
 }
 
 impl Connect {
-    pub(super) fn connect(&self) -> impl Future<Output = Result<Channel, tonic::transport::Error>> + Send + use<> {
+    pub(super) fn connect(
+        &self,
+    ) -> impl Future<Output = Result<Channel, tonic::transport::Error>> + Send + use<> {
         let pipes = self.0.clone();
         let connector = service_fn(move |_| {
             let (client, server) = duplex(PIPE_BYTES);

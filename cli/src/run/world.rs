@@ -1,9 +1,6 @@
 //! The objects of the folder, and what is added to them as a cluster would.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use gatehouse_controller::{
     fetch::JwksState,
@@ -57,7 +54,9 @@ impl World {
         }
         add_class(&mut self.resources);
         for secret in self.certificates.add_missing(&mut self.resources) {
-            eprintln!("Secret {secret} does not exist: a self-signed certificate for development takes its place");
+            eprintln!(
+                "Secret {secret} does not exist: a self-signed certificate for development takes its place"
+            );
         }
         for endpoint in &self.endpoints {
             let key = ObjectKey::new(&endpoint.namespace, &endpoint.service);
@@ -66,7 +65,9 @@ impl World {
             // What was given by hand takes the place of what the folder says.
             self.resources.endpoint_slices.retain(|slice_key, slice| {
                 let of = slice.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME));
-                slice_key.namespace != key.namespace || of != Some(&key.name) || slice_key.name.starts_with("given-")
+                slice_key.namespace != key.namespace
+                    || of != Some(&key.name)
+                    || slice_key.name.starts_with("given-")
             });
             if let Err(error) = self.resources.apply(slice) {
                 tracing::error!(%key, %error, "endpoint");
@@ -93,7 +94,8 @@ impl World {
         gateway: &ObjectKey,
         open: &BTreeMap<u16, SocketAddr>,
     ) -> BTreeMap<String, SocketAddr> {
-        let listeners = self.resources.gateways.get(gateway).map_or(&[][..], |gateway| &gateway.spec.listeners);
+        let listeners =
+            self.resources.gateways.get(gateway).map_or(&[][..], |gateway| &gateway.spec.listeners);
         listeners
             .iter()
             .filter_map(|listener| {

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use gatehouse_proto::config::v1::{
-    Ack, Batch, ClientMessage, Heartbeat, Hello, Rejection, Resource, ServerMessage, client_message::Kind as FromClient,
-    server_message::Kind as FromUs,
+    Ack, Batch, ClientMessage, Heartbeat, Hello, Rejection, Resource, ServerMessage,
+    client_message::Kind as FromClient, server_message::Kind as FromUs,
 };
 use prost::Message;
 use tokio::{
@@ -158,7 +158,8 @@ impl Session {
     /// What the dataplane lacks and what it should forget. Afterwards it counts as having it.
     fn difference(&mut self, newest: &Published) -> (Vec<Arc<Resource>>, Vec<String>) {
         let wanted = &newest.resources;
-        let removals: Vec<String> = self.has.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
+        let removals: Vec<String> =
+            self.has.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
         for name in &removals {
             self.has.remove(name);
             self.rejected.remove(name);

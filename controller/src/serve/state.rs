@@ -25,7 +25,7 @@ pub struct DataplaneAck {
     pub rejected: BTreeMap<String, String>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Gateway {
     published: watch::Sender<Published>,
     acks: watch::Sender<Acks>,
@@ -37,12 +37,6 @@ pub(super) struct Published {
     /// 0: nothing was published yet.
     pub(super) generation: Generation,
     pub(super) resources: Arc<BTreeMap<String, Arc<Resource>>>,
-}
-
-impl Default for Gateway {
-    fn default() -> Self {
-        Gateway { published: watch::Sender::default(), acks: watch::Sender::default() }
-    }
 }
 
 impl Gateway {
@@ -82,8 +76,14 @@ impl Gateway {
         self.acks.subscribe()
     }
 
-    pub(super) fn acknowledge(&self, node: &str, generation: Generation, rejected: &BTreeMap<String, Rejection>) {
-        let rejected = rejected.iter().map(|(name, rejection)| (name.clone(), rejection.reason.clone())).collect();
+    pub(super) fn acknowledge(
+        &self,
+        node: &str,
+        generation: Generation,
+        rejected: &BTreeMap<String, Rejection>,
+    ) {
+        let rejected =
+            rejected.iter().map(|(name, rejection)| (name.clone(), rejection.reason.clone())).collect();
         self.acks.send_modify(|acks| {
             acks.insert(node.to_owned(), DataplaneAck { generation, rejected });
         });

@@ -62,7 +62,8 @@ pub(super) fn attach(
         listener.attached_routes += 1;
         if listener.is_served() {
             let section = listener.spec.name.clone();
-            attachments.push((section.clone(), Attachment { listener: names::listener(key, &section), hostnames }));
+            attachments
+                .push((section.clone(), Attachment { listener: names::listener(key, &section), hostnames }));
         }
     }
     if !matched {

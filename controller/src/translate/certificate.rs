@@ -5,7 +5,10 @@ use gatehouse_proto::config::v1::{Certificate, PrivateKeyKind};
 use rustls::{crypto::aws_lc_rs::sign::any_supported_type, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
-use super::{conditions::{Problem, reason}, grant};
+use super::{
+    conditions::{Problem, reason},
+    grant,
+};
 use crate::resources::{ObjectKey, Resources};
 
 /// The Secret that a listener of a Gateway in `namespace` refers to, and its content.
@@ -23,16 +26,22 @@ pub(super) fn resolve(
     let key = ObjectKey::new(reference.namespace.as_deref().unwrap_or(namespace), &reference.name);
     let from = grant::From { group: GATEWAY_GROUP, kind: "Gateway", namespace };
     if !grant::permits(resources, from, "", "Secret", &key) {
-        let message = format!("certificateRefs: no ReferenceGrant in namespace {} lets a Gateway of {namespace} use Secret {}", key.namespace, key.name);
+        let message = format!(
+            "certificateRefs: no ReferenceGrant in namespace {} lets a Gateway of {namespace} use Secret {}",
+            key.namespace, key.name
+        );
         return Err(Problem::new(reason::REF_NOT_PERMITTED, message));
     }
-    let invalid =
-        |what: &str| Problem::new(reason::INVALID_CERTIFICATE_REF, format!("certificateRefs: Secret {key} {what}"));
+    let invalid = |what: &str| {
+        Problem::new(reason::INVALID_CERTIFICATE_REF, format!("certificateRefs: Secret {key} {what}"))
+    };
     if !resources.secrets.contains_key(&key) {
         return Err(invalid("does not exist"));
     }
     let entry = |name: &str| {
-        resources.secret_entry(&key.namespace, &key.name, name).ok_or_else(|| invalid(&format!("has no entry {name}")))
+        resources
+            .secret_entry(&key.namespace, &key.name, name)
+            .ok_or_else(|| invalid(&format!("has no entry {name}")))
     };
     let (chain, private_key) = (entry("tls.crt")?, entry("tls.key")?);
     let certificate = read(chain, private_key).map_err(|what| invalid(&what))?;
@@ -55,7 +64,8 @@ fn read(chain: &[u8], private_key: &[u8]) -> Result<Certificate, String> {
         PrivateKeyDer::Pkcs1(_) => PrivateKeyKind::Pkcs1,
         _ => return Err("holds a private key of an unknown kind".into()),
     };
-    let signing = any_supported_type(&key).map_err(|error| format!("holds a private key that can't be used: {error}"))?;
+    let signing = any_supported_type(&key)
+        .map_err(|error| format!("holds a private key that can't be used: {error}"))?;
     match CertifiedKey::new(chain.clone(), signing).keys_match() {
         Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
         Err(_) => return Err("holds a certificate and a private key that do not fit each other".into()),

@@ -32,7 +32,11 @@ pub(super) fn emit(
             None => Condition::is(ConditionType::Accepted, reason::ACCEPTED),
             Some(problem) => Condition::not(ConditionType::Accepted, problem),
         };
-        statuses.set("Consumer", key, ObjectStatus { conditions: vec![condition], ..ObjectStatus::default() });
+        statuses.set(
+            "Consumer",
+            key,
+            ObjectStatus { conditions: vec![condition], ..ObjectStatus::default() },
+        );
         for (gateway, config) in configs.iter_mut() {
             if namespaces.get(gateway).is_some_and(|used| used.contains(&key.namespace)) {
                 config.insert(names::consumer(key), Kind::Consumer(wire.clone()));
@@ -46,7 +50,8 @@ fn claims(resources: &Resources) -> BTreeMap<(&str, Vec<u8>), Vec<Claim<'_>>> {
     let mut claims: BTreeMap<(&str, Vec<u8>), Vec<Claim<'_>>> = BTreeMap::new();
     for (key, consumer) in &resources.consumers {
         for credential in &consumer.spec.credentials {
-            let hash = credential.api_key.as_ref().and_then(|api_key| hash(api_key, &key.namespace, resources));
+            let hash =
+                credential.api_key.as_ref().and_then(|api_key| hash(api_key, &key.namespace, resources));
             if let Some(hash) = hash {
                 let claim = (created(consumer), key, credential.name.as_str());
                 claims.entry((&key.namespace, hash)).or_default().push(claim);
@@ -77,7 +82,8 @@ fn translate(
     let mut credentials = Vec::new();
     for given in &spec.credentials {
         let mut wire = v1::Credential { name: given.name.clone(), ..v1::Credential::default() };
-        let invalid = |what: String| Problem::new(reason::INVALID, format!("credential {}: {what}", given.name));
+        let invalid =
+            |what: String| Problem::new(reason::INVALID, format!("credential {}: {what}", given.name));
         if let Some(jwt) = &given.jwt {
             let subject = v1::JwtSubject { issuer: jwt.issuer.clone(), subject: jwt.subject.clone() };
             wire.kind = Some(credential::Kind::Jwt(subject));
@@ -90,7 +96,10 @@ fn translate(
         };
         let Some(hash) = hash(api_key, &key.namespace, resources) else {
             let reference = &api_key.secret_ref;
-            let message = format!("credential {}: Secret {}/{} has no entry {}", given.name, key.namespace, reference.name, reference.key);
+            let message = format!(
+                "credential {}: Secret {}/{} has no entry {}",
+                given.name, key.namespace, reference.name, reference.key
+            );
             problems.push(Problem::new(reason::SECRET_NOT_FOUND, message));
             continue;
         };
@@ -101,7 +110,8 @@ fn translate(
             let is_ours = (winner.1, winner.2) == (key, given.name.as_str());
             let rival = if is_ours { others[0] } else { *winner };
             let keeps = if is_ours { "this one keeps it" } else { "that one keeps it" };
-            let message = format!("credential {}: Consumer {} has the same API key, and {keeps}", given.name, rival.1);
+            let message =
+                format!("credential {}: Consumer {} has the same API key, and {keeps}", given.name, rival.1);
             problems.push(Problem::new(reason::DUPLICATE_CREDENTIAL, message));
             if !is_ours {
                 continue;

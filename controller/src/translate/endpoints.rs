@@ -10,10 +10,7 @@ use crate::resources::{ObjectKey, Resources};
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// Adds the endpoints of every Service in the configurations.
-pub(super) fn emit(
-    resources: &Resources,
-    configs: &mut std::collections::BTreeMap<ObjectKey, Config>,
-) {
+pub(super) fn emit(resources: &Resources, configs: &mut std::collections::BTreeMap<ObjectKey, Config>) {
     for config in configs.values_mut() {
         let backends: Vec<BackendKey> = config.keys().filter_map(|name| parse(name)).collect();
         for key in backends {
@@ -36,7 +33,8 @@ fn of(key: &BackendKey, resources: &Resources) -> Endpoints {
         return Endpoints { service: name, endpoints: Vec::new() };
     };
     let slices = resources.endpoint_slices.iter().filter(|(slice_key, slice)| {
-        slice_key.namespace == key.service.namespace && slice.labels().get(SERVICE_NAME) == Some(&key.service.name)
+        slice_key.namespace == key.service.namespace
+            && slice.labels().get(SERVICE_NAME) == Some(&key.service.name)
     });
     let slices: Vec<&EndpointSlice> = slices.map(|(_, slice)| slice).collect();
     let ready = |endpoint: &k8s_openapi::api::discovery::v1::Endpoint| {
@@ -70,7 +68,9 @@ fn collect(
             let addresses = slice.endpoints.iter().filter(|endpoint| usable(endpoint));
             let addresses = addresses.flat_map(|endpoint| &endpoint.addresses);
             addresses
-                .flat_map(|address| ports.iter().map(move |port| Endpoint { address: address.clone(), port: *port }))
+                .flat_map(|address| {
+                    ports.iter().map(move |port| Endpoint { address: address.clone(), port: *port })
+                })
                 .collect::<Vec<_>>()
         })
         .collect();

@@ -33,9 +33,11 @@ pub(super) fn classes<'a>(resources: &'a Resources, statuses: &mut Statuses) -> 
         if class.spec.controller_name != CONTROLLER_NAME {
             continue;
         }
-        let namespace = class.spec.parameters_ref.as_ref().and_then(|parameters| parameters.namespace.as_deref());
+        let namespace =
+            class.spec.parameters_ref.as_ref().and_then(|parameters| parameters.namespace.as_deref());
         let parameters = class.spec.parameters_ref.as_ref();
-        let config = parameters.map(|parameters| configuration(parameters, namespace.unwrap_or(""), resources));
+        let config =
+            parameters.map(|parameters| configuration(parameters, namespace.unwrap_or(""), resources));
         let condition = match &config {
             Some(Err(problem)) => Condition::not(ConditionType::Accepted, problem.clone()),
             _ => Condition::is(ConditionType::Accepted, reason::ACCEPTED),
@@ -54,11 +56,16 @@ fn configuration<'a>(
 ) -> Result<(&'a ObjectKey, &'a GatewayConfigSpec), Problem> {
     let invalid = |message| Problem::new(reason::INVALID_PARAMETERS, message);
     if (parameters.group.as_str(), parameters.kind.as_str()) != (GROUP, "GatewayConfig") {
-        return Err(invalid(format!("parametersRef: {} {} is no GatewayConfig of {GROUP}", parameters.kind, parameters.name)));
+        return Err(invalid(format!(
+            "parametersRef: {} {} is no GatewayConfig of {GROUP}",
+            parameters.kind, parameters.name
+        )));
     }
     let key = ObjectKey::new(namespace, &parameters.name);
     let found = resources.gateway_configs.get_key_value(&key);
-    found.map(|(key, config)| (key, &config.spec)).ok_or_else(|| invalid(format!("parametersRef: GatewayConfig {key} does not exist")))
+    found
+        .map(|(key, config)| (key, &config.spec))
+        .ok_or_else(|| invalid(format!("parametersRef: GatewayConfig {key} does not exist")))
 }
 
 impl<'a> GatewayView<'a> {
@@ -70,7 +77,11 @@ impl<'a> GatewayView<'a> {
         resources: &'a Resources,
     ) -> Option<Self> {
         let class = classes.get(gateway.spec.gateway_class_name.as_str())?;
-        let own = gateway.spec.infrastructure.as_ref().and_then(|infrastructure| infrastructure.parameters_ref.as_ref());
+        let own = gateway
+            .spec
+            .infrastructure
+            .as_ref()
+            .and_then(|infrastructure| infrastructure.parameters_ref.as_ref());
         let (config, mut problem) = match own.map(|own| configuration(own, &key.namespace, resources)) {
             Some(Ok(config)) => (Some(config), None),
             Some(Err(problem)) => (*class, Some(problem)),
@@ -131,7 +142,8 @@ fn find_conflicts(listeners: &mut [ListenerView<'_>]) {
     for later in 1..listeners.len() {
         let (before, after) = listeners.split_at_mut(later);
         let listener = &mut after[0];
-        let same_port = before.iter().filter(|other| other.spec.port == listener.spec.port && other.is_accepted());
+        let same_port =
+            before.iter().filter(|other| other.spec.port == listener.spec.port && other.is_accepted());
         let conflict = same_port.into_iter().find_map(|other| {
             let name = &other.spec.name;
             if !listener.has_protocol_of(other) {
@@ -139,7 +151,8 @@ fn find_conflicts(listeners: &mut [ListenerView<'_>]) {
                 return Some((reason::PROTOCOL_CONFLICT, message));
             }
             (listener.hostname == other.hostname).then(|| {
-                let message = format!("listener {name} already serves this host name on port {}", other.spec.port);
+                let message =
+                    format!("listener {name} already serves this host name on port {}", other.spec.port);
                 (reason::HOSTNAME_CONFLICT, message)
             })
         });

@@ -11,7 +11,13 @@ pub(super) struct From<'a> {
 }
 
 /// A reference within a namespace needs no grant.
-pub(super) fn permits(resources: &Resources, from: From<'_>, group: &str, kind: &str, to: &ObjectKey) -> bool {
+pub(super) fn permits(
+    resources: &Resources,
+    from: From<'_>,
+    group: &str,
+    kind: &str,
+    to: &ObjectKey,
+) -> bool {
     if from.namespace == to.namespace {
         return true;
     }
@@ -20,7 +26,9 @@ pub(super) fn permits(resources: &Resources, from: From<'_>, group: &str, kind: 
         grant.from.iter().any(|allowed| {
             allowed.group == from.group && allowed.kind == from.kind && allowed.namespace == from.namespace
         }) && grant.to.iter().any(|allowed| {
-            allowed.group == group && allowed.kind == kind && allowed.name.as_ref().is_none_or(|name| *name == to.name)
+            allowed.group == group
+                && allowed.kind == kind
+                && allowed.name.as_ref().is_none_or(|name| *name == to.name)
         })
     })
 }

@@ -1,8 +1,9 @@
 //! HTTPRoute and GatewayRoute, brought to one shape.
 
 use gatehouse_crds::{
-    BackendRef, FilterType, GATEWAY_GROUP, GROUP, GatewayRoute, GatewayRouteRule, HeaderChanges, HttpBackendRef,
-    HttpFilter, HttpRoute, HttpRouteRule, ParentRef, Redirect, Respond, RouteMatch, Timeouts, UrlRewrite,
+    BackendRef, FilterType, GATEWAY_GROUP, GROUP, GatewayRoute, GatewayRouteRule, HeaderChanges,
+    HttpBackendRef, HttpFilter, HttpRoute, HttpRouteRule, ParentRef, Redirect, Respond, RouteMatch, Timeouts,
+    UrlRewrite,
 };
 use kube::ResourceExt;
 
@@ -102,7 +103,8 @@ fn http_rule(rule: &HttpRouteRule) -> RuleInput<'_> {
     if filters.redirect.is_some() && filters.rewrite.is_some() {
         unserved.push("RequestRedirect together with URLRewrite".into());
     }
-    let of_backends = rule.backend_refs.iter().flat_map(|backend| Filters::of(&backend.filters).unserved_at_backend());
+    let of_backends =
+        rule.backend_refs.iter().flat_map(|backend| Filters::of(&backend.filters).unserved_at_backend());
     unserved.extend(of_backends);
     RuleInput {
         name: rule.name.as_deref(),
@@ -141,13 +143,17 @@ impl<'a> Filters<'a> {
         let mut filters = Filters::default();
         for filter in list {
             match filter.kind {
-                FilterType::RequestHeaderModifier => filters.request_headers = filter.request_header_modifier.as_ref(),
+                FilterType::RequestHeaderModifier => {
+                    filters.request_headers = filter.request_header_modifier.as_ref();
+                }
                 FilterType::ResponseHeaderModifier => {
                     filters.response_headers = filter.response_header_modifier.as_ref();
                 }
                 FilterType::RequestRedirect => filters.redirect = filter.request_redirect.as_ref(),
                 FilterType::UrlRewrite => filters.rewrite = filter.url_rewrite.as_ref(),
-                FilterType::Other => filters.unserved.push("a filter that this version does not serve".into()),
+                FilterType::Other => {
+                    filters.unserved.push("a filter that this version does not serve".into());
+                }
             }
         }
         filters
@@ -202,7 +208,9 @@ fn gateway_rule<'a>(rule: &'a GatewayRouteRule, route: &'a GatewayRoute) -> Rule
                 None => RuleAuth::Attached,
             },
         },
-        rate_limits: own_limits.or(default_limits).map(|limits| limits.iter().map(|limit| &*limit.name).collect()),
+        rate_limits: own_limits
+            .or(default_limits)
+            .map(|limits| limits.iter().map(|limit| &*limit.name).collect()),
         unserved: Vec::new(),
     }
 }

@@ -87,7 +87,10 @@ impl<'a> ListenerView<'a> {
             match ROUTE_KINDS.iter().find(|kind| **kind == (group, wanted.kind.as_str())) {
                 Some((_, kind)) => kinds.push(*kind),
                 None => {
-                    let message = format!("allowedRoutes.kinds: {} can't attach to a listener of protocol {}", wanted.kind, self.spec.protocol);
+                    let message = format!(
+                        "allowedRoutes.kinds: {} can't attach to a listener of protocol {}",
+                        wanted.kind, self.spec.protocol
+                    );
                     self.unresolved = Some(Problem::new(reason::INVALID_ROUTE_KINDS, message));
                 }
             }
@@ -110,7 +113,13 @@ impl<'a> ListenerView<'a> {
     }
 
     /// Whether a route of a kind and namespace may attach.
-    pub(super) fn allows(&self, kind: &str, namespace: &str, gateway: &ObjectKey, resources: &Resources) -> bool {
+    pub(super) fn allows(
+        &self,
+        kind: &str,
+        namespace: &str,
+        gateway: &ObjectKey,
+        resources: &Resources,
+    ) -> bool {
         if !self.kinds.contains(&kind) {
             return false;
         }

@@ -52,7 +52,10 @@ impl<'a> Policies<'a> {
             resources,
             settings,
             auth: Index::new(
-                resources.auth_policies.iter().map(|(key, policy)| (key, policy, policy.spec.target_refs.as_slice())),
+                resources
+                    .auth_policies
+                    .iter()
+                    .map(|(key, policy)| (key, policy, policy.spec.target_refs.as_slice())),
             ),
             limits: Index::new(
                 resources
@@ -84,9 +87,13 @@ impl<'a> Policies<'a> {
 
         let attached: Vec<&ObjectKey> = places.iter().filter_map(|place| self.auth.at(place)).collect();
         let is_required = |key: &ObjectKey| {
-            self.resources.auth_policies.get(key).is_some_and(|policy| policy.spec.enforcement == Enforcement::Required)
+            self.resources
+                .auth_policies
+                .get(key)
+                .is_some_and(|policy| policy.spec.enforcement == Enforcement::Required)
         };
-        let mut auth: Vec<ObjectKey> = attached.iter().filter(|key| is_required(key)).map(|key| (*key).clone()).collect();
+        let mut auth: Vec<ObjectKey> =
+            attached.iter().filter(|key| is_required(key)).map(|key| (*key).clone()).collect();
         match rule.auth {
             RuleAuth::Public => {}
             RuleAuth::Attached => auth.extend(attached.last().map(|key| (*key).clone())),
@@ -99,7 +106,13 @@ impl<'a> Policies<'a> {
             }
         }
         let limits: Vec<ObjectKey> = match &rule.rate_limits {
-            None => places.iter().filter_map(|place| self.limits.at(place)).next_back().cloned().into_iter().collect(),
+            None => places
+                .iter()
+                .filter_map(|place| self.limits.at(place))
+                .next_back()
+                .cloned()
+                .into_iter()
+                .collect(),
             Some(names) => names.iter().map(|name| named(name)).collect(),
         };
         for key in &limits {
@@ -131,7 +144,7 @@ impl<'a> Policies<'a> {
             unresolved.extend(problem.map(|problem| (key, problem)));
         }
         for key in self.resources.auth_policies.keys() {
-            let status = self.status(key, &self.auth, &self.used_auth, unresolved.remove(key));
+            let status = self.status(key, &self.auth, &self.used_auth, unresolved.get(key));
             statuses.set("AuthPolicy", key, status);
         }
         let mut unresolved = BTreeMap::new();
@@ -143,7 +156,7 @@ impl<'a> Policies<'a> {
             unresolved.extend(problem.map(|problem| (key, problem)));
         }
         for key in self.resources.rate_limit_policies.keys() {
-            let status = self.status(key, &self.limits, &self.used_limits, unresolved.remove(key));
+            let status = self.status(key, &self.limits, &self.used_limits, unresolved.get(key));
             statuses.set("RateLimitPolicy", key, status);
         }
     }
@@ -152,14 +165,25 @@ impl<'a> Policies<'a> {
     pub(super) fn jwks_urls(&self) -> BTreeMap<String, Duration> {
         let mut urls: BTreeMap<String, Duration> = BTreeMap::new();
         let policies = self.resources.auth_policies.values();
-        for jwks in policies.flat_map(|policy| &policy.spec.any_of).filter_map(|method| method.jwt.as_ref()?.jwks.as_ref()) {
+        for jwks in policies
+            .flat_map(|policy| &policy.spec.any_of)
+            .filter_map(|method| method.jwt.as_ref()?.jwks.as_ref())
+        {
             let interval = parse_duration(&jwks.refresh_interval).unwrap_or(Duration::from_secs(300));
-            urls.entry(jwks.url.clone()).and_modify(|known| *known = interval.min(*known)).or_insert(interval);
+            urls.entry(jwks.url.clone())
+                .and_modify(|known| *known = interval.min(*known))
+                .or_insert(interval);
         }
         urls
     }
 
-    fn status(&self, key: &ObjectKey, index: &Index<'_>, used: &Used, problem: Option<Problem>) -> ObjectStatus {
+    fn status(
+        &self,
+        key: &ObjectKey,
+        index: &Index<'_>,
+        used: &Used,
+        problem: Option<&Problem>,
+    ) -> ObjectStatus {
         let gateways = used.get(key).into_iter().flatten();
         let mut parents: Vec<ParentStatus> = gateways
             .map(|gateway| ParentStatus {
@@ -170,20 +194,29 @@ impl<'a> Policies<'a> {
                     name: gateway.name.clone(),
                     ..ParentRef::default()
                 },
-                conditions: vec![accepted(problem.clone())],
+                conditions: vec![accepted(problem.cloned())],
             })
             .collect();
         for (target, winner) in index.targets_of(key) {
             let refused = if !self.exists(&target, &key.namespace) {
-                Some(Problem::new(reason::TARGET_NOT_FOUND, format!("targetRefs: {} {} does not exist", target.kind, target.name)))
+                Some(Problem::new(
+                    reason::TARGET_NOT_FOUND,
+                    format!("targetRefs: {} {} does not exist", target.kind, target.name),
+                ))
             } else if winner == key {
                 None
             } else {
-                Some(Problem::new(reason::CONFLICTED, format!("{winner} is older and has the same target, {} {}", target.kind, target.name)))
+                Some(Problem::new(
+                    reason::CONFLICTED,
+                    format!("{winner} is older and has the same target, {} {}", target.kind, target.name),
+                ))
             };
             if refused.is_some() || !used.contains_key(key) {
-                let problem = refused.or_else(|| problem.clone());
-                parents.push(ParentStatus { parent_ref: as_parent(&target), conditions: vec![accepted(problem)] });
+                let problem = refused.or_else(|| problem.cloned());
+                parents.push(ParentStatus {
+                    parent_ref: as_parent(&target),
+                    conditions: vec![accepted(problem)],
+                });
             }
         }
         ObjectStatus { parents, ..ObjectStatus::default() }
@@ -194,13 +227,19 @@ impl<'a> Policies<'a> {
         let section = target.section_name.as_deref();
         match target.kind.as_str() {
             "Gateway" => self.resources.gateways.get(&key).is_some_and(|gateway| {
-                section.is_none_or(|section| gateway.spec.listeners.iter().any(|listener| listener.name == section))
+                section.is_none_or(|section| {
+                    gateway.spec.listeners.iter().any(|listener| listener.name == section)
+                })
             }),
             "HTTPRoute" => self.resources.http_routes.get(&key).is_some_and(|route| {
-                section.is_none_or(|section| route.spec.rules.iter().any(|rule| rule.name.as_deref() == Some(section)))
+                section.is_none_or(|section| {
+                    route.spec.rules.iter().any(|rule| rule.name.as_deref() == Some(section))
+                })
             }),
             "GatewayRoute" => self.resources.gateway_routes.get(&key).is_some_and(|route| {
-                section.is_none_or(|section| route.spec.rules.iter().any(|rule| rule.name.as_deref() == Some(section)))
+                section.is_none_or(|section| {
+                    route.spec.rules.iter().any(|rule| rule.name.as_deref() == Some(section))
+                })
             }),
             _ => false,
         }

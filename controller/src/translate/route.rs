@@ -23,8 +23,12 @@ pub(super) fn translate(
     configs: &mut BTreeMap<ObjectKey, Config>,
     resources: &Resources,
 ) -> ObjectStatus {
-    let rules: Vec<RuleOutput> =
-        route.rules.iter().enumerate().map(|(index, rule)| rule::translate(rule, index, route, resources)).collect();
+    let rules: Vec<RuleOutput> = route
+        .rules
+        .iter()
+        .enumerate()
+        .map(|(index, rule)| rule::translate(rule, index, route, resources))
+        .collect();
     let mut status = ObjectStatus::default();
     let mut served: BTreeMap<ObjectKey, Vec<(String, v1::Attachment)>> = BTreeMap::new();
     let mut require_auth: BTreeMap<ObjectKey, bool> = BTreeMap::new();
@@ -41,14 +45,18 @@ pub(super) fn translate(
             }
             Err(problem) => Some(problem),
         };
-        status.parents.push(ParentStatus { parent_ref: parent.clone(), conditions: conditions(&rules, refused) });
+        status
+            .parents
+            .push(ParentStatus { parent_ref: parent.clone(), conditions: conditions(&rules, refused) });
     }
     for (gateway, attachments) in served {
         let Some(config) = configs.get_mut(&gateway) else { continue };
         let required = require_auth.get(&gateway).copied().unwrap_or(false);
         let problems = serve(route, &rules, &gateway, &attachments, required, policies, config);
         let parents = status.parents.iter_mut();
-        for parent in parents.filter(|parent| attach::parent_key(&parent.parent_ref, route.key).as_ref() == Some(&gateway)) {
+        for parent in parents
+            .filter(|parent| attach::parent_key(&parent.parent_ref, route.key).as_ref() == Some(&gateway))
+        {
             for (kind, problem) in &problems {
                 spoil(&mut parent.conditions, *kind, problem);
             }
@@ -75,7 +83,10 @@ fn serve(
             let (guards, problem) = policies.guards(gateway, &attachment.0, route, input);
             problems.extend(problem.map(|problem| (ConditionType::ResolvedRefs, problem)));
             if require_auth && guards.auth.is_empty() {
-                let message = format!("{}: no AuthPolicy covers it, and Gateway {gateway} requires one", rule::place(input, index));
+                let message = format!(
+                    "{}: no AuthPolicy covers it, and Gateway {gateway} requires one",
+                    rule::place(input, index)
+                );
                 problems.push((ConditionType::Accepted, Problem::new(reason::AUTH_REQUIRED, message)));
                 continue;
             }

@@ -76,9 +76,13 @@ fn fill(
     output.route.response_headers = rule.response_headers.map(changes).transpose()?;
     output.route.timeouts = rule.timeouts.map(timeouts).transpose()?;
     let only_prefixes = rule.matches.iter().all(|one| one.path.kind == PathMatchType::PathPrefix);
-    let modifier = |path: &Option<PathModifier>| path.as_ref().map(|path| path_modifier(path, only_prefixes)).transpose();
+    let modifier = |path: &Option<PathModifier>| {
+        path.as_ref().map(|path| path_modifier(path, only_prefixes)).transpose()
+    };
     output.route.action = Some(match &rule.action {
-        ActionInput::Redirect(redirect) => Action::Redirect(self::redirect(redirect, modifier(&redirect.path)?)?),
+        ActionInput::Redirect(redirect) => {
+            Action::Redirect(self::redirect(redirect, modifier(&redirect.path)?)?)
+        }
         ActionInput::Respond(respond) => Action::Respond(v1::Respond {
             status: u32::try_from(respond.status).unwrap_or(0),
             headers: respond.headers.iter().map(header).collect::<Result<_, _>>()?,
@@ -145,7 +149,11 @@ fn match_(one: &RouteMatch) -> Result<v1::Match, String> {
     Ok(v1::Match {
         path: Some(v1::PathMatch { kind: kind.into(), value: path.value.clone() }),
         method: one.method.map(|method| format!("{method:?}").to_ascii_uppercase()).unwrap_or_default(),
-        headers: one.headers.iter().map(|header| value_match(header, "headers", true)).collect::<Result<_, _>>()?,
+        headers: one
+            .headers
+            .iter()
+            .map(|header| value_match(header, "headers", true))
+            .collect::<Result<_, _>>()?,
         query_params: one
             .query_params
             .iter()
@@ -237,18 +245,21 @@ fn path_modifier(path: &PathModifier, only_prefixes: bool) -> Result<v1::PathRew
         PathModifierType::ReplacePrefixMatch if !only_prefixes => {
             return Err("path.replacePrefixMatch needs matches of type PathPrefix alone".into());
         }
-        PathModifierType::ReplacePrefixMatch => {
-            RewriteKind::Prefix(path.replace_prefix_match.clone().ok_or_else(|| missing("replacePrefixMatch"))?)
-        }
+        PathModifierType::ReplacePrefixMatch => RewriteKind::Prefix(
+            path.replace_prefix_match.clone().ok_or_else(|| missing("replacePrefixMatch"))?,
+        ),
     };
     Ok(v1::PathRewrite { kind: Some(kind) })
 }
 
 fn timeouts(timeouts: &Timeouts) -> Result<v1::Timeouts, String> {
-    let milliseconds = |field: &str, text: &Option<String>| match text.as_deref().map(parse_duration).transpose() {
-        Ok(duration) => Ok(duration.map_or(0, |duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))),
-        Err(error) => Err(format!("timeouts.{field}: {error}")),
-    };
+    let milliseconds =
+        |field: &str, text: &Option<String>| match text.as_deref().map(parse_duration).transpose() {
+            Ok(duration) => {
+                Ok(duration.map_or(0, |duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+            }
+            Err(error) => Err(format!("timeouts.{field}: {error}")),
+        };
     Ok(v1::Timeouts {
         request_ms: milliseconds("request", &timeouts.request)?,
         backend_request_ms: milliseconds("backendRequest", &timeouts.backend_request)?,

@@ -18,7 +18,8 @@ pub(super) fn compile(
     let redis = config.redis.as_ref().and_then(|redis| match self::redis(redis, &key.namespace, resources) {
         Ok(redis) => Some(redis),
         Err(message) => {
-            problems.push(Problem::new(reason::INVALID_PARAMETERS, format!("GatewayConfig {key}: {message}")));
+            problems
+                .push(Problem::new(reason::INVALID_PARAMETERS, format!("GatewayConfig {key}: {message}")));
             None
         }
     });
@@ -49,9 +50,12 @@ fn redis(redis: &Redis, namespace: &str, resources: &Resources) -> Result<v1::Re
     let url = match (&redis.url, &redis.url_secret_ref) {
         (Some(url), _) => url.clone(),
         (None, Some(secret)) => {
-            let bytes = resources
-                .secret_entry(namespace, &secret.name, &secret.key)
-                .ok_or_else(|| format!("redis.urlSecretRef: Secret {}/{} has no entry {}", namespace, secret.name, secret.key))?;
+            let bytes = resources.secret_entry(namespace, &secret.name, &secret.key).ok_or_else(|| {
+                format!(
+                    "redis.urlSecretRef: Secret {}/{} has no entry {}",
+                    namespace, secret.name, secret.key
+                )
+            })?;
             String::from_utf8_lossy(bytes).trim().to_owned()
         }
         (None, None) => return Err("redis: give exactly one of url and urlSecretRef".into()),

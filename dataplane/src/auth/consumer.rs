@@ -74,8 +74,9 @@ impl Consumers {
         for credential in &wire.credentials {
             match &credential.kind {
                 Some(Kind::ApiKeySha256(hash)) => {
-                    let hash = KeyHash::try_from(hash.as_slice())
-                        .map_err(|_| format!("credential {}: the key's hash is not SHA-256", credential.name))?;
+                    let hash = KeyHash::try_from(hash.as_slice()).map_err(|_| {
+                        format!("credential {}: the key's hash is not SHA-256", credential.name)
+                    })?;
                     known.keys.insert(
                         hash,
                         ApiKey {

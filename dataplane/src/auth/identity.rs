@@ -101,7 +101,8 @@ fn claim<'a>(claims: &'a Claims, path: &[Box<str>]) -> Option<Cow<'a, str>> {
         Value::Null => return None,
         Value::String(text) => Cow::Borrowed(text),
         Value::Array(values) if values.iter().all(|value| !value.is_array() && !value.is_object()) => {
-            let texts = values.iter().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+            let texts =
+                values.iter().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
             Cow::Owned(texts.collect::<Vec<_>>().join(","))
         }
         other => Cow::Owned(other.to_string()),

@@ -64,9 +64,7 @@ impl Verifier {
         let algorithms = jwt
             .algorithms
             .iter()
-            .map(|name| {
-                name.parse().map_err(|_| Invalid(format!("jwt.algorithms: {name:?} is not known")))
-            })
+            .map(|name| name.parse().map_err(|_| Invalid(format!("jwt.algorithms: {name:?} is not known"))))
             .collect::<Result<Vec<Algorithm>, _>>()?;
         let mut keys = Vec::new();
         let mut unusable = None;
@@ -151,7 +149,9 @@ impl Verifier {
             return Err(TokenError::Issuer);
         }
         let wanted = |audience: &Value| {
-            audience.as_str().is_some_and(|audience| self.audiences.iter().any(|wanted| **wanted == *audience))
+            audience
+                .as_str()
+                .is_some_and(|audience| self.audiences.iter().any(|wanted| **wanted == *audience))
         };
         let fits = match claims.get("aud") {
             _ if self.audiences.is_empty() => true,

@@ -13,7 +13,10 @@ use super::{Invalid, Request};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Source {
     /// The whole value, or what follows the scheme and a space.
-    Header { name: HeaderName, scheme: Option<Box<str>> },
+    Header {
+        name: HeaderName,
+        scheme: Option<Box<str>>,
+    },
     Query(Box<str>),
     Cookie(Box<str>),
 }
@@ -79,16 +82,20 @@ impl Source {
                 let value = line.to_str().unwrap_or("");
                 match scheme {
                     None => Found::One(value.into()),
-                    Some(scheme) => after_scheme(value, scheme).map_or(Found::Nothing, |rest| Found::One(rest.into())),
+                    Some(scheme) => {
+                        after_scheme(value, scheme).map_or(Found::Nothing, |rest| Found::One(rest.into()))
+                    }
                 }
             }
             Source::Query(name) => {
                 let query = request.query.unwrap_or("");
-                one(form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| *key == **name).map(|(_, value)| value))
+                one(form_urlencoded::parse(query.as_bytes())
+                    .filter(|(key, _)| *key == **name)
+                    .map(|(_, value)| value))
             }
-            Source::Cookie(name) => {
-                one(cookies(request.headers).filter(|(key, _)| *key == &**name).map(|(_, value)| value.into()))
-            }
+            Source::Cookie(name) => one(cookies(request.headers)
+                .filter(|(key, _)| *key == &**name)
+                .map(|(_, value)| value.into())),
         }
     }
 }
@@ -155,8 +162,10 @@ fn strip_cookie(headers: &mut HeaderMap, name: &str) {
     if !cookies(headers).any(|(key, _)| key == name) {
         return;
     }
-    let kept: Vec<String> =
-        cookies(headers).filter(|(key, _)| *key != name).map(|(key, value)| format!("{key}={value}")).collect();
+    let kept: Vec<String> = cookies(headers)
+        .filter(|(key, _)| *key != name)
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     headers.remove(COOKIE);
     if let (false, Ok(value)) = (kept.is_empty(), HeaderValue::try_from(kept.join("; "))) {
         headers.insert(COOKIE, value);
@@ -199,9 +208,13 @@ mod tests {
 
     #[test]
     fn credentials_are_taken_out_and_the_rest_stays() {
-        let sources = [Source::bearer(), Source::x_api_key(), Source::Query("key".into()), Source::Cookie("k".into())];
-        let mut request =
-            headers(&[("authorization", "Basic other"), ("x-api-key", "secret"), ("cookie", "a=b; k=secret")]);
+        let sources =
+            [Source::bearer(), Source::x_api_key(), Source::Query("key".into()), Source::Cookie("k".into())];
+        let mut request = headers(&[
+            ("authorization", "Basic other"),
+            ("x-api-key", "secret"),
+            ("cookie", "a=b; k=secret"),
+        ]);
         let query = strip(sources.iter(), &mut request, Some("a=1&key=secret&b=%20"));
         assert_eq!(query.as_deref(), Some("a=1&b=%20"));
         assert_eq!(request[AUTHORIZATION], "Basic other");

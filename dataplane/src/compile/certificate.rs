@@ -17,7 +17,9 @@ pub(super) fn compile(certificate: &v1::Certificate) -> Result<Arc<CertifiedKey>
         v1::PrivateKeyKind::Pkcs8 => PrivateKeyDer::Pkcs8(der.into()),
         v1::PrivateKeyKind::Sec1 => PrivateKeyDer::Sec1(der.into()),
         v1::PrivateKeyKind::Pkcs1 => PrivateKeyDer::Pkcs1(der.into()),
-        v1::PrivateKeyKind::Unspecified => return Err("this dataplane does not know the kind of private key".into()),
+        v1::PrivateKeyKind::Unspecified => {
+            return Err("this dataplane does not know the kind of private key".into());
+        }
     };
     let key = any_supported_type(&key).map_err(|error| format!("the private key can't be used: {error}"))?;
     let certified = CertifiedKey::new(chain, key);

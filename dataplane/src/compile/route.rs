@@ -9,7 +9,9 @@ use super::State;
 use crate::{
     filter::{HeaderChanges, Redirect, Rewrite, header},
     observe::metrics::Metrics,
-    route::{Age, Conditions, Entry, Hostname, Match, PathMatch, ValueCondition, WholeExpression, normal_prefix},
+    route::{
+        Age, Conditions, Entry, Hostname, Match, PathMatch, ValueCondition, WholeExpression, normal_prefix,
+    },
     snapshot::{Action, Backend, Forward, Plan, Respond, Rule},
 };
 
@@ -103,7 +105,9 @@ fn compile_match(wire: &v1::Match) -> Result<Match, String> {
             v1::PathKind::Exact => PathMatch::Exact(path.value.as_str().into()),
             v1::PathKind::Prefix => PathMatch::Prefix(normal_prefix(&path.value).into()),
             v1::PathKind::RegularExpression => PathMatch::Expression(expression(&path.value)?),
-            v1::PathKind::Unspecified => return Err("this dataplane does not know the kind of path match".into()),
+            v1::PathKind::Unspecified => {
+                return Err("this dataplane does not know the kind of path match".into());
+            }
         },
     };
     let method = (!wire.method.is_empty())

@@ -33,7 +33,8 @@ pub(super) fn compile(settings: &v1::Settings) -> Result<Settings, String> {
         set_time(&mut limits.body_idle_timeout, wanted.body_idle_timeout_ms);
         set_time(&mut limits.tls_handshake_timeout, wanted.tls_handshake_timeout_ms);
     }
-    let redis = settings.redis.as_ref().map(RedisTarget::parse).transpose().map_err(|invalid| invalid.to_string())?;
+    let redis =
+        settings.redis.as_ref().map(RedisTarget::parse).transpose().map_err(|invalid| invalid.to_string())?;
     Ok(Settings { trusted_proxies, limits, redis })
 }
 

@@ -32,9 +32,10 @@ impl Redirect {
         let some = |text: &str| (!text.is_empty()).then(|| Box::from(text));
         let status = match redirect.status {
             0 => StatusCode::FOUND,
-            301 | 302 | 303 | 307 | 308 => {
-                u16::try_from(redirect.status).ok().and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(StatusCode::FOUND)
-            }
+            301 | 302 | 303 | 307 | 308 => u16::try_from(redirect.status)
+                .ok()
+                .and_then(|code| StatusCode::from_u16(code).ok())
+                .unwrap_or(StatusCode::FOUND),
             other => {
                 return Err(InvalidFilter(format!("redirect status {other}: use 301, 302, 303, 307 or 308")));
             }

@@ -37,9 +37,9 @@ impl PathRewrite {
         let Some(kind) = rewrite.and_then(|rewrite| rewrite.kind.as_ref()) else { return Ok(None) };
         let checked = |path: &str| {
             let rooted = if path.is_empty() { "/" } else { path };
-            canonical_path(rooted)
-                .map(|canonical| Box::from(&*canonical))
-                .map_err(|_| InvalidFilter(format!("{path:?} is no path: begin with `/` and escape what needs it")))
+            canonical_path(rooted).map(|canonical| Box::from(&*canonical)).map_err(|_| {
+                InvalidFilter(format!("{path:?} is no path: begin with `/` and escape what needs it"))
+            })
         };
         Ok(Some(match kind {
             Kind::Full(path) => PathRewrite::Full(checked(path)?),

@@ -38,7 +38,8 @@ impl ResponseBody {
     }
 
     pub(crate) fn streaming(incoming: Incoming, lease: Lease, exchange: Box<Exchange>) -> Self {
-        let mut body = ResponseBody { kind: Kind::Streaming(incoming, Some(lease)), exchange: Some(exchange) };
+        let mut body =
+            ResponseBody { kind: Kind::Streaming(incoming, Some(lease)), exchange: Some(exchange) };
         body.settle();
         body
     }
@@ -67,7 +68,10 @@ impl Body for ResponseBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = &mut *self;
         let frame = match &mut this.kind {
             Kind::Ended => return Poll::Ready(None),

@@ -7,22 +7,16 @@
 use std::{borrow::Cow, rc::Rc, sync::Arc};
 
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    HeaderValue, Request, Response, StatusCode, Uri, Version,
     header::{CONTENT_LENGTH, HOST},
     request::Parts,
     uri::{Authority, PathAndQuery, Scheme},
 };
 use hyper::{body::Incoming, upgrade::OnUpgrade};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{timeout, timeout_at};
 use tracing::debug;
 
-use super::{
-    connection::Connection,
-    exchange::Exchange,
-    headers,
-    pipeline::Answer,
-    tunnel::Tunnel,
-};
+use super::{connection::Connection, exchange::Exchange, headers, pipeline::Answer, tunnel::Tunnel};
 use crate::{
     Reason,
     snapshot::{Forward, Rule, Snapshot},
@@ -45,7 +39,7 @@ pub(super) struct Outbound<'a> {
 /// Why an attempt brought no response.
 enum Failed {
     /// The request is intact.
-    Unsent(Request<RequestBody>, Reason),
+    Unsent(Box<Request<RequestBody>>, Reason),
     Sent(Reason),
 }
 
@@ -61,7 +55,10 @@ pub(super) fn path_and_query(
         Some(rewrite) => rewrite.apply(path, matched)?,
         None => Cow::Borrowed(path),
     };
-    if path == uri.path() && query == uri.query() && let Some(unchanged) = uri.path_and_query() {
+    if path == uri.path()
+        && query == uri.query()
+        && let Some(unchanged) = uri.path_and_query()
+    {
         return Ok(unchanged.clone());
     }
     let text = match query {
@@ -175,7 +172,7 @@ async fn attempts(
                 if left == 0 {
                     return Err(reason);
                 }
-                request = intact;
+                request = *intact;
             }
             Err(Failed::Sent(reason)) => return Err(reason),
         }
@@ -194,7 +191,7 @@ async fn attempt(
         Ok(taken) => taken,
         Err(error) => {
             debug!(endpoint = %endpoint.address, %error, "connect");
-            return Err(Failed::Unsent(request, Reason::ConnectFailed));
+            return Err(Failed::Unsent(Box::new(request), Reason::ConnectFailed));
         }
     };
     let repeat = (taken.reused && repeatable(&request)).then(|| copy(&request));
@@ -203,7 +200,7 @@ async fn attempt(
         Err(mut error) => {
             debug!(endpoint = %endpoint.address, error = %error.error(), "send");
             match error.take_message().or(repeat) {
-                Some(intact) => Err(Failed::Unsent(intact, Reason::UpstreamFailed)),
+                Some(intact) => Err(Failed::Unsent(Box::new(intact), Reason::UpstreamFailed)),
                 None => Err(Failed::Sent(Reason::UpstreamFailed)),
             }
         }

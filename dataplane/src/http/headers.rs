@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
-        CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-        TRANSFER_ENCODING, UPGRADE,
+        CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+        TRAILER, TRANSFER_ENCODING, UPGRADE,
     },
 };
 
@@ -93,12 +93,20 @@ pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
 }
 
 /// Adds this hop to what is said of the request's way.
-pub(crate) fn set_forwarded(headers: &mut HeaderMap, peer: IpAddr, scheme: &'static str, authority: &HeaderValue, port: u16) {
+pub(crate) fn set_forwarded(
+    headers: &mut HeaderMap,
+    peer: IpAddr,
+    scheme: &'static str,
+    authority: &HeaderValue,
+    port: u16,
+) {
     let peer = peer.to_canonical();
-    let value = match headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::to_str).collect::<Result<Vec<_>, _>>() {
-        Ok(earlier) if !earlier.is_empty() => format!("{}, {peer}", earlier.join(", ")),
-        _ => peer.to_string(),
-    };
+    let value =
+        match headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::to_str).collect::<Result<Vec<_>, _>>()
+        {
+            Ok(earlier) if !earlier.is_empty() => format!("{}, {peer}", earlier.join(", ")),
+            _ => peer.to_string(),
+        };
     if let Ok(value) = HeaderValue::try_from(value) {
         headers.insert(X_FORWARDED_FOR, value);
     }
@@ -216,7 +224,13 @@ mod tests {
         names.sort_unstable();
         assert_eq!(names, ["host", "te", "x-bar"]);
 
-        set_forwarded(&mut request, "10.0.0.9".parse().unwrap(), "https", &HeaderValue::from_static("a:8443"), 8443);
+        set_forwarded(
+            &mut request,
+            "10.0.0.9".parse().unwrap(),
+            "https",
+            &HeaderValue::from_static("a:8443"),
+            8443,
+        );
         assert_eq!(request["x-forwarded-for"], "10.0.0.9");
         assert_eq!(request["x-forwarded-host"], "a:8443");
     }

@@ -1,6 +1,9 @@
 //! The policies that guard a rule: limits by address, then authentication, then limits by identity.
 
-use std::{net::IpAddr, time::{Instant, SystemTime}};
+use std::{
+    net::IpAddr,
+    time::{Instant, SystemTime},
+};
 
 use http::{HeaderMap, header::WWW_AUTHENTICATE, request::Parts};
 

@@ -220,7 +220,11 @@ mod tests {
             ("[x]", Err(Reason::BadRequest)),
             ("[::1]x", Err(Reason::BadRequest)),
         ] {
-            assert_eq!(canonical_host(authority).as_deref().map_err(|reason| *reason), wanted, "{authority:?}");
+            assert_eq!(
+                canonical_host(authority).as_deref().map_err(|reason| *reason),
+                wanted,
+                "{authority:?}"
+            );
         }
     }
 

@@ -26,7 +26,8 @@ impl Tunnel {
     /// Ends the exchange when the tunnel ends.
     pub(super) async fn run(self, mut exchange: Box<Exchange>) {
         let _lease = self.lease;
-        let Ok((downstream, upstream)) = futures_util::future::try_join(self.downstream, self.upstream).await else {
+        let Ok((downstream, upstream)) = futures_util::future::try_join(self.downstream, self.upstream).await
+        else {
             exchange.fail(Reason::ClientGone);
             return;
         };

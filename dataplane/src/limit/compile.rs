@@ -24,7 +24,7 @@ const MAX_REPLICAS: u64 = 10_000;
 /// Why a rate limit can't be compiled; a sentence for the user whose object caused it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Invalid(pub(super) String);
+pub(crate) struct Invalid(pub(super) String);
 
 /// Requests, time and burst of a limit or of one of its tiers.
 #[derive(Clone, Copy)]
@@ -39,7 +39,7 @@ impl Policy {
     ///
     /// # Errors
     /// A sentence that names the limit, the field and the mend.
-    pub fn compile(name: &str, config: &v1::RateLimit) -> Result<Policy, Invalid> {
+    pub(crate) fn compile(name: &str, config: &v1::RateLimit) -> Result<Policy, Invalid> {
         let store = match config.store() {
             v1::LimitStore::Local => Place::Local,
             v1::LimitStore::Redis => Place::Redis,

@@ -22,7 +22,7 @@ const DENIALS: usize = 1 << 18;
 
 /// The counts of this process. One for the whole process, kept over changes of configuration.
 #[derive(Debug)]
-pub struct Counters {
+pub(crate) struct Counters {
     /// Where the local clock begins.
     origin: Instant,
     states: Sharded<State>,
@@ -45,7 +45,7 @@ impl Default for Counters {
 impl Counters {
     /// `cells`: how many token buckets can be counted at once; `denials`: how many denials by Redis are remembered.
     /// When there is no room, those nearest to being whole again are forgotten.
-    pub fn with_room(cells: usize, denials: usize) -> Counters {
+    pub(crate) fn with_room(cells: usize, denials: usize) -> Counters {
         Counters { origin: Instant::now(), states: Sharded::new(cells), denials: Denials::new(denials) }
     }
 

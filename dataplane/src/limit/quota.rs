@@ -17,7 +17,7 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 
 /// The limits that a request met.
 #[derive(Debug, Clone)]
-pub struct Quota {
+pub(crate) struct Quota {
     entries: Vec<Entry>,
     /// Microseconds; only when it was refused.
     retry_after: Option<u64>,
@@ -71,19 +71,19 @@ impl Quota {
 
     /// Joins the limits of another policy or phase that the same request met.
     #[must_use]
-    pub fn and(mut self, other: Quota) -> Quota {
+    pub(crate) fn and(mut self, other: Quota) -> Quota {
         self.entries.extend(other.entries);
         self.retry_after = self.retry_after.max(other.retry_after);
         self
     }
 
     /// How long a refused client should wait: whole seconds, at least 1. `None` on an admitted request.
-    pub fn retry_after(&self) -> Option<Duration> {
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.retry_after.map(|us| Duration::from_secs(seconds(us).max(1)))
     }
 
     /// Sets the fields on a response, over what a backend may have said.
-    pub fn write(&self, headers: &mut HeaderMap) {
+    pub(crate) fn write(&self, headers: &mut HeaderMap) {
         let policies: Vec<&str> = self.entries.iter().map(|entry| entry.shown.policy.as_str()).collect();
         set(headers, RATE_LIMIT_POLICY, &policies.join(", "));
         let least = self

@@ -29,7 +29,7 @@ static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(SOURCE));
 
 /// Where Redis is, checked once. Its debug output holds no password.
 #[derive(Clone)]
-pub struct RedisTarget {
+pub(crate) struct RedisTarget {
     url: String,
     client: Client,
     timeout: Duration,
@@ -44,7 +44,7 @@ pub(super) struct Remote {
 impl RedisTarget {
     /// # Errors
     /// When the URL is not one, or asks for TLS.
-    pub fn parse(config: &v1::Redis) -> Result<RedisTarget, Invalid> {
+    pub(crate) fn parse(config: &v1::Redis) -> Result<RedisTarget, Invalid> {
         // Never the URL itself in a message: it may hold a password.
         if ["rediss://", "valkeys://"].iter().any(|scheme| config.url.starts_with(scheme)) {
             return Err(Invalid(

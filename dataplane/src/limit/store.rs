@@ -24,7 +24,7 @@ pub(super) trait Store {
 
 /// Why Redis did not decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
+pub(crate) enum StoreError {
     /// Not asked: earlier calls failed, and a probe has not succeeded since.
     #[error("Redis is considered down until a probe succeeds")]
     Down,

@@ -53,7 +53,12 @@ enum Failed {
 }
 
 /// Runs until the sender of `closed` is dropped.
-pub(crate) async fn accept(worker: Rc<Worker>, port: u16, socket: TcpListener, mut closed: watch::Receiver<()>) {
+pub(crate) async fn accept(
+    worker: Rc<Worker>,
+    port: u16,
+    socket: TcpListener,
+    mut closed: watch::Receiver<()>,
+) {
     loop {
         let accepted = tokio::select! {
             biased;
@@ -83,7 +88,12 @@ pub(crate) async fn accept(worker: Rc<Worker>, port: u16, socket: TcpListener, m
     }
 }
 
-async fn connection(worker: Rc<Worker>, port: u16, stream: TcpStream, peer: SocketAddr) -> Result<(), Failed> {
+async fn connection(
+    worker: Rc<Worker>,
+    port: u16,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Result<(), Failed> {
     stream.set_nodelay(true)?;
     let (limits, is_tls) = {
         let snapshot = worker.snapshot();
@@ -111,9 +121,14 @@ async fn encrypted(
     let session = stream.get_ref().1;
     let is_http2 = session.alpn_protocol() == Some(b"h2");
     let sni = session.server_name();
-    let tls_listener = tls::listener(&worker.snapshot(), port, sni).map(|listener| Arc::clone(&listener.name));
+    let tls_listener =
+        tls::listener(&worker.snapshot(), port, sni).map(|listener| Arc::clone(&listener.name));
     let connection = Connection { worker, peer, port, scheme: Scheme::Https, tls_listener, watch: None };
-    if is_http2 { http2(connection, stream, limits).await } else { http1(connection, stream, &[], limits).await }
+    if is_http2 {
+        http2(connection, stream, limits).await
+    } else {
+        http1(connection, stream, &[], limits).await
+    }
 }
 
 async fn plain(
@@ -155,7 +170,10 @@ where
     let service = service_fn(move |request| pipeline::serve(Rc::clone(&connection), request));
     let mut builder = http1::Builder::new();
     // The guard times heads; for the parser behind it, waiting for a head is being idle.
-    builder.timer(TokioTimer::new()).header_read_timeout(limits.idle_timeout).max_headers(limits.head.fields + 1);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.idle_timeout)
+        .max_headers(limits.head.fields + 1);
     let mut serving = pin!(builder.serve_connection(TokioIo::new(guard), service).with_upgrades());
     tokio::select! {
         biased;

@@ -60,7 +60,11 @@ impl TlsPorts {
 }
 
 /// The listener of a port that a TLS client asks for.
-pub(super) fn listener<'s>(snapshot: &'s Snapshot, port: u16, sni: Option<&str>) -> Option<&'s Arc<Listener>> {
+pub(super) fn listener<'s>(
+    snapshot: &'s Snapshot,
+    port: u16,
+    sni: Option<&str>,
+) -> Option<&'s Arc<Listener>> {
     let listeners = &snapshot.ports.get(&port)?.listeners;
     match sni {
         Some(name) if name.bytes().any(|byte| byte.is_ascii_uppercase()) => {

@@ -19,18 +19,21 @@ const BUCKETS: [u64; 12] =
     [500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 10_000_000];
 /// Statuses that are counted by themselves; others count under their class.
 const CODES: [u16; 24] = [
-    101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 408, 409, 429, 499, 500, 502, 503,
-    504,
+    101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 408, 409, 429, 499, 500,
+    502, 503, 504,
 ];
 
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
+/// By object and rule.
+type Routes = BTreeMap<(Box<str>, Box<str>), Weak<RouteMetrics>>;
+
 /// All of a process.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    /// By object, rule and the rule's name. A route that nothing refers to any more is forgotten.
-    routes: Mutex<BTreeMap<(Box<str>, Box<str>), Weak<RouteMetrics>>>,
+    /// What nothing refers to any more is forgotten.
+    routes: Mutex<Routes>,
     /// Requests that no route took.
     unrouted: Arc<RouteMetrics>,
     reasons: [Counter; Reason::ALL.len()],
@@ -175,19 +178,45 @@ impl Metrics {
         for route in &routes {
             write_histogram(out, name, route)?;
         }
-        head(out, "gatehouse_gateway_responses_total", "counter", "Answers of the gateway's own, by reason.")?;
+        head(
+            out,
+            "gatehouse_gateway_responses_total",
+            "counter",
+            "Answers of the gateway's own, by reason.",
+        )?;
         for (reason, counter) in Reason::ALL.iter().zip(&self.reasons) {
-            writeln!(out, "gatehouse_gateway_responses_total{{reason=\"{}\"}} {}", reason.as_str(), counter.get())?;
+            writeln!(
+                out,
+                "gatehouse_gateway_responses_total{{reason=\"{}\"}} {}",
+                reason.as_str(),
+                counter.get()
+            )?;
         }
         head(out, "gatehouse_connections_active", "gauge", "Client connections that are open.")?;
         writeln!(out, "gatehouse_connections_active {connections}")?;
         for (name, help, counter) in [
             ("gatehouse_connections_total", "Client connections that were accepted.", &self.connections),
-            ("gatehouse_connections_refused_total", "Connections beyond the limit.", &self.connections_refused),
-            ("gatehouse_access_log_dropped_total", "Log lines that the output was too slow for.", &self.log_dropped),
+            (
+                "gatehouse_connections_refused_total",
+                "Connections beyond the limit.",
+                &self.connections_refused,
+            ),
+            (
+                "gatehouse_access_log_dropped_total",
+                "Log lines that the output was too slow for.",
+                &self.log_dropped,
+            ),
             ("gatehouse_spans_dropped_total", "Spans that could not be exported.", &self.spans_dropped),
-            ("gatehouse_rate_limit_store_failures_total", "Decisions made without the store.", &self.store_failures),
-            ("gatehouse_config_batches_total", "Batches of configuration that were applied.", &self.config_batches),
+            (
+                "gatehouse_rate_limit_store_failures_total",
+                "Decisions made without the store.",
+                &self.store_failures,
+            ),
+            (
+                "gatehouse_config_batches_total",
+                "Batches of configuration that were applied.",
+                &self.config_batches,
+            ),
             ("gatehouse_config_rejected_total", "Resources that could not be used.", &self.config_refused),
         ] {
             head(out, name, "counter", help)?;
@@ -207,7 +236,10 @@ fn write_histogram(out: &mut String, name: &str, route: &RouteMetrics) -> fmt::R
         let fraction = format!("{rest:06}");
         let fraction = fraction.trim_end_matches('0');
         let point = if fraction.is_empty() { "" } else { "." };
-        writeln!(out, "{name}_bucket{{route=\"{object}\",rule=\"{rule}\",le=\"{whole}{point}{fraction}\"}} {sum}")?;
+        writeln!(
+            out,
+            "{name}_bucket{{route=\"{object}\",rule=\"{rule}\",le=\"{whole}{point}{fraction}\"}} {sum}"
+        )?;
     }
     sum += route.beyond.get();
     writeln!(out, "{name}_bucket{{route=\"{object}\",rule=\"{rule}\",le=\"+Inf\"}} {sum}")?;

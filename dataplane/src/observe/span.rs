@@ -66,7 +66,12 @@ impl SpanExporter {
 }
 
 /// Runs until the exporter is dropped and the queue is empty.
-async fn export(channel: Channel, service_name: String, mut queue: mpsc::Receiver<Span>, metrics: Arc<Metrics>) {
+async fn export(
+    channel: Channel,
+    service_name: String,
+    mut queue: mpsc::Receiver<Span>,
+    metrics: Arc<Metrics>,
+) {
     let mut client = TraceServiceClient::new(channel);
     let service_name = if service_name.is_empty() { "gatehouse".to_owned() } else { service_name };
     while let Some(first) = queue.recv().await {
@@ -92,8 +97,10 @@ async fn export(channel: Channel, service_name: String, mut queue: mpsc::Receive
 }
 
 fn request(service_name: &str, spans: Vec<Span>) -> ExportTraceServiceRequest {
-    let resource =
-        Resource { attributes: vec![attribute("service.name", Value::StringValue(service_name.into()))], ..Resource::default() };
+    let resource = Resource {
+        attributes: vec![attribute("service.name", Value::StringValue(service_name.into()))],
+        ..Resource::default()
+    };
     let scope = InstrumentationScope {
         name: "gatehouse".into(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -157,5 +164,6 @@ fn attribute(key: &str, value: Value) -> KeyValue {
 }
 
 fn nanoseconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(0))
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(0))
 }

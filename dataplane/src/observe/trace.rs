@@ -26,7 +26,12 @@ impl TraceContext {
         if let (Some(line), None) = (lines.next(), lines.next())
             && let Some((trace_id, parent, sampled)) = line.to_str().ok().and_then(parse)
         {
-            return TraceContext { trace_id, parent: Some(parent), span_id, sampled: sampled && sampling_ppm > 0 };
+            return TraceContext {
+                trace_id,
+                parent: Some(parent),
+                span_id,
+                sampled: sampled && sampling_ppm > 0,
+            };
         }
         let sampled = sampling_ppm > 0 && random() % 1_000_000 < u64::from(sampling_ppm);
         let trace_id = (u128::from(random()) << 64) | u128::from(random()) | 1;
@@ -40,7 +45,8 @@ impl TraceContext {
         if let Ok(line) = HeaderValue::try_from(line) {
             headers.insert(TRACEPARENT, line);
         }
-        let too_long = || headers.get_all(TRACESTATE).iter().map(HeaderValue::len).sum::<usize>() > TRACESTATE_BYTES;
+        let too_long =
+            || headers.get_all(TRACESTATE).iter().map(HeaderValue::len).sum::<usize>() > TRACESTATE_BYTES;
         if self.parent.is_none() || too_long() {
             headers.remove(TRACESTATE);
         }

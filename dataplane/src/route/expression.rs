@@ -25,12 +25,13 @@ pub(crate) struct InvalidExpression {
 impl WholeExpression {
     pub(crate) fn new(pattern: &str) -> Result<Self, InvalidExpression> {
         // `\z` and not `$`: a line break at the end of a value must not go unnoticed.
-        let regex = RegexBuilder::new(&format!(r"\A(?:{pattern})\z")).size_limit(SIZE_LIMIT).build().map_err(
-            |cause| InvalidExpression {
+        let regex = RegexBuilder::new(&format!(r"\A(?:{pattern})\z"))
+            .size_limit(SIZE_LIMIT)
+            .build()
+            .map_err(|cause| InvalidExpression {
                 pattern: pattern.chars().take(80).collect(),
                 cause: Box::new(cause),
-            },
-        )?;
+            })?;
         Ok(WholeExpression { source: pattern.into(), regex })
     }
 

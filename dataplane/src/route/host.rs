@@ -34,7 +34,10 @@ pub(crate) struct HostMap<V> {
 
 impl<V> HostMap<V> {
     /// Every value whose name covers `host`: exact, then wildcards from the longest, then any.
-    pub(crate) fn candidates<'a, 'h>(&'a self, host: &'h str) -> impl Iterator<Item = &'a V> + use<'a, 'h, V> {
+    pub(crate) fn candidates<'a, 'h>(
+        &'a self,
+        host: &'h str,
+    ) -> impl Iterator<Item = &'a V> + use<'a, 'h, V> {
         let exact = self.exact.get(host);
         let wildcards = (!self.wildcard.is_empty())
             .then(|| host.match_indices('.').map(move |(dot, _)| &host[dot + 1..]))

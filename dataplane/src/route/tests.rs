@@ -30,9 +30,7 @@ fn entry(host: &str, path: PathMatch, conditions: Conditions, rule: u32) -> Entr
 }
 
 fn table(routes: impl IntoIterator<Item = (&'static str, PathMatch)>) -> Table<u32> {
-    Table::build(
-        (0..).zip(routes).map(|(rule, (host, path))| entry(host, path, Conditions::default(), rule)),
-    )
+    Table::build((0..).zip(routes).map(|(rule, (host, path))| entry(host, path, Conditions::default(), rule)))
 }
 
 fn find(table: &Table<u32>, host: &str, path: &str) -> Option<u32> {
@@ -113,10 +111,8 @@ fn equality_goes_before_expression_where_all_else_ties() {
     let strict = conditions(ValueCondition::Equals("test-org".into()));
     let table = Table::build([entry("", prefix("/"), loose, 0), entry("", prefix("/"), strict, 1)]);
     for (value, wanted) in [("test-org", 1), ("other", 0)] {
-        let headers = HeaderMap::from_iter([(
-            HeaderName::from_static("x-org-id"),
-            HeaderValue::from_static(value),
-        )]);
+        let headers =
+            HeaderMap::from_iter([(HeaderName::from_static("x-org-id"), HeaderValue::from_static(value))]);
         let facts = Facts { host: "h", path: "/", method: &Method::GET, headers: &headers, query: None };
         assert_eq!(table.find(&facts).map(|found| *found.target), Some(wanted), "{value}");
     }
@@ -144,7 +140,8 @@ fn query_parameters_are_compared_decoded() {
 }
 
 fn any_path() -> impl Strategy<Value = PathMatch> {
-    let path = vec(select(vec!["a", "b", "ab"]), 0..4).prop_map(|segments| format!("/{}", segments.join("/")));
+    let path =
+        vec(select(vec!["a", "b", "ab"]), 0..4).prop_map(|segments| format!("/{}", segments.join("/")));
     (path, 0..3).prop_map(|(path, kind)| match kind {
         0 => exact(&path),
         1 => prefix(&path),
@@ -157,8 +154,11 @@ fn any_conditions() -> impl Strategy<Value = Conditions> {
     let value = || select(vec!["1", "2"]).prop_map(|value| ValueCondition::Equals(value.into()));
     let header = (select(vec!["x-a", "x-b"]).prop_map(HeaderName::from_static), value());
     let query = (select(vec!["a", "b"]).prop_map(Box::from), value());
-    (method, vec(header, 0..2), vec(query, 0..2))
-        .prop_map(|(method, headers, query_params)| Conditions { method, headers, query_params })
+    (method, vec(header, 0..2), vec(query, 0..2)).prop_map(|(method, headers, query_params)| Conditions {
+        method,
+        headers,
+        query_params,
+    })
 }
 
 fn any_entry() -> impl Strategy<Value = Entry<u32>> {

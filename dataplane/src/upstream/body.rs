@@ -70,7 +70,10 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = BodyBroken;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
         let RequestBody::Streaming { incoming, state, idle } = &mut *self else { return Poll::Ready(None) };
         let frame = match Pin::new(&mut *incoming).poll_frame(cx) {
             Poll::Ready(frame) => frame,

@@ -108,10 +108,6 @@ impl EndpointCell {
         let second = draw(avoid).unwrap_or(first);
         Some(Arc::clone(if second.load() < first.load() { second } else { first }))
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.load().len()
-    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,6 @@
 //! The connections that one worker keeps to endpoints. No other thread sees them, so nothing is locked.
 
-use std::{
-    cell::RefCell,
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
 use http::{Request, Response};
@@ -15,12 +10,7 @@ use hyper::{
 };
 use tokio::time::Instant;
 
-use super::{
-    ConnectError, Endpoint, Protocol, RequestBody,
-    connect,
-    endpoint::Active,
-    BodyState,
-};
+use super::{BodyState, ConnectError, Endpoint, Protocol, RequestBody, connect, endpoint::Active};
 
 /// Below the keep-alive time of common servers (nginx 75 s, Node 5 s excepted), so that they seldom close first.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(55);
@@ -73,7 +63,11 @@ pub(crate) struct Lease {
 
 impl Pool {
     /// A kept connection, or a new one.
-    pub(crate) async fn connection(&self, endpoint: &Arc<Endpoint>, protocol: Protocol) -> Result<Connection, ConnectError> {
+    pub(crate) async fn connection(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        protocol: Protocol,
+    ) -> Result<Connection, ConnectError> {
         match protocol {
             Protocol::Http1 => {
                 while let Some(mut sender) = self.take_idle(endpoint.id) {
@@ -100,7 +94,8 @@ impl Pool {
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
         self.endpoints.borrow_mut().retain(|_, kept| {
-            kept.idle.retain(|idle| now.duration_since(idle.since) < IDLE_TIMEOUT && !idle.sender.is_closed());
+            kept.idle
+                .retain(|idle| now.duration_since(idle.since) < IDLE_TIMEOUT && !idle.sender.is_closed());
             if kept.multiplexed.as_ref().is_some_and(http2::SendRequest::is_closed) {
                 kept.multiplexed = None;
             }

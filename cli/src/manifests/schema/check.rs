@@ -29,7 +29,9 @@ impl Schema {
         }
         match value {
             Value::String(text) => self.check_text(text, &mut found),
-            Value::Number(number) => self.check_number(number.as_f64().unwrap_or(f64::NAN), number, &mut found),
+            Value::Number(number) => {
+                self.check_number(number.as_f64().unwrap_or(f64::NAN), number, &mut found);
+            }
             Value::Array(items) => {
                 self.check_size(items.len(), "entries", &mut found);
                 self.check_unique(items, &mut found);
@@ -150,7 +152,8 @@ impl Schema {
         for schema in &self.all_of {
             schema.check_at(value, path, findings);
         }
-        let holding = |schemas: &[Self]| schemas.iter().filter(|schema| schema.check(value).is_empty()).count();
+        let holding =
+            |schemas: &[Self]| schemas.iter().filter(|schema| schema.check(value).is_empty()).count();
         if !self.any_of.is_empty() && holding(&self.any_of) == 0 {
             // What the nearest alternative lacks says more than that all of them failed.
             let attempts = self.any_of.iter().map(|schema| schema.check(value));
@@ -158,7 +161,12 @@ impl Schema {
             findings.extend(nearest.into_iter().map(|finding| rebased(path, &finding)));
         }
         if !self.one_of.is_empty() && holding(&self.one_of) != 1 {
-            let wanted = self.one_of.iter().flat_map(|schema| &schema.required).map(String::as_str).collect::<Vec<_>>();
+            let wanted = self
+                .one_of
+                .iter()
+                .flat_map(|schema| &schema.required)
+                .map(String::as_str)
+                .collect::<Vec<_>>();
             let message = match wanted.as_slice() {
                 [] => "must fit exactly one of its alternatives".to_owned(),
                 names => format!("must have exactly one of {}", names.join(", ")),
@@ -172,7 +180,8 @@ impl Schema {
 }
 
 fn rebased(path: &str, finding: &Finding) -> Finding {
-    let separator = if finding.path.is_empty() || path.is_empty() || finding.path.starts_with('[') { "" } else { "." };
+    let separator =
+        if finding.path.is_empty() || path.is_empty() || finding.path.starts_with('[') { "" } else { "." };
     Finding::new(&format!("{path}{separator}{}", finding.path), finding.message.clone())
 }
 
@@ -217,18 +226,34 @@ mod tests {
             (json!({"type": "string"}), json!(80), ": must be a string, not 80"),
             (json!({"type": "array"}), json!({}), ": must be a list, not an object"),
             (json!({"type": "boolean"}), json!(null), ": must be true or false, not empty"),
-            (json!({"x-kubernetes-int-or-string": true}), json!([1]), ": must be an integer or a string, not a list"),
+            (
+                json!({"x-kubernetes-int-or-string": true}),
+                json!([1]),
+                ": must be an integer or a string, not a list",
+            ),
             (json!({"type": "string", "enum": ["A", "B"]}), json!("C"), ": \"C\" is not one of A, B"),
             (json!({"type": "string", "pattern": "^[a-z]+$"}), json!("A"), ": \"A\" does not match ^[a-z]+$"),
             (json!({"type": "string", "minLength": 1}), json!(""), ": must not be empty"),
             (json!({"type": "string", "maxLength": 2}), json!("äöü"), ": has 3 characters, the most is 2"),
             (json!({"type": "integer", "minimum": 1}), json!(0), ": 0 must be at least 1"),
-            (json!({"type": "integer", "maximum": 9, "exclusiveMaximum": true}), json!(9), ": 9 must be less than 9"),
-            (json!({"type": "integer", "format": "int32"}), json!(3_000_000_000_u64), ": 3000000000 does not fit in 32 bits"),
+            (
+                json!({"type": "integer", "maximum": 9, "exclusiveMaximum": true}),
+                json!(9),
+                ": 9 must be less than 9",
+            ),
+            (
+                json!({"type": "integer", "format": "int32"}),
+                json!(3_000_000_000_u64),
+                ": 3000000000 does not fit in 32 bits",
+            ),
             (json!({"type": "array", "maxItems": 1}), json!([1, 2]), ": has 2 entries, the most is 1"),
             (json!({"type": "object", "minProperties": 1}), json!({}), ": has 0 fields, the least is 1"),
             (json!({"type": "object", "required": ["name"]}), json!({}), "name: is required"),
-            (json!({"type": "string", "format": "date-time"}), json!("soon"), ": \"soon\" is no time such as 2026-01-02T15:04:05Z"),
+            (
+                json!({"type": "string", "format": "date-time"}),
+                json!("soon"),
+                ": \"soon\" is no time such as 2026-01-02T15:04:05Z",
+            ),
             (
                 json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}),
                 json!([{"name": "a"}, {"name": "b"}, {"name": "a"}]),
@@ -255,7 +280,10 @@ mod tests {
         let cases = [
             (json!({"type": "integer"}), json!(80.0)),
             (json!({"type": "string", "nullable": true}), json!(null)),
-            (json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]}), json!("50%")),
+            (
+                json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]}),
+                json!("50%"),
+            ),
             (json!({"type": "string", "pattern": "(?<=x)y"}), json!("no look-behind here")),
             (json!({"type": "object", "not": {"required": ["a"]}}), json!({"b": 1})),
             (json!({"type": "array", "x-kubernetes-list-type": "set"}), json!([1, 2])),

@@ -126,7 +126,8 @@ mod tests {
         let value = json!({"hostname": ["a"], "zzz": 1, "open": {"x": 1}, "labels": {"y": "1"}});
         let (value, dropped) = complete(&schema, value);
         assert_eq!(value, json!({"open": {"x": 1}, "labels": {"y": "1"}}));
-        let expected = ["hostname: unknown field, ignored; did you mean hostnames?", "zzz: unknown field, ignored"];
+        let expected =
+            ["hostname: unknown field, ignored; did you mean hostnames?", "zzz: unknown field, ignored"];
         assert_eq!(dropped, expected);
     }
 }

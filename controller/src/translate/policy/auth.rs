@@ -27,7 +27,10 @@ pub(super) fn config(key: &ObjectKey, resources: &Resources) -> (v1::AuthConfig,
                     claims: identity
                         .claims
                         .iter()
-                        .map(|claim| v1::ClaimHeader { claim: claim.claim.clone(), header: claim.header.clone() })
+                        .map(|claim| v1::ClaimHeader {
+                            claim: claim.claim.clone(),
+                            header: claim.header.clone(),
+                        })
                         .collect(),
                     forward_credential: identity.forward_credential,
                 }),
@@ -62,9 +65,9 @@ fn methods(
                     pending = pending.take().or(problem);
                     auth_method::Kind::Jwt(jwt)
                 }
-                AuthMethod { api_key: Some(api_key), .. } => {
-                    auth_method::Kind::ApiKey(v1::ApiKey { sources: api_key.sources.iter().filter_map(source).collect() })
-                }
+                AuthMethod { api_key: Some(api_key), .. } => auth_method::Kind::ApiKey(v1::ApiKey {
+                    sources: api_key.sources.iter().filter_map(source).collect(),
+                }),
                 AuthMethod { jwt: None, api_key: None } => {
                     let message = format!("anyOf[{index}]: give exactly one of jwt and apiKey");
                     return Err(Problem::new(reason::INVALID, message));
@@ -93,22 +96,36 @@ fn jwt(
             None => {
                 let why = state.and_then(|state| state.error.as_deref()).unwrap_or("not fetched yet");
                 keys_pending = true;
-                pending = Some(Problem::new(reason::KEYS_PENDING, format!("anyOf[{index}].jwt.jwks: {}: {why}", jwks.url)));
+                pending = Some(Problem::new(
+                    reason::KEYS_PENDING,
+                    format!("anyOf[{index}].jwt.jwks: {}: {why}", jwks.url),
+                ));
                 Vec::new()
             }
         }
     } else if let Some(secret) = &jwt.secret_ref {
-        let bytes = resources.secret_entry(&policy.namespace, &secret.name, &secret.key).ok_or_else(|| {
-            let message = format!("anyOf[{index}].jwt.secretRef: Secret {}/{} has no entry {}", policy.namespace, secret.name, secret.key);
-            Problem::new(reason::SECRET_NOT_FOUND, message)
-        })?;
-        let text = || std::str::from_utf8(bytes).map_err(|_| invalid(format!("Secret {} is no text", secret.name)));
+        let bytes =
+            resources.secret_entry(&policy.namespace, &secret.name, &secret.key).ok_or_else(|| {
+                let message = format!(
+                    "anyOf[{index}].jwt.secretRef: Secret {}/{} has no entry {}",
+                    policy.namespace, secret.name, secret.key
+                );
+                Problem::new(reason::SECRET_NOT_FOUND, message)
+            })?;
+        let text =
+            || std::str::from_utf8(bytes).map_err(|_| invalid(format!("Secret {} is no text", secret.name)));
         match secret.format {
-            KeyFormat::Jwks => keys_of(text()?).map_err(|error| invalid(format!("Secret {}: {error}", secret.name)))?,
+            KeyFormat::Jwks => {
+                keys_of(text()?).map_err(|error| invalid(format!("Secret {}: {error}", secret.name)))?
+            }
             KeyFormat::Pem => vec![key(jwt_key::Kind::PublicKeyPem(text()?.to_owned()))],
             KeyFormat::Hmac => {
                 if bytes.len() < 32 {
-                    let message = format!("Secret {}: a shared secret needs at least 32 bytes, it has {}", secret.name, bytes.len());
+                    let message = format!(
+                        "Secret {}: a shared secret needs at least 32 bytes, it has {}",
+                        secret.name,
+                        bytes.len()
+                    );
                     return Err(invalid(message));
                 }
                 if algorithms.is_empty() {
@@ -119,7 +136,9 @@ fn jwt(
         }
     } else {
         match jwt.inline.as_ref().map(|inline| (&inline.jwks, &inline.pem)) {
-            Some((Some(document), _)) => keys_of(document).map_err(|error| invalid(format!("inline.jwks: {error}")))?,
+            Some((Some(document), _)) => {
+                keys_of(document).map_err(|error| invalid(format!("inline.jwks: {error}")))?
+            }
             Some((None, Some(pem))) => vec![key(jwt_key::Kind::PublicKeyPem(pem.clone()))],
             _ => return Err(invalid("give exactly one of jwks, secretRef and inline".into())),
         }
@@ -141,8 +160,10 @@ fn jwt(
 
 /// Each key of a JSON Web Key Set by itself: one that can't be used must not harm the others.
 fn keys_of(document: &str) -> Result<Vec<v1::JwtKey>, String> {
-    let set: Value = serde_json::from_str(document).map_err(|error| format!("no JSON Web Key Set: {error}"))?;
-    let keys = set.get("keys").and_then(Value::as_array).ok_or("no JSON Web Key Set: it has no list `keys`")?;
+    let set: Value =
+        serde_json::from_str(document).map_err(|error| format!("no JSON Web Key Set: {error}"))?;
+    let keys =
+        set.get("keys").and_then(Value::as_array).ok_or("no JSON Web Key Set: it has no list `keys`")?;
     if keys.is_empty() {
         return Err("the JSON Web Key Set holds no key".into());
     }

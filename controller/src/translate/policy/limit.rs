@@ -12,7 +12,11 @@ use crate::{
 };
 
 /// A policy that does not exist or can't be used becomes one that refuses.
-pub(super) fn config(key: &ObjectKey, resources: &Resources, settings: &Settings) -> (v1::RateLimit, Option<Problem>) {
+pub(super) fn config(
+    key: &ObjectKey,
+    resources: &Resources,
+    settings: &Settings,
+) -> (v1::RateLimit, Option<Problem>) {
     let broken = |reason: String| v1::RateLimit { broken: reason, ..v1::RateLimit::default() };
     let Some(policy) = resources.rate_limit_policies.get(key) else {
         return (broken(format!("RateLimitPolicy {key} does not exist")), None);
@@ -62,7 +66,11 @@ fn limit(limit: &Limit) -> Result<v1::Limit, String> {
     };
     Ok(v1::Limit {
         name: limit.name.clone(),
-        key: limit.key.iter().map(|part| key(part).ok_or_else(|| place("key is empty"))).collect::<Result<_, _>>()?,
+        key: limit
+            .key
+            .iter()
+            .map(|part| key(part).ok_or_else(|| place("key is empty")))
+            .collect::<Result<_, _>>()?,
         requests: count(limit.requests),
         per_ms: per("per", &limit.per)?,
         burst: limit.burst.map_or(0, count),

@@ -93,7 +93,8 @@ fn from_jwk(json: &str) -> Result<Parsed, String> {
     }
     let fitting: &'static [Algorithm] = match &jwk.algorithm {
         AlgorithmParameters::RSA(rsa) => {
-            let modulus = URL_SAFE_NO_PAD.decode(&rsa.n).map_err(|_| "its `n` is not base64url".to_owned())?;
+            let modulus =
+                URL_SAFE_NO_PAD.decode(&rsa.n).map_err(|_| "its `n` is not base64url".to_owned())?;
             rsa_algorithms(&modulus)?
         }
         AlgorithmParameters::EllipticCurve(ec) => match ec.curve {
@@ -106,7 +107,8 @@ fn from_jwk(json: &str) -> Result<Parsed, String> {
             _ => return Err("its curve is not Ed25519".into()),
         },
         AlgorithmParameters::OctetKey(oct) => {
-            let secret = URL_SAFE_NO_PAD.decode(&oct.value).map_err(|_| "its `k` is not base64url".to_owned())?;
+            let secret =
+                URL_SAFE_NO_PAD.decode(&oct.value).map_err(|_| "its `k` is not base64url".to_owned())?;
             hmac_algorithms(secret.len())
         }
         _ => return Err("its `kty` is not known".into()),
@@ -160,6 +162,9 @@ fn rsa_algorithms(modulus: &[u8]) -> Result<&'static [Algorithm], String> {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Key").field("id", &self.id).field("algorithms", &self.algorithms).finish_non_exhaustive()
+        f.debug_struct("Key")
+            .field("id", &self.id)
+            .field("algorithms", &self.algorithms)
+            .finish_non_exhaustive()
     }
 }

@@ -164,7 +164,8 @@ impl Framing {
     fn keep(&mut self, rest: &[u8], verdict: &mut Verdict) -> bool {
         self.partial.extend_from_slice(rest);
         if self.partial.len() > self.limits.head {
-            let within_line = memchr::memchr(b'\n', &self.partial).is_none_or(|feed| feed > self.limits.target);
+            let within_line =
+                memchr::memchr(b'\n', &self.partial).is_none_or(|feed| feed > self.limits.target);
             self.refuse(if within_line { Reason::UriTooLong } else { Reason::HeadTooLarge }, verdict);
         }
         false

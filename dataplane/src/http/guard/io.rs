@@ -55,7 +55,13 @@ enum Mode {
 
 impl<S> Guard<S> {
     /// `first` was already read from the stream.
-    pub(crate) fn new(inner: S, first: &[u8], limits: Limits, header_timeout: Duration, watch: Watch) -> Self {
+    pub(crate) fn new(
+        inner: S,
+        first: &[u8],
+        limits: Limits,
+        header_timeout: Duration,
+        watch: Watch,
+    ) -> Self {
         let mut guard = Guard {
             inner,
             framing: Framing::new(limits),
@@ -131,7 +137,11 @@ impl<S> Guard<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         loop {
             if !this.ready.is_empty() {
@@ -221,9 +231,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         if idle {
             return Poll::Ready(Ok(()));
         }
-        let (deadline, dropped) = this.linger.get_or_insert_with(|| {
-            (Box::pin(tokio::time::sleep_until(Instant::now() + LINGER_TIME)), 0)
-        });
+        let (deadline, dropped) = this
+            .linger
+            .get_or_insert_with(|| (Box::pin(tokio::time::sleep_until(Instant::now() + LINGER_TIME)), 0));
         let mut scratch = [0; 4096];
         while *dropped < LINGER_BYTES && deadline.as_mut().poll(cx).is_pending() {
             let mut buffer = ReadBuf::new(&mut scratch);

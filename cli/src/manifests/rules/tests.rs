@@ -1,0 +1,85 @@
+use serde_json::json;
+
+use crate::manifests::{
+    admit::admit,
+    kinds::{Known, find},
+    read::Document,
+    read::documents,
+};
+
+fn problems(text: &str) -> Vec<String> {
+    documents(text)
+        .into_iter()
+        .flat_map(|document| admit(&document.unwrap(), "x.yaml").1)
+        .map(|problem| problem.to_string())
+        .collect()
+}
+
+/// What we serve by `run` is held to the same rules as in a cluster: none of them may be beyond us unnoticed.
+#[test]
+fn every_rule_of_every_kind_compiles() {
+    for (version, kind) in [
+        ("gatehouse.dev/v1alpha1", "GatewayRoute"),
+        ("gatehouse.dev/v1alpha1", "AuthPolicy"),
+        ("gatehouse.dev/v1alpha1", "RateLimitPolicy"),
+        ("gatehouse.dev/v1alpha1", "Consumer"),
+        ("gatehouse.dev/v1alpha1", "GatewayConfig"),
+        ("gateway.networking.k8s.io/v1", "Gateway"),
+        ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+    ] {
+        let Known::Kind(schema) = find(version, kind) else { panic!("{kind} is not known") };
+        let mut count = 0;
+        schema.each_rule(&mut |rule| {
+            count += 1;
+            assert!(super::ENV.compile(&rule.expression).is_ok(), "{kind}: {}", rule.expression);
+        });
+        assert!(count > 0, "{kind} has rules");
+    }
+}
+
+#[test]
+fn a_broken_rule_is_named_with_its_line() {
+    let text = "apiVersion: gatehouse.dev/v1alpha1\nkind: GatewayRoute\nmetadata:\n  name: r\nspec:\n  parentRefs: \
+                [{name: g}]\n  rules:\n  - name: both\n    redirect: {scheme: https}\n    respond: {status: 200}\n";
+    assert_eq!(
+        problems(text),
+        ["x.yaml:8: GatewayRoute r: spec.rules[0]: give exactly one of backendRefs, redirect and respond"]
+    );
+}
+
+#[test]
+fn defaults_are_filled_in_and_misspelt_fields_are_named() {
+    let route = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "r"},
+        "spec": {"parentRefs": [{"name": "g"}], "rules": [{"backendRef": [], "backendRefs": [{"name": "s", "port": 80}]}]},
+    });
+    let (value, problems) = admit(&Document::made(route), "x.yaml");
+    let value = value.unwrap();
+    assert_eq!(value["spec"]["rules"][0]["matches"][0]["path"], json!({"type": "PathPrefix", "value": "/"}));
+    assert_eq!(value["spec"]["rules"][0]["backendRefs"][0]["weight"], 1);
+    let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].contains("spec.rules[0].backendRef") && said[0].contains("did you mean backendRefs?"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn what_a_schema_refuses_is_told_with_field_and_line() {
+    for (text, wanted) in [
+        (
+            "apiVersion: gatehouse.dev/v1alpha1\nkind: Consumer\nmetadata:\n  name: c\nspec:\n  tier: 7\n",
+            "x.yaml:6: Consumer c: spec.tier: ",
+        ),
+        (
+            "apiVersion: gatehouse.dev/v1alpha1\nkind: Consumers\nmetadata:\n  name: c\n",
+            "did you mean Consumer?",
+        ),
+        ("kind: Consumer\n", "apiVersion is missing"),
+        ("apiVersion: gatehouse.dev/v1alpha1\nkind: Consumer\nspec: {}\n", "metadata"),
+    ] {
+        let said = problems(text);
+        assert!(said.len() == 1 && said[0].contains(wanted), "{said:?} lacks {wanted:?}");
+    }
+}
