@@ -7,9 +7,9 @@ mod world;
 use std::{collections::BTreeMap, io, net::SocketAddr, path::Path, time::Duration};
 
 use gatehouse_controller::{
-    fetch,
+    fetch::{self, Fetcher},
     resources::ObjectKey,
-    serve::ConfigServer,
+    serve::{self, ConfigServer},
     translate::{self, Settings, Translation},
 };
 use gatehouse_dataplane::{Bind, Dataplane, Options, Ports, StartError};
@@ -46,6 +46,8 @@ pub(crate) enum RunError {
     Start(#[from] StartError),
     #[error("can't start a thread: {0}")]
     Thread(io::Error),
+    #[error("can't fetch JWKS documents: {0}")]
+    Fetch(#[from] fetch::ClientError),
     #[error("{0}")]
     Demo(String),
 }
@@ -105,9 +107,9 @@ async fn serve(session: Session<'_>) -> Result<(), RunError> {
     }
     let (wanted, wanted_urls) = watch::channel(BTreeMap::new());
     let (states, mut jwks) = watch::channel(BTreeMap::new());
-    tokio::spawn(fetch::run(wanted_urls, states));
+    tokio::spawn(Fetcher::new(&fetch::Options::default())?.run(wanted_urls, states));
 
-    let server = ConfigServer::new(HEARTBEAT);
+    let server = ConfigServer::new(serve::Options { heartbeat: HEARTBEAT, ..serve::Options::default() });
     let connect = local::serve(server.clone());
     let mut world = World::new(session.endpoints);
     let mut report = Report::default();

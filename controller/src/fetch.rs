@@ -1,136 +1,157 @@
 //! Reads what the configuration refers to outside of the cluster. Results enter `Resources` as values.
 //!
-//! One task a URL: it fetches at once and then at its interval, keeps the last good document whatever happens, and tries
-//! again sooner, with growing pauses, after a failure.
+//! ```text
+//! wanted URLs -> Schedule -> get -> document -> JwksState
+//! ```
+//!
+//! The last good document stays whatever happens. URLs are written by tenants: one can make neither this process nor a
+//! third party work more than its pace allows, and what an error says of an answer is not what the answer said.
 
+mod document;
+mod get;
 mod jwks_state;
+mod schedule;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, future::OptionFuture, stream::FuturesUnordered};
 use jiff::Timestamp;
-use serde_json::Value;
-use tokio::{sync::watch, task::JoinHandle, time::sleep};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
+};
 
+use {get::Getter, schedule::Schedule};
+
+pub use get::ClientError;
 pub use jwks_state::JwksState;
 
-/// The largest document that is read.
-const DOCUMENT_BYTES: usize = 1 << 20;
-const TIMEOUT: Duration = Duration::from_secs(5);
-/// The shortest pause between two fetches of one URL.
-const SHORTEST: Duration = Duration::from_secs(10);
-const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// Fetches at one time.
+const CONCURRENT: usize = 16;
+/// Requests to refresh that wait; more are dropped, for they will be made again.
+const REQUESTS: usize = 64;
 
-type States = watch::Sender<BTreeMap<String, JwksState>>;
+/// How URLs are treated.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// For one fetch, from the connection to the last byte.
+    pub timeout: Duration,
+    /// The shortest time from a fetch of a URL to the next that somebody asks for, by its interval, an edit or a refresh.
+    pub shortest_gap: Duration,
+    /// From a first failure to the next attempt; it doubles with each further failure.
+    pub first_retry: Duration,
+    /// The longest time until the next attempt after a failure; the URL's interval bounds it too.
+    pub longest_backoff: Duration,
+}
 
-/// Keeps what is known of the wanted URLs up to date, until it is dropped.
-pub async fn run(mut wanted: watch::Receiver<BTreeMap<String, Duration>>, states: States) {
-    let client = match reqwest::Client::builder()
-        .timeout(TIMEOUT)
-        // A redirect could lead anywhere; the URL is what the user trusts.
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-    {
-        Ok(client) => client,
-        Err(error) => {
-            tracing::error!(%error, "JWKS can't be fetched");
-            return;
-        }
-    };
-    let mut tasks: BTreeMap<String, (Duration, Task)> = BTreeMap::new();
-    loop {
-        let now = wanted.borrow_and_update().clone();
-        tasks.retain(|url, (interval, _)| now.get(url) == Some(interval));
-        states.send_if_modified(|states| {
-            let before = states.len();
-            states.retain(|url, _| now.contains_key(url));
-            states.len() != before
-        });
-        for (url, interval) in now {
-            let (client, states) = (client.clone(), states.clone());
-            tasks.entry(url.clone()).or_insert_with(|| {
-                (
-                    interval,
-                    Task(tokio::spawn(
-                        async move { keep(&client, &url, interval.max(SHORTEST), &states).await },
-                    )),
-                )
-            });
-        }
-        if wanted.changed().await.is_err() {
-            return;
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            timeout: Duration::from_secs(5),
+            shortest_gap: Duration::from_secs(10),
+            first_retry: Duration::from_secs(1),
+            longest_backoff: Duration::from_secs(300),
         }
     }
 }
 
-/// Ends with its handle.
+/// Keeps JWKS documents up to date.
 #[derive(Debug)]
-struct Task(JoinHandle<()>);
+pub struct Fetcher {
+    getter: Getter,
+    schedule: Schedule,
+    asked: mpsc::Receiver<String>,
+    ask: mpsc::Sender<String>,
+}
 
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
+/// Asks for a document before its time.
+#[derive(Debug, Clone)]
+pub struct Refresh(mpsc::Sender<String>);
+
+impl Refresh {
+    /// Fetches a wanted URL as soon as its last fetch is long enough ago; for a token that names an unknown key.
+    pub fn refresh_now(&self, url: &str) {
+        // A full queue means that enough is asked for already.
+        let _ = self.0.try_send(url.to_owned());
     }
 }
 
-async fn keep(client: &reqwest::Client, url: &str, interval: Duration, states: &States) {
-    let mut retry = FIRST_RETRY;
-    loop {
-        let result = fetch(client, url).await;
-        let pause = if result.is_ok() {
-            retry = FIRST_RETRY;
-            interval
-        } else {
-            retry = (2 * retry).min(interval);
-            retry
-        };
-        states.send_modify(|states| {
-            let state = states.entry(url.to_owned()).or_default();
-            match result {
-                Ok(document) => {
-                    *state = JwksState {
-                        document: Some(document),
-                        fetched_at: Some(Timestamp::now()),
-                        error: None,
-                    };
-                }
-                Err(error) => state.error = Some(error),
+impl Fetcher {
+    /// # Errors
+    ///
+    /// When the HTTP client can't be made.
+    pub fn new(options: &Options) -> Result<Self, ClientError> {
+        let (ask, asked) = mpsc::channel(REQUESTS);
+        Ok(Fetcher { getter: Getter::new(options.timeout)?, schedule: Schedule::new(options), asked, ask })
+    }
+
+    pub fn refresh(&self) -> Refresh {
+        Refresh(self.ask.clone())
+    }
+
+    /// Runs until the sender of `wanted` (refresh interval by URL) is dropped. A URL has no entry in `states` until its
+    /// first fetch has ended.
+    pub async fn run(
+        mut self,
+        mut wanted: watch::Receiver<BTreeMap<String, Duration>>,
+        states: watch::Sender<BTreeMap<String, JwksState>>,
+    ) {
+        let mut running = FuturesUnordered::new();
+        wanted.mark_changed();
+        loop {
+            while running.len() < CONCURRENT
+                && let Some(url) = self.schedule.take_due(Instant::now())
+            {
+                running.push(fetched(&self.getter, url));
             }
-        });
-        sleep(pause).await;
-    }
-}
-
-/// The error is a sentence for the user.
-async fn fetch(client: &reqwest::Client, url: &str) -> Result<String, String> {
-    let response =
-        client.get(url).send().await.map_err(|error| format!("can't be fetched: {}", chain(&error)))?;
-    if response.status() != reqwest::StatusCode::OK {
-        return Err(format!("answered {}", response.status()));
-    }
-    let mut document = Vec::new();
-    let mut pieces = response.bytes_stream();
-    while let Some(piece) = pieces.next().await {
-        document.extend_from_slice(&piece.map_err(|error| format!("broke off: {}", chain(&error)))?);
-        if document.len() > DOCUMENT_BYTES {
-            return Err(format!("is larger than {DOCUMENT_BYTES} bytes"));
+            let free = running.len() < CONCURRENT;
+            let due: OptionFuture<_> = self.schedule.next_due().filter(|_| free).map(sleep_until).into();
+            tokio::select! {
+                changed = wanted.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let wanted = wanted.borrow_and_update();
+                    self.schedule.want(&wanted, Instant::now());
+                    states.send_if_modified(|states| {
+                        let before = states.len();
+                        states.retain(|url, _| wanted.contains_key(url));
+                        states.len() != before
+                    });
+                }
+                Some((url, result)) = running.next() => {
+                    if self.schedule.done(&url, result.is_ok(), Instant::now(), random()) {
+                        states.send_modify(|states| record(states.entry(url).or_default(), result));
+                    }
+                }
+                Some(url) = self.asked.recv() => self.schedule.refresh(&url, Instant::now()),
+                Some(()) = due => {}
+            }
         }
     }
-    let document = String::from_utf8(document).map_err(|_| "is no text".to_owned())?;
-    match serde_json::from_str::<Value>(&document) {
-        Ok(value) if value.get("keys").is_some_and(Value::is_array) => Ok(document),
-        Ok(_) => Err("is no JSON Web Key Set: it has no list `keys`".into()),
-        Err(error) => Err(format!("is no JSON Web Key Set: {error}")),
+}
+
+async fn fetched(getter: &Getter, url: String) -> (String, Result<String, String>) {
+    let result = getter.get(&url).await.and_then(document::check);
+    (url, result)
+}
+
+fn record(state: &mut JwksState, result: Result<String, String>) {
+    match result {
+        Ok(document) => {
+            *state = JwksState { document: Some(document), fetched_at: Some(Timestamp::now()), error: None };
+        }
+        Err(error) => state.error = Some(error),
     }
 }
 
-/// An error with its causes, which reqwest keeps to itself.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
+/// From 0 to 1; nobody gains by guessing it.
+fn random() -> f64 {
+    let hash = RandomState::new().hash_one(());
+    // The cast loses bits that don't matter.
+    hash as f64 / u64::MAX as f64
 }
