@@ -4,6 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::pattern::{ALGORITHM, DURATION, SECRET_ENTRY, TOKEN, VISIBLE};
 use crate::{PolicyStatus, TargetRef};
 
 /// Admits requests that carry one of several kinds of credential. The clients that it knows by name are the Consumers of
@@ -14,6 +15,7 @@ use crate::{PolicyStatus, TargetRef};
     version = "v1alpha1",
     kind = "AuthPolicy",
     plural = "authpolicies",
+    doc = "Who may send requests.",
     shortname = "ap",
     category = "gatehouse",
     namespaced,
@@ -36,6 +38,7 @@ pub struct AuthPolicySpec {
     /// What happens to a request without any credential.
     #[serde(default)]
     pub anonymous: Anonymous,
+    /// How it stands to more specific ones.
     #[serde(default)]
     pub enforcement: Enforcement,
     /// What the backend is told besides the `X-Consumer-*` fields.
@@ -56,19 +59,25 @@ pub struct AuthMethod {
 /// A JSON Web Token (RFC 7519). `exp` is required; `nbf` is honoured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("(has(self.jwks) ? 1 : 0) + (has(self.secretRef) ? 1 : 0) + (has(self.inline) ? 1 : 0) == 1").message("give exactly one of jwks, secretRef and inline"))]
+#[x_kube(
+    validation = Rule::new("(has(self.jwks) ? 1 : 0) + (has(self.secretRef) ? 1 : 0) + (has(self.inline) ? 1 : 0) == 1").message("give exactly one of jwks, secretRef and inline"),
+    validation = Rule::new("!has(self.algorithms) || !self.algorithms.exists(a, a.startsWith('HS')) || (has(self.secretRef) && self.secretRef.format != 'PEM')")
+        .message("HS256, HS384 and HS512 need a shared secret: use secretRef with format HMAC or JWKS").field_path(".algorithms"),
+    validation = Rule::new("!has(self.algorithms) || !has(self.secretRef) || self.secretRef.format != 'HMAC' || self.algorithms.all(a, a.startsWith('HS'))")
+        .message("a shared secret verifies HS256, HS384 and HS512 only").field_path(".algorithms"),
+)]
 pub struct JwtMethod {
-    /// `iss` must be exactly this.
+    /// `iss` must be exactly this, such as `https://issuer.example.com`.
     #[schemars(length(min = 1, max = 2048))]
     pub issuer: String,
     /// `aud` must hold one of these. Default: not checked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 2048)))]
     pub audiences: Vec<String>,
     /// Which algorithms are accepted, whatever a token says: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA,
     /// HS256, HS384, HS512. Default: RS256, ES256 and EdDSA; HS256 for a secret of format HMAC.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 12), inner(regex(pattern = "^((RS|PS|HS)(256|384|512)|ES(256|384)|EdDSA)$")))]
+    #[schemars(length(max = 12), inner(length(max = 5), regex(pattern = ALGORITHM)), extend("x-kubernetes-list-type" = "set"))]
     pub algorithms: Vec<String>,
     /// Keys behind a URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,25 +98,29 @@ pub struct JwtMethod {
     pub leeway_seconds: i32,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JwksUrl {
-    /// A JSON Web Key Set (RFC 7517).
-    #[schemars(length(max = 2048), regex(pattern = "^https?://"))]
+    /// Of a JSON Web Key Set (RFC 7517), such as `https://issuer.example.com/.well-known/jwks.json`.
+    #[schemars(length(max = 2048), regex(pattern = "^https?://[!-~]+$"))]
     pub url: String,
-    /// How often it is fetched anew.
+    /// How often it is fetched anew, from `10s` to `24h`.
     #[serde(default = "five_minutes")]
-    #[schemars(regex(pattern = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    #[schemars(length(max = 28), regex(pattern = DURATION))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('24h')").message("use 10s to 24h"))]
     pub refresh_interval: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct KeySecretRef {
+    /// Name of the Secret.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// Which entry of the Secret.
     #[serde(default = "jwks_json")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = SECRET_ENTRY))]
     pub key: String,
+    /// What the entry holds.
     #[serde(default)]
     pub format: KeyFormat,
 }
@@ -129,12 +142,15 @@ pub enum KeyFormat {
 pub struct InlineKeys {
     /// A JSON Web Key Set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 65536))]
     pub jwks: Option<String>,
     /// A PEM public key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 65536), regex(pattern = "^-----BEGIN PUBLIC KEY-----"))]
     pub pem: Option<String>,
 }
 
+/// A key of a Consumer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ApiKeyMethod {
     /// Where the key is looked for. Default: the header `X-API-Key`.
@@ -148,24 +164,30 @@ pub struct ApiKeyMethod {
 pub struct CredentialSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<HeaderSource>,
+    /// A query parameter. It ends up in the logs of what stands before the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<NamedSource>,
+    /// A cookie.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookie: Option<NamedSource>,
 }
 
+/// A request header.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HeaderSource {
-    #[schemars(length(min = 1, max = 256), regex(pattern = "^[A-Za-z0-9!#$%&'*+\\-.^_\\x60|~]+$"))]
+    /// Such as `Authorization`.
+    #[schemars(length(min = 1, max = 256), regex(pattern = TOKEN))]
     pub name: String,
     /// What stands before the credential, such as `Bearer`. Default: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = TOKEN))]
     pub scheme: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NamedSource {
-    #[schemars(length(min = 1, max = 256))]
+    /// Such as `api_key`.
+    #[schemars(length(min = 1, max = 256), regex(pattern = VISIBLE))]
     pub name: String,
 }
 
@@ -192,19 +214,21 @@ pub enum Enforcement {
 pub struct Identity {
     /// Claims that become request headers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["header"]))]
     pub claims: Vec<ClaimHeader>,
     /// Leaves the credential in the request.
     #[serde(default)]
     pub forward_credential: bool,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 pub struct ClaimHeader {
     /// Dots descend into objects: `address.country`.
     #[schemars(length(min = 1, max = 256))]
     pub claim: String,
+    /// Such as `X-User-Email`. Always begins with `X-`; the fields that the gateway itself sets can't be taken.
     #[schemars(length(min = 1, max = 256), regex(pattern = "^[Xx]-[A-Za-z0-9-]+$"))]
+    #[x_kube(validation = Rule::new("!self.matches('^(?i)x-(consumer|forwarded|real-ip$|request-id$)')").message("the gateway itself sets X-Consumer-*, X-Forwarded-*, X-Real-IP and X-Request-ID"))]
     pub header: String,
 }
 

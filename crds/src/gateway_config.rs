@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ConditionsStatus;
+use crate::pattern::{ADDRESS_RANGE, DURATION, LINE, SECRET_ENTRY};
 
 /// Referred to by `parametersRef` of a GatewayClass, or of a Gateway's `infrastructure`, which goes first.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -13,6 +14,7 @@ use crate::ConditionsStatus;
     version = "v1alpha1",
     kind = "GatewayConfig",
     plural = "gatewayconfigs",
+    doc = "What holds for a whole Gateway.",
     shortname = "gwc",
     category = "gatehouse",
     namespaced,
@@ -27,6 +29,7 @@ pub struct GatewayConfigSpec {
     /// Where limits of store `Redis` count. Default: locally.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redis: Option<Redis>,
+    /// Default: enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_log: Option<AccessLog>,
     /// Default: no spans.
@@ -34,7 +37,7 @@ pub struct GatewayConfigSpec {
     pub tracing: Option<Tracing>,
     /// Addresses whose `X-Forwarded-For` is believed, such as `10.0.0.0/8`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), inner(length(max = 64), regex(pattern = ADDRESS_RANGE)), extend("x-kubernetes-list-type" = "set"))]
     pub trusted_proxies: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
@@ -49,22 +52,26 @@ pub struct GatewayConfigSpec {
 pub struct Redis {
     /// `redis://[user:password@]host:port[/db]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^redis://"))]
+    #[schemars(length(max = 2048), regex(pattern = "^redis://[!-~]+$"))]
     pub url: Option<String>,
     /// A Secret of the GatewayConfig's namespace that holds the URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_secret_ref: Option<RedisSecretRef>,
-    /// The longest that a decision waits for it, at most 50ms.
+    /// The longest that a decision waits for it, from `1ms` to `50ms`.
     #[serde(default = "twenty_milliseconds")]
-    #[schemars(regex(pattern = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    #[schemars(length(max = 28), regex(pattern = DURATION))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1ms') && duration(self) <= duration('50ms')").message("use 1ms to 50ms"))]
     pub timeout: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RedisSecretRef {
+    /// Name of the Secret.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
+    /// Which entry of the Secret.
     #[serde(default = "url")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = SECRET_ENTRY))]
     pub key: String,
 }
 
@@ -79,7 +86,7 @@ pub struct AccessLog {
 #[serde(rename_all = "camelCase")]
 pub struct Tracing {
     /// OTLP over gRPC, such as `http://collector:4317`.
-    #[schemars(length(max = 2048), regex(pattern = "^http://"))]
+    #[schemars(length(max = 2048), regex(pattern = "^http://[!-~]+$"))]
     pub endpoint: String,
     /// Share of requests without a trace context that begin a sampled trace.
     #[serde(default = "all_of_them")]
@@ -87,44 +94,49 @@ pub struct Tracing {
     pub sampling_percent: f64,
     /// Default: `gatehouse`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = LINE))]
     pub service_name: Option<String>,
 }
 
 /// Bounds on what clients can make grow. Absent: the default.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
     /// Client connections of one dataplane. Default: 50000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_000_000))]
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = 50_000))]
     pub max_connections: Option<i32>,
     /// A request's head over HTTP/1. Default: 65536.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1024, max = 262_144))]
+    #[schemars(range(min = 1024, max = 262_144), extend("default" = 65_536))]
     pub max_head_bytes: Option<i32>,
-    /// Default: 100.
+    /// Fields of a request's head. Default: 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 10, max = 1000))]
+    #[schemars(range(min = 10, max = 1000), extend("default" = 100))]
     pub max_headers: Option<i32>,
     /// Requests at once on one HTTP/2 connection. Default: 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 10_000))]
+    #[schemars(range(min = 1, max = 10_000), extend("default" = 100))]
     pub max_concurrent_streams: Option<i32>,
     /// From the first byte of a head to its last. Default: 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    #[schemars(length(max = 28), regex(pattern = DURATION), extend("default" = "10s"))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('100ms') && duration(self) <= duration('5m')").message("use 100ms to 5m"))]
     pub header_timeout: Option<String>,
     /// Between requests. Default: 75s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    #[schemars(length(max = 28), regex(pattern = DURATION), extend("default" = "75s"))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('1h')").message("use 1s to 1h"))]
     pub idle_timeout: Option<String>,
     /// Between pieces of a request's body. Default: 60s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    #[schemars(length(max = 28), regex(pattern = DURATION), extend("default" = "60s"))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('1h')").message("use 1s to 1h"))]
     pub body_idle_timeout: Option<String>,
-    /// Default: 10s.
+    /// From a connection to the end of its TLS handshake. Default: 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    #[schemars(length(max = 28), regex(pattern = DURATION), extend("default" = "10s"))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('100ms') && duration(self) <= duration('1m')").message("use 100ms to 1m"))]
     pub tls_handshake_timeout: Option<String>,
 }
 

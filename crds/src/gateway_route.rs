@@ -4,6 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::pattern::{HOSTNAME, NAMESPACE, SECTION};
 use crate::{
     Header, HeaderChanges, LocalRef, ParentRef, Redirect, RouteMatch, RouteStatus, Timeouts, UrlRewrite,
 };
@@ -15,6 +16,7 @@ use crate::{
     version = "v1alpha1",
     kind = "GatewayRoute",
     plural = "gatewayroutes",
+    doc = "Routing and policy in one object, for a team that owns an API.",
     shortname = "gwr",
     category = "gatehouse",
     namespaced,
@@ -26,17 +28,20 @@ use crate::{
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.rules.all(a, !has(a.name) || self.rules.exists_one(b, has(b.name) && a.name == b.name))")
+    .message("give each rule its own name").field_path(".rules"))]
 pub struct GatewayRouteSpec {
     /// The Gateways that serve it.
     #[schemars(length(min = 1, max = 32))]
     pub parent_refs: Vec<ParentRef>,
     /// Hosts, such as `api.example.com` or `*.example.com`. Default: every host of the listener.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 253), regex(pattern = HOSTNAME)), extend("x-kubernetes-list-type" = "set"))]
     pub hostnames: Vec<String>,
     /// What holds for every rule that does not say otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defaults: Option<Defaults>,
+    /// Which of them takes a request is decided as the Gateway API does, not by their order alone.
     #[schemars(length(min = 1, max = 64))]
     pub rules: Vec<GatewayRouteRule>,
 }
@@ -46,8 +51,9 @@ pub struct GatewayRouteSpec {
 pub struct Defaults {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
+    /// RateLimitPolicies of this namespace: each must have room for a request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub rate_limits: Vec<LocalRef>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
@@ -59,11 +65,15 @@ pub struct Defaults {
     validation = Rule::new("(has(self.backendRefs) ? 1 : 0) + (has(self.redirect) ? 1 : 0) + (has(self.respond) ? 1 : 0) == 1")
         .message("give exactly one of backendRefs, redirect and respond"),
     validation = Rule::new("!has(self.rewrite) || has(self.backendRefs)").message("rewrite needs backendRefs"),
+    validation = Rule::new("!has(self.rewrite) || !has(self.rewrite.path) || self.rewrite.path.type != 'ReplacePrefixMatch' || !has(self.matches) || self.matches.all(m, m.path.type == 'PathPrefix')")
+        .message("ReplacePrefixMatch needs matches of type PathPrefix alone").field_path(".rewrite"),
+    validation = Rule::new("!has(self.redirect) || !has(self.redirect.path) || self.redirect.path.type != 'ReplacePrefixMatch' || !has(self.matches) || self.matches.all(m, m.path.type == 'PathPrefix')")
+        .message("ReplacePrefixMatch needs matches of type PathPrefix alone").field_path(".redirect"),
 )]
 pub struct GatewayRouteRule {
     /// Names the rule to policies (`sectionName`), logs and metrics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = SECTION))]
     pub name: Option<String>,
     /// Any of them. Default: every request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -74,7 +84,7 @@ pub struct GatewayRouteRule {
     pub auth: Option<Auth>,
     /// RateLimitPolicies of this namespace. A list here, even an empty one, replaces `defaults.rateLimits`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 8))]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub rate_limits: Option<Vec<LocalRef>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<UrlRewrite>,
@@ -100,7 +110,10 @@ pub struct GatewayRouteRule {
 /// Who may send requests.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.policyRef) != has(self.public)").message("give exactly one of policyRef and public"))]
+#[x_kube(
+    validation = Rule::new("has(self.policyRef) != has(self.public)").message("give exactly one of policyRef and public"),
+    validation = Rule::new("!has(self.public) || self.public").message("public can only be true: leave it out otherwise").field_path(".public"),
+)]
 pub struct Auth {
     /// An AuthPolicy of this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,23 +124,30 @@ pub struct Auth {
 }
 
 /// A Service and its share of the requests (Gateway API BackendRef).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.port)").message("a Service needs a port"))]
 pub struct BackendRef {
-    /// Default: the core group.
+    /// The core group, whose name is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = [""], "default" = ""))]
     pub group: Option<String>,
-    /// Default: `Service`.
+    /// `Service`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["Service"], "default" = "Service"))]
     pub kind: Option<String>,
     /// Default: the route's own. Another namespace needs a ReferenceGrant there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = NAMESPACE))]
     pub namespace: Option<String>,
+    /// Name of the Service.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
+    /// A port of the Service, by number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
+    /// Its share, out of the sum of all; 0 sends nothing there.
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub weight: i32,
@@ -135,11 +155,14 @@ pub struct BackendRef {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Respond {
+    /// Such as 503.
     #[schemars(range(min = 200, max = 599))]
     pub status: i32,
+    /// Such as `{name: Content-Type, value: text/plain}`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub headers: Vec<Header>,
+    /// Sent as it is.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 65536))]
     pub body: String,

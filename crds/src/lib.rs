@@ -3,7 +3,8 @@
 //! Types only, with the schema that the API server enforces: no behaviour. The shapes that GatewayRoute and HTTPRoute
 //! have in common are one type, so that whoever translates them does it once.
 //!
-//! `make crds` writes `generated/`; a test fails when it is stale.
+//! `crdgen` writes `generated/` (`cargo run -p gatehouse-crds --bin crdgen -- crds/generated`); a test fails when it is
+//! stale.
 
 #![allow(unreachable_pub, reason = "KubeSchema repeats each type in a scope of its own")]
 
@@ -13,9 +14,11 @@ mod duration;
 mod gateway_api;
 mod gateway_config;
 mod gateway_route;
+mod pattern;
 mod rate_limit_policy;
 mod reference;
 mod route;
+mod schema;
 mod status;
 mod yaml;
 
@@ -51,7 +54,7 @@ pub use route::{
     RouteMatch, Timeouts, UrlRewrite, ValueMatch, ValueMatchType,
 };
 pub use status::{ConditionsStatus, PolicyAncestorStatus, PolicyStatus, RouteParentStatus, RouteStatus};
-pub use yaml::{ALL as CRDS, own as own_crds};
+pub use yaml::{ALL as CRDS, generated as generated_files, own as own_crds};
 
 /// API group of Gatehouse's own kinds.
 pub const GROUP: &str = "gatehouse.dev";

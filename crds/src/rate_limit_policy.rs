@@ -4,6 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::pattern::{DURATION, LINE, SECTION, TOKEN};
 use crate::{PolicyStatus, TargetRef};
 
 /// Limits requests, by token bucket or sliding window, for each consumer, credential, address or header value.
@@ -13,6 +14,7 @@ use crate::{PolicyStatus, TargetRef};
     version = "v1alpha1",
     kind = "RateLimitPolicy",
     plural = "ratelimitpolicies",
+    doc = "How many requests may pass.",
     shortname = "rlp",
     category = "gatehouse",
     namespaced,
@@ -30,56 +32,69 @@ pub struct RateLimitPolicySpec {
     #[schemars(length(max = 16))]
     pub target_refs: Vec<TargetRef>,
     /// All of them must have room for a request.
-    #[schemars(length(min = 1, max = 16))]
+    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub limits: Vec<Limit>,
+    /// Who shares the counts.
     #[serde(default)]
     pub scope: LimitScope,
+    /// Where requests are counted.
     #[serde(default)]
     pub store: LimitStore,
+    /// What happens while Redis does not answer.
     #[serde(default)]
     pub on_store_failure: StoreFailure,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.burst) || !has(self.algorithm) || self.algorithm == 'TokenBucket'").message("burst belongs to the algorithm TokenBucket"))]
+#[x_kube(
+    validation = Rule::new("!has(self.burst) || self.algorithm == 'TokenBucket'").message("burst belongs to the algorithm TokenBucket").field_path(".burst"),
+    validation = Rule::new("!has(self.tiers) || self.algorithm == 'TokenBucket' || self.tiers.all(t, !has(t.burst))").message("burst belongs to the algorithm TokenBucket").field_path(".tiers"),
+)]
 pub struct Limit {
     /// Names it in the `RateLimit` response fields.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = SECTION))]
     pub name: String,
     /// Requests are counted together when all parts are equal. Default: one count for everybody.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     pub key: Vec<LimitKey>,
-    #[schemars(range(min = 1))]
+    /// How many in `per`.
+    #[schemars(range(min = 1, max = 1_000_000_000_000_i64))]
     pub requests: i64,
-    /// A duration, such as `1m`.
-    #[schemars(regex(pattern = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    /// A duration from `100ms` to `24h`, such as `1m`.
+    #[schemars(length(max = 28), regex(pattern = DURATION))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('100ms') && duration(self) <= duration('24h')").message("use 100ms to 24h"))]
     pub per: String,
     /// Depth of the bucket. Default: `requests`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1_000_000_000_000_i64))]
     pub burst: Option<i64>,
+    /// How requests are counted.
     #[serde(default)]
     pub algorithm: Algorithm,
-    /// Other numbers for consumers of a tier; the first that fits counts.
+    /// Other numbers for consumers of a tier.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["tier"]))]
     pub tiers: Vec<Tier>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 pub struct Tier {
-    #[schemars(length(min = 1, max = 63))]
+    /// As in the Consumer's `tier`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = LINE))]
     pub tier: String,
-    #[schemars(range(min = 1))]
+    /// How many in `per`.
+    #[schemars(range(min = 1, max = 1_000_000_000_000_i64))]
     pub requests: i64,
     /// Default: the limit's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
+    #[schemars(length(max = 28), regex(pattern = DURATION))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('100ms') && duration(self) <= duration('24h')").message("use 100ms to 24h"))]
     pub per: Option<String>,
+    /// Default: `requests` of this tier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1_000_000_000_000_i64))]
     pub burst: Option<i64>,
 }
 
@@ -107,9 +122,11 @@ pub struct Empty {}
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientIpKey {
+    /// 32: each address by itself.
     #[serde(default = "whole_ipv4")]
     #[schemars(range(min = 1, max = 32))]
     pub ipv4_prefix: i32,
+    /// 64: what one client usually has.
     #[serde(default = "one_ipv6_network")]
     #[schemars(range(min = 1, max = 128))]
     pub ipv6_prefix: i32,
@@ -117,7 +134,8 @@ pub struct ClientIpKey {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HeaderKey {
-    #[schemars(length(min = 1, max = 256), regex(pattern = "^[A-Za-z0-9!#$%&'*+\\-.^_\\x60|~]+$"))]
+    /// Such as `X-Tenant`.
+    #[schemars(length(min = 1, max = 256), regex(pattern = TOKEN))]
     pub name: String,
 }
 

@@ -3,6 +3,7 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
+use crate::schema::without_null;
 use crate::{AuthPolicy, Consumer, GatewayConfig, GatewayRoute, RateLimitPolicy};
 
 /// Name and text of every CRD that objects are checked by: ours, and the Gateway API's of which something is read.
@@ -18,13 +19,27 @@ pub const ALL: &[(&str, &str)] = &[
     ("referencegrants", include_str!("../gateway-api/gateway.networking.k8s.io_referencegrants.yaml")),
 ];
 
+/// Name and text of each file in `generated/`, as the types say. The same types give the same bytes.
+///
+/// # Errors
+/// When a CRD can't be written as YAML.
+pub fn generated() -> Result<Vec<(String, String)>, serde_saphyr::ser::Error> {
+    let file = |crd: &CustomResourceDefinition| {
+        let text = serde_saphyr::to_string(crd)?;
+        let head = "# Written by crdgen from the types in crds/src: change those and run it again.\n";
+        Ok((format!("{}.yaml", crd.spec.names.plural), format!("{head}{text}")))
+    };
+    own().iter().map(file).collect()
+}
+
 /// Gatehouse's own, as the types say.
 pub fn own() -> Vec<CustomResourceDefinition> {
-    vec![
+    let crds = [
         GatewayRoute::crd(),
         RateLimitPolicy::crd(),
         AuthPolicy::crd(),
         Consumer::crd(),
         GatewayConfig::crd(),
-    ]
+    ];
+    crds.map(without_null).into()
 }

@@ -46,3 +46,6 @@ pub(crate) fn admit(document: &Document, file: &str) -> (Option<Value>, Vec<Prob
     let problems = warnings.chain(errors.into_iter().map(|finding| at(Severity::Error, finding))).collect();
     (admitted, problems)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,15 +7,15 @@ fn main() -> ExitCode {
         eprintln!("usage: crdgen FOLDER");
         return ExitCode::from(2);
     };
-    for crd in gatehouse_crds::own_crds() {
-        let path = folder.join(format!("{}.yaml", crd.spec.names.plural));
-        let text = match serde_saphyr::to_string(&crd) {
-            Ok(text) => text,
-            Err(error) => {
-                eprintln!("{}: {error}", path.display());
-                return ExitCode::FAILURE;
-            }
-        };
+    let files = match gatehouse_crds::generated_files() {
+        Ok(files) => files,
+        Err(error) => {
+            eprintln!("a CRD can't be written as YAML: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    for (name, text) in files {
+        let path = folder.join(name);
         if let Err(error) = fs::write(&path, text) {
             eprintln!("{}: {error}", path.display());
             return ExitCode::FAILURE;
