@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, io, net::SocketAddr, path::Path, time::Duration
 use gatehouse_controller::{
     fetch,
     resources::ObjectKey,
-    serve::ConfigServer,
+    serve::{self, ConfigServer},
     translate::{self, Settings, Translation},
 };
 use gatehouse_dataplane::{Bind, Dataplane, Options, Ports, StartError};
@@ -107,7 +107,7 @@ async fn serve(session: Session<'_>) -> Result<(), RunError> {
     let (states, mut jwks) = watch::channel(BTreeMap::new());
     tokio::spawn(fetch::run(wanted_urls, states));
 
-    let server = ConfigServer::new(HEARTBEAT);
+    let server = ConfigServer::new(serve::Options { heartbeat: HEARTBEAT, ..serve::Options::default() });
     let connect = local::serve(server.clone());
     let mut world = World::new(session.endpoints);
     let mut report = Report::default();

@@ -1,46 +1,88 @@
 //! The server of the configuration channel: brings the state of each Gateway to its dataplanes, as differences.
 //!
 //! ```text
-//! publish(gateway, resources) -> State -> one session a stream: diff -> batch -> ack -> Acks
+//! publish(gateway, resources) -> Published -> one session a stream: delta -> batch -> ack -> Acks
 //! ```
 //!
 //! A dataplane has one batch under way. What changes meanwhile goes into the next, so a slow dataplane gets fewer and
 //! larger batches and never a queue. A Gateway that has not been published yet is waited for: its dataplanes keep what
-//! they have.
+//! they have. Who may ask for which Gateway is decided before a request comes here.
 
+mod acks;
+mod gateway;
+mod parts;
+mod peer;
+mod published;
+mod service;
 mod session;
-mod state;
+mod version;
 
-use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
-
-use gatehouse_proto::config::v1::{
-    ClientMessage, ServerMessage,
-    client_message::Kind as FromClient,
-    config_service_server::{ConfigService, ConfigServiceServer},
-    resource::Kind,
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
+
+use gatehouse_proto::config::v1::{config_service_server::ConfigServiceServer, resource::Kind};
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio_stream::{Stream, wrappers::ReceiverStream};
-use tonic::{Request, Response, Status, Streaming};
 
-pub use state::{Acks, DataplaneAck, Generation};
-use {session::Session, state::Gateway};
+use gateway::{Gateway, Seat};
+
+pub use acks::{Acks, DataplaneAck};
+pub use published::Generation;
 
 /// A `Hello` lists what its dataplane holds: about 100 bytes a resource.
 const MESSAGE_BYTES: usize = 64 << 20;
 
+/// How the server treats its dataplanes.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How often both sides show that they live. A dataplane that is silent for three beats is dropped.
+    pub heartbeat: Duration,
+    /// A dataplane that neither takes nor acknowledges a batch for so long is dropped: it had better start anew.
+    pub ack_deadline: Duration,
+    /// Streams of one Gateway.
+    pub max_streams: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            heartbeat: Duration::from_secs(5),
+            ack_deadline: Duration::from_secs(60),
+            max_streams: 1024,
+        }
+    }
+}
+
 /// Cheap to clone; all clones serve the same.
 #[derive(Debug, Clone)]
 pub struct ConfigServer {
-    gateways: Arc<Mutex<BTreeMap<String, Arc<Gateway>>>>,
-    heartbeat: Duration,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    options: Options,
+    gateways: Mutex<BTreeMap<String, Arc<Gateway>>>,
+    next_generation: AtomicU64,
+    next_stream: AtomicU64,
 }
 
 impl ConfigServer {
-    /// `heartbeat`: how often both sides show that they live.
-    pub fn new(heartbeat: Duration) -> Self {
-        ConfigServer { gateways: Arc::default(), heartbeat }
+    pub fn new(options: Options) -> Self {
+        ConfigServer {
+            inner: Arc::new(Inner {
+                options,
+                gateways: Mutex::default(),
+                next_generation: AtomicU64::new(1),
+                next_stream: AtomicU64::new(1),
+            }),
+        }
     }
 
     pub fn into_service(self) -> ConfigServiceServer<Self> {
@@ -48,39 +90,53 @@ impl ConfigServer {
     }
 
     /// Replaces the whole state of a Gateway (`namespace/name`). Resources are keyed by name. Gives the generation that
-    /// dataplanes acknowledge.
+    /// dataplanes acknowledge; it is a new one only if something differs.
     pub fn publish(&self, gateway: &str, resources: BTreeMap<String, Kind>) -> Generation {
-        self.gateway(gateway).publish(resources)
+        self.gateway(gateway).publish(resources, &self.inner.next_generation)
     }
 
-    /// What each connected dataplane of a Gateway has in force, and what it refused.
+    /// Forgets a Gateway. Dataplanes that are still connected keep what they have, as if it had never been published.
+    pub fn remove(&self, gateway: &str) {
+        let mut gateways = self.inner.gateways.lock();
+        if let Some(found) = gateways.get(gateway) {
+            found.unpublish();
+            if !found.has_streams() {
+                gateways.remove(gateway);
+            }
+        }
+    }
+
+    /// What each connected dataplane of a Gateway has in force, and what it refused. Closes when the Gateway is removed
+    /// and its last dataplane has left.
     pub fn acks(&self, gateway: &str) -> watch::Receiver<Acks> {
-        self.gateway(gateway).acks()
+        // Under the lock, so that the Gateway is not forgotten in between.
+        let mut gateways = self.inner.gateways.lock();
+        self.inner.entry(&mut gateways, gateway).acks()
     }
 
     fn gateway(&self, name: &str) -> Arc<Gateway> {
-        Arc::clone(self.gateways.lock().entry(name.to_owned()).or_default())
+        Arc::clone(self.inner.entry(&mut self.inner.gateways.lock(), name))
+    }
+
+    /// `None` when the Gateway has too many already.
+    fn join(&self, gateway: &str, node: String, build: String) -> Option<Seat> {
+        let stream = self.inner.next_stream.fetch_add(1, Ordering::Relaxed);
+        let mut gateways = self.inner.gateways.lock();
+        self.inner.entry(&mut gateways, gateway).join(node, build, stream)
+    }
+
+    /// A client can name any Gateway; what nobody publishes or watches must not stay when it leaves.
+    fn leave(&self, gateway: &str, seat: Seat) {
+        let mut gateways = self.inner.gateways.lock();
+        drop(seat);
+        if gateways.get(gateway).is_some_and(|found| found.is_unused()) {
+            gateways.remove(gateway);
+        }
     }
 }
 
-#[tonic::async_trait]
-impl ConfigService for ConfigServer {
-    type WatchStream = Pin<Box<dyn Stream<Item = Result<ServerMessage, Status>> + Send>>;
-
-    async fn watch(
-        &self,
-        request: Request<Streaming<ClientMessage>>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
-        let mut from_client = request.into_inner();
-        let first = tokio::time::timeout(3 * self.heartbeat, from_client.message())
-            .await
-            .map_err(|_| Status::deadline_exceeded("no Hello in time"))??;
-        let Some(FromClient::Hello(hello)) = first.and_then(|message| message.kind) else {
-            return Err(Status::invalid_argument("the first message must be Hello"));
-        };
-        let gateway = self.gateway(&hello.gateway);
-        let (to_client, messages) = tokio::sync::mpsc::channel(16);
-        tokio::spawn(Session::new(gateway, hello, self.heartbeat, to_client).run(from_client));
-        Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
+impl Inner {
+    fn entry<'a>(&self, gateways: &'a mut BTreeMap<String, Arc<Gateway>>, name: &str) -> &'a Arc<Gateway> {
+        gateways.entry(name.to_owned()).or_insert_with(|| Arc::new(Gateway::new(self.options.max_streams)))
     }
 }

@@ -40,10 +40,10 @@ pub(crate) struct State {
 }
 
 /// A resource that was refused, and why, in a sentence for the user whose object it comes from.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refused {
-    pub(crate) name: String,
-    pub(crate) reason: String,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    pub name: String,
+    pub reason: String,
 }
 
 /// What [`State::apply`] did.
@@ -201,10 +201,14 @@ impl State {
         (Snapshot { settings: self.settings.clone(), ports, consumers }, refused)
     }
 
-    /// The listeners of ports, each with the text of its port.
-    pub(crate) fn listeners_of(&self, ports: &BTreeMap<u16, String>) -> Vec<(String, String)> {
+    /// The listeners of ports, each refused with the text of its port.
+    pub(crate) fn listeners_of(&self, ports: &BTreeMap<u16, String>) -> Vec<Refused> {
         let listeners = self.listeners.iter();
-        listeners.filter_map(|(name, part)| Some((name.clone(), ports.get(&part.port)?.clone()))).collect()
+        listeners
+            .filter_map(|(name, part)| {
+                Some(Refused { name: name.clone(), reason: ports.get(&part.port)?.clone() })
+            })
+            .collect()
     }
 }
 

@@ -10,7 +10,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use gatehouse_proto::config::v1::Resource;
 use tokio::{
     runtime::Runtime,
     sync::{mpsc, watch},
@@ -21,13 +20,16 @@ use tracing::info;
 
 use crate::{
     admin::{self, Pages},
-    compile::State,
-    discover::{self, Apply, Status},
+    compile::{Refused, State},
+    discover::{self, Apply, Changes, Outcome, Status},
     listen::{Bind, Binder, Listening, TlsPorts},
     observe::{Observer, metrics::Metrics},
     snapshot::Snapshot,
     worker::{self, Command, Shared},
 };
+
+/// Between two attempts to reach the controller.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 
 /// What a dataplane is started with.
 #[derive(Debug)]
@@ -123,10 +125,20 @@ impl Dataplane {
             let listener = tokio::net::TcpListener::from_std(options.admin).map_err(StartError::Admin)?;
             tokio::spawn(admin::serve(listener, Arc::new(pages)));
         }
-        let in_force =
-            InForce { state: State::new(Arc::clone(&metrics)), shared: Arc::clone(&shared), binder, metrics };
-        let channel =
-            discover::Options { node: options.node, gateway: options.gateway, heartbeat: options.heartbeat };
+        let in_force = InForce {
+            state: State::new(Arc::clone(&metrics)),
+            shared: Arc::clone(&shared),
+            binder,
+            metrics,
+            unfit: Vec::new(),
+        };
+        let channel = discover::Options {
+            node: options.node,
+            gateway: options.gateway,
+            heartbeat: options.heartbeat,
+            longest_backoff: LONGEST_BACKOFF,
+            holds: BTreeMap::new(),
+        };
         control.spawn(async move { discover::run(connect, channel, in_force, status_sender).await });
         Ok(Dataplane { shared, workers, control: Some(control), status, listening, admin, draining })
     }
@@ -213,27 +225,28 @@ struct InForce {
     shared: Arc<Shared>,
     binder: Binder,
     metrics: Arc<Metrics>,
+    /// What could not be in force beside the rest when the tables were last assembled.
+    unfit: Vec<Refused>,
 }
 
 impl Apply for InForce {
-    fn apply(&mut self, upserts: Vec<Resource>, removals: Vec<String>) -> Vec<(String, String)> {
-        let applied = self.state.apply(upserts, &removals);
-        let mut refused: BTreeMap<String, String> =
-            applied.refused.into_iter().map(|refused| (refused.name, refused.reason)).collect();
+    fn apply(&mut self, changes: Changes) -> Outcome {
+        let applied = self.state.apply(changes.upserts, &changes.removals);
         if let Some(settings) = &applied.settings {
             self.shared.observer.configure(settings);
         }
         if applied.tables {
             let (snapshot, unfit) = self.state.assemble();
-            refused.extend(unfit.into_iter().map(|refused| (refused.name, refused.reason)));
             let snapshot = Arc::new(snapshot);
             self.shared.snapshot.store(Arc::clone(&snapshot));
             let closed = self.binder.update(&snapshot);
-            refused.extend(self.state.listeners_of(&closed));
+            self.unfit = unfit;
+            self.unfit.extend(self.state.listeners_of(&closed));
+            self.metrics.config_refused.add(self.unfit.len() as u64);
         }
         self.metrics.config_batches.add(1);
-        self.metrics.config_refused.add(refused.len() as u64);
-        refused.into_iter().collect()
+        self.metrics.config_refused.add(applied.refused.len() as u64);
+        Outcome { refused: applied.refused, unfit: self.unfit.clone() }
     }
 }
 

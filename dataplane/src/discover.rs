@@ -1,42 +1,73 @@
 //! The client of the configuration channel: keeps what the controller sends applied, for ever.
 //!
+//! ```text
+//! connect -> Hello with what is held -> batch -> apply -> ack -> ... -> broken -> backoff -> connect
+//! ```
+//!
 //! Whatever happens to the channel, what was applied stays in force. After a reconnect only what differs is sent. A
 //! resource that could not be used is remembered under its version, so that it is not sent again until it changes.
 
-use std::{collections::BTreeMap, time::Duration};
+mod backoff;
+mod holdings;
+mod session;
 
-use gatehouse_proto::config::v1::{
-    Ack, Batch, ClientMessage, Heartbeat, Held, Hello, Rejection, Resource, ServerMessage,
-    client_message::Kind as FromUs, config_service_client::ConfigServiceClient,
-    server_message::Kind as FromServer,
+use std::{
+    collections::BTreeMap,
+    fmt,
+    time::{Duration, Instant},
 };
+
+use gatehouse_proto::config::v1::Resource;
 use tokio::{
-    sync::{mpsc, watch},
-    time::{interval, sleep, timeout},
+    sync::watch,
+    time::{sleep, timeout},
 };
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Streaming, transport::Channel};
-use tracing::{info, warn};
+use tonic::transport::Channel;
+use tracing::warn;
 
-/// A batch part is about 1 MiB; this leaves room for a single large resource.
-const MESSAGE_BYTES: usize = 16 << 20;
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+pub use crate::compile::Refused;
+use {backoff::Backoff, session::Session};
+
 /// The server is taken for gone after this many silent beats.
 const SILENT_BEATS: u32 = 3;
 
 /// Puts configuration into force.
-pub(crate) trait Apply {
-    /// Applies one batch as a whole, but for what it returns: names and reasons.
-    fn apply(&mut self, upserts: Vec<Resource>, removals: Vec<String>) -> Vec<(String, String)>;
+///
+/// It is called on a thread that may block, one call at a time.
+pub trait Apply: Send + 'static {
+    /// Applies one batch as a whole, but for what it refuses. The first batch of a channel comes even if it is empty.
+    fn apply(&mut self, changes: Changes) -> Outcome;
+}
+
+/// One batch. No name is in both lists, and every upsert is of a kind that this version knows.
+#[derive(Debug, Default)]
+pub struct Changes {
+    pub upserts: Vec<Resource>,
+    /// Names of resources to forget.
+    pub removals: Vec<String>,
+}
+
+/// What could not be done.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Upserts of this batch whose content can't be used. What was in force under their names stays so.
+    pub refused: Vec<Refused>,
+    /// All resources, of this batch or an earlier one, that are held but can't be in force beside the rest now.
+    pub unfit: Vec<Refused>,
 }
 
 /// Who asks, and how often both sides show that they live.
 #[derive(Debug, Clone)]
-pub(crate) struct Options {
-    pub(crate) node: String,
-    pub(crate) gateway: String,
-    pub(crate) heartbeat: Duration,
+pub struct Options {
+    /// Names this dataplane; unique within its Gateway.
+    pub node: String,
+    /// `namespace/name`.
+    pub gateway: String,
+    pub heartbeat: Duration,
+    /// The longest time between two attempts to connect.
+    pub longest_backoff: Duration,
+    /// Version by name of what is in force already.
+    pub holds: BTreeMap<String, Vec<u8>>,
 }
 
 /// How the channel stands.
@@ -45,171 +76,74 @@ pub struct Status {
     pub connected: bool,
     /// A whole state has been applied since the start.
     pub synced: bool,
-    /// Resources of kinds that this version does not know.
+    /// When the controller was last heard. Watchers are not woken for this alone.
+    pub last_message: Option<Instant>,
+    /// Resources that are held and of a kind that this version does not know.
     pub unknown: usize,
 }
 
-/// What has been applied.
-#[derive(Debug, Default)]
-struct Holding {
-    /// Version by name.
-    held: BTreeMap<String, Vec<u8>>,
-    refused: BTreeMap<String, Rejection>,
-    unknown: usize,
-}
-
+/// Why a channel ended.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
-    #[error("connect: {0}")]
-    Connect(tonic::transport::Error),
+    #[error("can't connect: {0}")]
+    Connect(String),
     #[error("the controller refused: {0}")]
     Refused(#[from] tonic::Status),
     #[error("the controller has been silent for {0:?}")]
     Silent(Duration),
     #[error("the controller ended the stream")]
     Ended,
+    #[error("the controller sent a batch before the last one was acknowledged")]
+    Overlapping,
+    #[error("the controller does not take our messages")]
+    Stuck,
 }
 
-/// Runs until it is dropped.
-pub(crate) async fn run<C, F>(
+impl Options {
+    fn silence(&self) -> Duration {
+        SILENT_BEATS * self.heartbeat
+    }
+}
+
+/// Runs until it is dropped. `connect` opens a channel to the controller; it is called again whenever the last one broke.
+///
+/// # Panics
+///
+/// When `applier` does.
+pub async fn run<C, F, E>(
     connect: C,
-    options: Options,
-    mut apply: impl Apply,
+    mut options: Options,
+    applier: impl Apply,
     status: watch::Sender<Status>,
 ) where
     C: Fn() -> F,
-    F: Future<Output = Result<Channel, tonic::transport::Error>>,
+    F: Future<Output = Result<Channel, E>>,
+    E: fmt::Display,
 {
-    let mut holding = Holding::default();
-    let mut backoff = FIRST_BACKOFF;
+    let mut backoff = Backoff::new(options.longest_backoff);
+    let holds = std::mem::take(&mut options.holds);
+    let mut session = Session::new(options, holds, applier, status);
     loop {
-        let mut progressed = false;
-        let result = match connect().await {
-            Ok(channel) => {
-                session(channel, &options, &mut holding, &mut apply, &status, &mut progressed).await
-            }
-            Err(error) => Err(Broken::Connect(error)),
+        let silence = session.options().silence();
+        let broken = match timeout(silence, connect()).await {
+            Ok(Ok(channel)) => session.run(channel).await,
+            Ok(Err(error)) => Broken::Connect(error.to_string()),
+            Err(_) => Broken::Silent(silence),
         };
-        status.send_modify(|status| status.connected = false);
-        if let Err(error) = result {
-            warn!(gateway = options.gateway, %error, "configuration channel");
+        warn!(gateway = session.options().gateway, error = %broken, "configuration channel");
+        if session.take_progress() {
+            backoff.reset();
         }
-        if progressed {
-            backoff = FIRST_BACKOFF;
-        }
-        sleep(jittered(backoff)).await;
-        backoff = (2 * backoff).min(LONGEST_BACKOFF);
+        sleep(backoff.next(random())).await;
     }
 }
 
-/// Between half and all of it, so that many dataplanes don't come back at once.
-fn jittered(backoff: Duration) -> Duration {
-    let mut random = [0; 2];
-    // Without randomness all wait the whole time.
-    if aws_lc_rs::rand::fill(&mut random).is_err() {
-        return backoff;
+/// From 0 to 1.
+fn random() -> f64 {
+    let mut bytes = [0; 2];
+    // Without randomness all dataplanes wait the whole time.
+    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
+        return 1.0;
     }
-    backoff.mul_f64(0.5 + f64::from(u16::from_le_bytes(random)) / f64::from(u16::MAX) / 2.0)
-}
-
-async fn session(
-    channel: Channel,
-    options: &Options,
-    holding: &mut Holding,
-    apply: &mut impl Apply,
-    status: &watch::Sender<Status>,
-    progressed: &mut bool,
-) -> Result<(), Broken> {
-    let (to_server, messages) = mpsc::channel(16);
-    let tell =
-        async |kind| to_server.send(ClientMessage { kind: Some(kind) }).await.map_err(|_| Broken::Ended);
-    tell(FromUs::Hello(holding.hello(options))).await?;
-    let mut client = ConfigServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES);
-    let silence = SILENT_BEATS * options.heartbeat;
-    let opening = timeout(silence, client.watch(ReceiverStream::new(messages)));
-    let mut from_server = opening.await.map_err(|_| Broken::Silent(silence))??.into_inner();
-    info!(gateway = options.gateway, "configuration channel is open");
-    status.send_modify(|status| status.connected = true);
-
-    let mut beat = interval(options.heartbeat);
-    let mut parts = Batch::default();
-    let mut next = Box::pin(next_message(from_server, silence));
-    loop {
-        let message = tokio::select! {
-            received = &mut next => {
-                let message;
-                (message, from_server) = received?;
-                next = Box::pin(next_message(from_server, silence));
-                message
-            }
-            _ = beat.tick() => {
-                tell(FromUs::Heartbeat(Heartbeat {})).await?;
-                continue;
-            }
-        };
-        let Some(FromServer::Batch(part)) = message.kind else { continue };
-        parts.upserts.extend(part.upserts);
-        parts.removals.extend(part.removals);
-        if part.more {
-            continue;
-        }
-        *progressed = true;
-        let rejected = holding.take(std::mem::take(&mut parts), apply);
-        status.send_modify(|status| {
-            status.synced = true;
-            status.unknown = holding.unknown;
-        });
-        tell(FromUs::Ack(Ack { nonce: part.nonce, rejected })).await?;
-    }
-}
-
-/// Owns the stream, so that a heartbeat in between never loses a message.
-async fn next_message(
-    mut stream: Streaming<ServerMessage>,
-    silence: Duration,
-) -> Result<(ServerMessage, Streaming<ServerMessage>), Broken> {
-    let message = timeout(silence, stream.message()).await.map_err(|_| Broken::Silent(silence))??;
-    Ok((message.ok_or(Broken::Ended)?, stream))
-}
-
-impl Holding {
-    fn hello(&self, options: &Options) -> Hello {
-        let holds = self.held.iter();
-        Hello {
-            node: options.node.clone(),
-            gateway: options.gateway.clone(),
-            build: env!("CARGO_PKG_VERSION").into(),
-            holds: holds
-                .map(|(name, version)| Held { name: name.clone(), version: version.clone() })
-                .collect(),
-            rejected: self.refused.values().cloned().collect(),
-        }
-    }
-
-    fn take(&mut self, batch: Batch, apply: &mut impl Apply) -> Vec<Rejection> {
-        let Batch { upserts, removals, .. } = batch;
-        let mut versions = BTreeMap::new();
-        for resource in &upserts {
-            self.unknown += usize::from(resource.kind.is_none());
-            versions.insert(resource.name.clone(), resource.version.clone());
-        }
-        for name in &removals {
-            self.held.remove(name);
-            self.refused.remove(name);
-        }
-        let mut rejected = Vec::new();
-        for (name, reason) in apply.apply(upserts, removals) {
-            // What was refused need not have been in this batch: another change can make it unusable.
-            let version =
-                versions.remove(&name).or_else(|| self.held.get(&name).cloned()).unwrap_or_default();
-            let rejection = Rejection { name: name.clone(), version, reason };
-            self.refused.insert(name, rejection.clone());
-            rejected.push(rejection);
-        }
-        for (name, version) in versions {
-            self.refused.remove(&name);
-            self.held.insert(name, version);
-        }
-        rejected
-    }
+    f64::from(u16::from_le_bytes(bytes)) / f64::from(u16::MAX)
 }

@@ -10,7 +10,7 @@ mod admin;
 mod auth;
 mod compile;
 mod dataplane;
-mod discover;
+pub mod discover;
 mod filter;
 mod http;
 mod limit;

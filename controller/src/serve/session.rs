@@ -1,188 +1,148 @@
-//! One dataplane's stream.
+//! One dataplane's stream, from its `Hello` to its end.
+//!
+//! Nothing here waits for the dataplane alone: while a part can't be sent, its messages are still read and its deadlines
+//! kept, so one that stopped reading is dropped like one that stopped answering.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use gatehouse_proto::config::v1::{
-    Ack, Batch, ClientMessage, Heartbeat, Hello, Rejection, Resource, ServerMessage,
-    client_message::Kind as FromClient, server_message::Kind as FromUs,
+    Ack, ClientMessage, Heartbeat, ServerMessage, client_message::Kind as FromClient,
+    server_message::Kind as FromUs,
 };
-use prost::Message;
 use tokio::{
-    sync::mpsc,
-    time::{Instant, interval, timeout_at},
+    sync::{mpsc, watch},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tonic::{Status, Streaming};
 use tracing::{info, warn};
 
-use super::state::{Gateway, Generation, Published};
+use super::{Options, gateway::Seat, parts::InFlight, peer::Peer, published::Published};
 
-/// Upserts of one message; a single resource may be larger.
-const PART_BYTES: usize = 1 << 20;
-/// A dataplane that is connected but does not apply what it gets is better reconnected.
-const ACK_TIMEOUT: Duration = Duration::from_secs(60);
+/// So many silent beats mean that the dataplane is gone.
+const SILENT_BEATS: u32 = 3;
 
 pub(super) struct Session {
-    gateway: Arc<Gateway>,
-    node: String,
-    heartbeat: Duration,
-    to_client: mpsc::Sender<Result<ServerMessage, Status>>,
-    /// Version by name of what the dataplane has, or has been sent and refused.
-    has: BTreeMap<String, Vec<u8>>,
-    rejected: BTreeMap<String, Rejection>,
+    seat: Seat,
+    peer: Peer,
+    options: Options,
+    inbound: Streaming<ClientMessage>,
+    outbound: mpsc::Sender<Result<ServerMessage, Status>>,
+    published: watch::Receiver<Option<Arc<Published>>>,
+    /// Of the last batch. 0: none was sent.
     nonce: u64,
     in_flight: Option<InFlight>,
-    sent: Generation,
-}
-
-struct InFlight {
-    nonce: u64,
-    generation: Generation,
-    deadline: Instant,
-}
-
-/// The stream can't go on.
-enum End {
-    ClientGone,
-    Silent,
-    NoAck,
 }
 
 impl Session {
     pub(super) fn new(
-        gateway: Arc<Gateway>,
-        hello: Hello,
-        heartbeat: Duration,
-        to_client: mpsc::Sender<Result<ServerMessage, Status>>,
+        seat: Seat,
+        peer: Peer,
+        options: Options,
+        inbound: Streaming<ClientMessage>,
+        outbound: mpsc::Sender<Result<ServerMessage, Status>>,
     ) -> Self {
-        let rejected: BTreeMap<_, _> =
-            hello.rejected.into_iter().map(|rejection| (rejection.name.clone(), rejection)).collect();
-        let mut has: BTreeMap<_, _> = hello.holds.into_iter().map(|held| (held.name, held.version)).collect();
-        has.extend(rejected.iter().map(|(name, rejection)| (name.clone(), rejection.version.clone())));
-        Session {
-            gateway,
-            node: hello.node,
-            heartbeat,
-            to_client,
-            has,
-            rejected,
-            nonce: 0,
-            in_flight: None,
-            sent: 0,
-        }
+        let published = seat.gateway().state();
+        Session { seat, peer, options, inbound, outbound, published, nonce: 0, in_flight: None }
     }
 
-    pub(super) async fn run(mut self, from_client: Streaming<ClientMessage>) {
-        info!(node = self.node, "dataplane connected");
-        let end = self.serve(from_client).await;
-        self.gateway.forget(&self.node);
-        let status = match end {
-            End::ClientGone => {
-                info!(node = self.node, "dataplane disconnected");
-                return;
+    /// Returns when the stream has ended.
+    pub(super) async fn run(mut self) -> Seat {
+        let node = self.seat.node().to_owned();
+        match self.serve().await {
+            Ok(()) => info!(node, "dataplane disconnected"),
+            Err(status) => {
+                warn!(node, reason = status.message(), "dataplane dropped");
+                // When there is no room for the reason, the end of the stream must do.
+                let _ = self.outbound.try_send(Err(status));
             }
-            End::Silent => Status::deadline_exceeded("no heartbeat"),
-            End::NoAck => Status::deadline_exceeded("no acknowledgement"),
-        };
-        warn!(node = self.node, %status, "dataplane dropped");
-        // It is gone either way.
-        let _ = self.to_client.try_send(Err(status));
+        }
+        self.seat
     }
 
-    async fn serve(&mut self, mut from_client: Streaming<ClientMessage>) -> End {
-        let mut published = self.gateway.published();
-        let mut beat = interval(self.heartbeat);
-        let mut silent_since = Instant::now();
+    /// `Ok`: the dataplane ended it.
+    async fn serve(&mut self) -> Result<(), Status> {
+        let outbound = self.outbound.clone();
+        let mut beat = interval(self.options.heartbeat);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = Instant::now();
+        let mut progressed = Instant::now();
         loop {
-            if self.in_flight.is_none() {
-                let newest = published.borrow_and_update().clone();
-                if newest.generation > self.sent && self.send(&newest).await.is_err() {
-                    return End::ClientGone;
-                }
+            if self.in_flight.is_none() && self.begin() {
+                progressed = Instant::now();
             }
+            let waiting = self.in_flight.is_some();
+            let sending = self.in_flight.as_ref().is_some_and(|batch| !batch.sent());
             tokio::select! {
-                message = timeout_at(silent_since + 3 * self.heartbeat, from_client.message()) => match message {
-                    Err(_) => return End::Silent,
-                    Ok(Err(_) | Ok(None)) => return End::ClientGone,
-                    Ok(Ok(Some(message))) => {
-                        silent_since = Instant::now();
-                        if let Some(FromClient::Ack(ack)) = message.kind {
-                            self.acknowledged(ack);
+                permit = outbound.reserve(), if sending => {
+                    let Ok(permit) = permit else { return Ok(()) };
+                    if let Some(batch) = &mut self.in_flight {
+                        permit.send(Ok(message(FromUs::Batch(batch.next_part()))));
+                    }
+                    progressed = Instant::now();
+                }
+                received = self.inbound.message() => {
+                    let Ok(Some(received)) = received else { return Ok(()) };
+                    heard = Instant::now();
+                    match received.kind {
+                        Some(FromClient::Ack(ack)) => self.acknowledge(ack)?,
+                        Some(FromClient::Hello(_)) => {
+                            return Err(Status::invalid_argument("a stream has one Hello"));
                         }
-                    }
-                },
-                // The sender lives in the gateway, which this session holds.
-                _ = published.changed(), if self.in_flight.is_none() => {}
-                _ = beat.tick() => {
-                    if self.in_flight.as_ref().is_some_and(|waiting| Instant::now() > waiting.deadline) {
-                        return End::NoAck;
-                    }
-                    if self.tell(FromUs::Heartbeat(Heartbeat {})).await.is_err() {
-                        return End::ClientGone;
+                        Some(FromClient::Heartbeat(_)) | None => {}
                     }
                 }
+                // The sender lives in the Gateway, in which this session has a seat.
+                _ = self.published.changed(), if !waiting => self.published.mark_changed(),
+                // Parts show as well that we live.
+                _ = beat.tick(), if !sending => {
+                    if let Err(mpsc::error::TrySendError::Closed(_)) =
+                        outbound.try_send(Ok(message(FromUs::Heartbeat(Heartbeat {}))))
+                    {
+                        return Ok(());
+                    }
+                }
+                () = sleep_until(heard + SILENT_BEATS * self.options.heartbeat) => {
+                    return Err(Status::deadline_exceeded("nothing was heard for three beats"));
+                }
+                () = sleep_until(progressed + self.options.ack_deadline), if waiting => {
+                    return Err(Status::deadline_exceeded("a batch was not acknowledged in time"));
+                }
+                () = outbound.closed() => return Ok(()),
             }
         }
     }
 
-    /// Sends what differs, in parts. The first batch of a stream goes out even if it is empty.
-    async fn send(&mut self, newest: &Published) -> Result<(), ()> {
-        let (upserts, removals) = self.difference(newest);
-        let first = self.sent == 0;
-        self.sent = newest.generation;
-        if upserts.is_empty() && removals.is_empty() && !first {
-            self.gateway.acknowledge(&self.node, newest.generation, &self.rejected);
-            return Ok(());
+    /// Starts a batch if there is something new to tell. The first of a stream starts even if it is empty: it says that
+    /// what the dataplane holds is whole.
+    fn begin(&mut self) -> bool {
+        if !self.published.has_changed().unwrap_or(false) {
+            return false;
+        }
+        let Some(desired) = self.published.borrow_and_update().clone() else { return false };
+        let delta = self.peer.delta(&desired);
+        if self.nonce > 0 && delta.is_empty() {
+            self.seat.report(desired.generation, self.peer.rejected());
+            return false;
         }
         self.nonce += 1;
-        let mut part = Batch { nonce: self.nonce, removals, ..Batch::default() };
-        let mut size = 0;
-        for resource in upserts {
-            let length = resource.encoded_len();
-            if size > 0 && size + length > PART_BYTES {
-                let full = std::mem::replace(&mut part, Batch { nonce: self.nonce, ..Batch::default() });
-                self.tell(FromUs::Batch(Batch { more: true, ..full })).await?;
-                size = 0;
+        self.in_flight = Some(InFlight::new(self.nonce, delta));
+        true
+    }
+
+    fn acknowledge(&mut self, ack: Ack) -> Result<(), Status> {
+        let nonce = ack.nonce;
+        match self.in_flight.take().and_then(|batch| batch.acknowledged_by(ack)) {
+            Some((delta, rejected)) => {
+                let generation = delta.generation;
+                self.peer.acknowledge(delta, rejected);
+                self.seat.report(generation, self.peer.rejected());
+                Ok(())
             }
-            size += length;
-            part.upserts.push(Resource::clone(&resource));
+            None => Err(Status::invalid_argument(format!("no batch with nonce {nonce} waits for an ack"))),
         }
-        self.tell(FromUs::Batch(part)).await?;
-        self.in_flight = Some(InFlight {
-            nonce: self.nonce,
-            generation: newest.generation,
-            deadline: Instant::now() + ACK_TIMEOUT,
-        });
-        Ok(())
     }
+}
 
-    /// What the dataplane lacks and what it should forget. Afterwards it counts as having it.
-    fn difference(&mut self, newest: &Published) -> (Vec<Arc<Resource>>, Vec<String>) {
-        let wanted = &newest.resources;
-        let removals: Vec<String> =
-            self.has.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
-        for name in &removals {
-            self.has.remove(name);
-            self.rejected.remove(name);
-        }
-        let mut upserts = Vec::new();
-        for (name, resource) in wanted.iter() {
-            if self.has.get(name) != Some(&resource.version) {
-                self.has.insert(name.clone(), resource.version.clone());
-                upserts.push(Arc::clone(resource));
-            }
-        }
-        (upserts, removals)
-    }
-
-    fn acknowledged(&mut self, ack: Ack) {
-        let Some(batch) = self.in_flight.take_if(|batch| batch.nonce == ack.nonce) else { return };
-        // Names that the batch replaced and that were not refused again have healed.
-        self.rejected.retain(|name, old| self.has.get(name) == Some(&old.version));
-        self.rejected.extend(ack.rejected.into_iter().map(|rejection| (rejection.name.clone(), rejection)));
-        self.gateway.acknowledge(&self.node, batch.generation, &self.rejected);
-    }
-
-    async fn tell(&self, kind: FromUs) -> Result<(), ()> {
-        self.to_client.send(Ok(ServerMessage { kind: Some(kind) })).await.map_err(|_| ())
-    }
+fn message(kind: FromUs) -> ServerMessage {
+    ServerMessage { kind: Some(kind) }
 }

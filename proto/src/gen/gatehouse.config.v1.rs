@@ -56,7 +56,7 @@ pub struct Hello {
     /// All that the dataplane holds, from before a reconnect or from disk.
     #[prost(message, repeated, tag = "4")]
     pub holds: ::prost::alloc::vec::Vec<Held>,
-    /// What it was sent and could not use. It is not sent again until its content changes.
+    /// What it was sent last under a name and could not use. It is not sent again until its content changes.
     #[prost(message, repeated, tag = "5")]
     pub rejected: ::prost::alloc::vec::Vec<Rejection>,
 }
@@ -97,10 +97,13 @@ pub struct Batch {
 pub struct Ack {
     #[prost(uint64, tag = "1")]
     pub nonce: u64,
+    /// All that the dataplane can't use now: what it refused, of this batch and of earlier ones, and what it holds but can't
+    /// bring into force beside the rest.
     #[prost(message, repeated, tag = "2")]
     pub rejected: ::prost::alloc::vec::Vec<Rejection>,
 }
-/// A resource that the dataplane could not use. What it held under that name before stays in force.
+/// A resource that the dataplane could not use. If its content was refused, what the dataplane held under that name before
+/// stays in force.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

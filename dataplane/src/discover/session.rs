@@ -1,0 +1,184 @@
+//! One channel, from `Hello` to its end, and what outlives it: the holdings and the applier.
+//!
+//! Batches are applied on a thread of their own, so that heartbeats go on however long one takes.
+
+use std::{collections::BTreeMap, future::pending, panic::resume_unwind};
+
+use gatehouse_proto::config::v1::{
+    Ack, Batch, ClientMessage, Heartbeat, Hello, ServerMessage, client_message::Kind as FromUs,
+    config_service_client::ConfigServiceClient, server_message::Kind as FromServer,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::{JoinHandle, spawn_blocking},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Streaming, transport::Channel};
+use tracing::info;
+
+use super::{
+    Apply, Broken, Options, Outcome, Status,
+    holdings::{Holdings, Pending},
+};
+
+/// A batch part is about 1 MiB; a single resource can be larger, but the controller keeps it below this.
+const MESSAGE_BYTES: usize = 16 << 20;
+/// One ack and one heartbeat can wait for the transport beside the `Hello`.
+const OUTBOUND_MESSAGES: usize = 3;
+
+pub(super) struct Session<A> {
+    options: Options,
+    holdings: Holdings,
+    /// Away while a batch is applied.
+    applier: Option<A>,
+    applying: Option<Applying<A>>,
+    status: watch::Sender<Status>,
+    progress: bool,
+}
+
+struct Applying<A> {
+    nonce: u64,
+    pending: Pending,
+    work: JoinHandle<(A, Outcome)>,
+}
+
+impl<A: Apply> Session<A> {
+    pub(super) fn new(
+        options: Options,
+        holds: BTreeMap<String, Vec<u8>>,
+        applier: A,
+        status: watch::Sender<Status>,
+    ) -> Self {
+        Session {
+            options,
+            holdings: Holdings::new(holds),
+            applier: Some(applier),
+            applying: None,
+            status,
+            progress: false,
+        }
+    }
+
+    pub(super) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Whether anything was heard since the last call.
+    pub(super) fn take_progress(&mut self) -> bool {
+        std::mem::take(&mut self.progress)
+    }
+
+    pub(super) async fn run(&mut self, channel: Channel) -> Broken {
+        let broken = self.converse(channel).await.err().unwrap_or(Broken::Ended);
+        self.status.send_modify(|status| status.connected = false);
+        // What has begun is finished, so that the next `Hello` says what is true.
+        if self.applying.is_some() {
+            let applied = finished(&mut self.applying).await;
+            self.settle(applied);
+        }
+        broken
+    }
+
+    async fn converse(&mut self, channel: Channel) -> Result<(), Broken> {
+        let (outbound, messages) = mpsc::channel(OUTBOUND_MESSAGES);
+        let tell = |kind| outbound.try_send(ClientMessage { kind: Some(kind) }).map_err(|_| Broken::Stuck);
+        tell(FromUs::Hello(self.hello()))?;
+        let mut client = ConfigServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES);
+        let silence = self.options.silence();
+        let opening = timeout(silence, client.watch(ReceiverStream::new(messages)));
+        let mut inbound: Streaming<ServerMessage> =
+            opening.await.map_err(|_| Broken::Silent(silence))??.into_inner();
+        info!(gateway = self.options.gateway, "configuration channel is open");
+        self.status.send_modify(|status| status.connected = true);
+
+        let mut beat = interval(self.options.heartbeat);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = Instant::now();
+        let mut parts = Batch::default();
+        loop {
+            tokio::select! {
+                message = inbound.message() => {
+                    let message = message?.ok_or(Broken::Ended)?;
+                    heard = Instant::now();
+                    self.heard(heard);
+                    let Some(FromServer::Batch(part)) = message.kind else { continue };
+                    if self.applying.is_some() {
+                        return Err(Broken::Overlapping);
+                    }
+                    parts.upserts.extend(part.upserts);
+                    parts.removals.extend(part.removals);
+                    if !part.more {
+                        self.begin(part.nonce, std::mem::take(&mut parts));
+                    }
+                }
+                applied = finished(&mut self.applying) => {
+                    let nonce = self.settle(applied);
+                    tell(FromUs::Ack(Ack { nonce, rejected: self.holdings.rejections() }))?;
+                }
+                // One place stays free for an ack. A beat that finds no room is told late by what fills it.
+                _ = beat.tick() => if outbound.capacity() > 1 {
+                    tell(FromUs::Heartbeat(Heartbeat {}))?;
+                },
+                () = sleep_until(heard + silence) => return Err(Broken::Silent(silence)),
+            }
+        }
+    }
+
+    fn hello(&self) -> Hello {
+        Hello {
+            node: self.options.node.clone(),
+            gateway: self.options.gateway.clone(),
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+            holds: self.holdings.held(),
+            rejected: self.holdings.refused(),
+        }
+    }
+
+    fn heard(&mut self, at: Instant) {
+        self.progress = true;
+        self.status.send_if_modified(|status| {
+            status.last_message = Some(at.into_std());
+            false
+        });
+    }
+
+    fn begin(&mut self, nonce: u64, batch: Batch) {
+        let Some(mut applier) = self.applier.take() else { return };
+        let (pending, changes) = Pending::of(batch);
+        let work = spawn_blocking(move || {
+            let outcome = applier.apply(changes);
+            (applier, outcome)
+        });
+        self.applying = Some(Applying { nonce, pending, work });
+    }
+
+    /// Returns the nonce to acknowledge.
+    fn settle(&mut self, (nonce, pending, applier, outcome): (u64, Pending, A, Outcome)) -> u64 {
+        self.applier = Some(applier);
+        self.holdings.settle(pending, outcome);
+        let unknown = self.holdings.unknown();
+        self.status.send_if_modified(|status| {
+            let differs = !status.synced || status.unknown != unknown;
+            status.synced = true;
+            status.unknown = unknown;
+            differs
+        });
+        nonce
+    }
+}
+
+/// Waits for the batch that is being applied; for ever when there is none. Nothing is lost when it is dropped.
+async fn finished<A>(applying: &mut Option<Applying<A>>) -> (u64, Pending, A, Outcome) {
+    let Some(under_way) = applying.as_mut() else { return pending().await };
+    let result = (&mut under_way.work).await;
+    let Some(Applying { nonce, pending: changed, .. }) = applying.take() else { return pending().await };
+    match result {
+        Ok((applier, outcome)) => (nonce, changed, applier, outcome),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The runtime is shutting down, and this task with it.
+            Err(_) => pending().await,
+        },
+    }
+}
