@@ -76,6 +76,7 @@ pub(crate) async fn serve(
     let snapshot = connection.worker.snapshot();
     let outcome = answer(&connection, &snapshot, parts, body, &mut exchange).await;
     let granted = matches!(outcome, Ok(Answer::Tunnel(..)));
+    let mut ends_connection = false;
     let mut response = match outcome {
         Ok(Answer::Forwarded(response, lease)) => {
             exchange.head(response.status());
@@ -90,13 +91,18 @@ pub(crate) async fn serve(
             spawn_local(tunnel.run(exchange));
             response.map(|()| ResponseBody::empty())
         }
-        Err(refusal) => refusal.respond(is_grpc, exchange),
+        Err(refusal) => {
+            ends_connection |= refusal.reason == Reason::BadRequest || refusal.reason == Reason::MethodUnsupported;
+            refusal.respond(is_grpc, exchange)
+        }
     };
     if held && let Some(watch) = &connection.watch {
         watch.decide_upgrade(granted);
-        if !granted {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
+        ends_connection |= !granted;
+    }
+    // A multiplexed connection goes on: its requests can't be taken for each other.
+    if ends_connection && connection.watch.is_some() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
 }
