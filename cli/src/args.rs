@@ -1,12 +1,14 @@
 //! The command line.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    fmt,
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
     path::PathBuf,
     str::FromStr,
 };
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use gatehouse_controller::resources::ObjectKey;
 
 #[derive(Debug, Parser)]
 #[command(name = "gatehouse", version, about = "An API gateway for Kubernetes, run by hand")]
@@ -75,25 +77,45 @@ pub(crate) struct EndpointArg {
     pub(crate) address: SocketAddr,
 }
 
+impl EndpointArg {
+    pub(crate) fn key(&self) -> ObjectKey {
+        ObjectKey::new(&self.namespace, &self.service)
+    }
+}
+
+impl fmt::Display for EndpointArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.service)?;
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        write!(f, "={}", self.address)
+    }
+}
+
 impl FromStr for EndpointArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let form =
-            || format!("{text:?}: write NAMESPACE/SERVICE[:PORT]=IP:PORT, as default/orders=127.0.0.1:3000");
+        let form = || "write NAMESPACE/SERVICE[:PORT]=HOST:PORT, as default/orders=127.0.0.1:3000".to_owned();
         let (service, address) = text.split_once('=').ok_or_else(form)?;
         let (namespace, service) = service.split_once('/').ok_or_else(form)?;
         let (service, port) = match service.split_once(':') {
             Some((service, port)) => (service, Some(port.parse().map_err(|_| form())?)),
             None => (service, None),
         };
-        Ok(EndpointArg {
-            namespace: namespace.into(),
-            service: service.into(),
-            port,
-            address: address.parse().map_err(|_| form())?,
-        })
+        let (namespace, service) = (namespace.to_owned(), service.to_owned());
+        if namespace.is_empty() || service.is_empty() {
+            return Err(form());
+        }
+        Ok(EndpointArg { namespace, service, port, address: resolve(address).ok_or_else(form)? })
     }
+}
+
+/// An address, or a name such as `localhost`, of which IPv4 is preferred: most development servers listen on that alone.
+fn resolve(address: &str) -> Option<SocketAddr> {
+    let all: Vec<_> = address.to_socket_addrs().ok()?.collect();
+    all.iter().find(|address| address.is_ipv4()).or(all.first()).copied()
 }
 
 #[cfg(test)]
@@ -105,7 +127,20 @@ mod tests {
         let one: EndpointArg = "shop/orders:3000=127.0.0.1:9000".parse().unwrap();
         assert_eq!((one.namespace.as_str(), one.service.as_str(), one.port), ("shop", "orders", Some(3000)));
         assert_eq!("shop/orders=[::1]:9000".parse::<EndpointArg>().unwrap().port, None);
-        for text in ["", "orders=127.0.0.1:1", "a/b", "a/b=c", "a/b:x=127.0.0.1:1"] {
+        assert_eq!(one.to_string(), "shop/orders:3000=127.0.0.1:9000");
+        assert_eq!(
+            "a/b=localhost:80".parse::<EndpointArg>().unwrap().address,
+            "127.0.0.1:80".parse().unwrap()
+        );
+        for text in [
+            "",
+            "orders=127.0.0.1:1",
+            "a/b",
+            "a/b=c",
+            "a/b:x=127.0.0.1:1",
+            "/b=127.0.0.1:1",
+            "a/=127.0.0.1:1",
+        ] {
             assert!(text.parse::<EndpointArg>().is_err(), "{text}");
         }
     }

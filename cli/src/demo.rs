@@ -3,14 +3,18 @@
 mod backend;
 mod keys;
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+};
 
 use gatehouse_controller::resources::ObjectKey;
 use serde_json::json;
 
 use crate::{
     args::{Common, EndpointArg, Output},
-    run::{self, RunError, Serving, Session},
+    run::{self, RunError, Serving, Session, report},
 };
 use keys::Keys;
 
@@ -56,7 +60,8 @@ pub(crate) fn demo(common: &Common) -> Result<(), RunError> {
         if let Err(error) = fs::write(&certificate_file, certificate.unwrap_or("")) {
             eprintln!("{}: {error}", certificate_file.display());
         }
-        print(serving, common, &keys, &certificate_file);
+        // Whoever started the demo may not want to read this.
+        let _ = print(serving, common, &keys, &certificate_file);
     };
     run::block_on(Session { folder: folder.path(), endpoints: &endpoints, common, serving: &mut tell })
 }
@@ -65,51 +70,56 @@ fn secret(name: &str, entry: &str, value: &str) -> serde_json::Value {
     json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {entry: value}})
 }
 
-fn print(serving: &Serving<'_>, common: &Common, keys: &Keys, certificate: &Path) {
-    let address = |name: &str| {
-        serving.listeners.get(name).copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
-    };
-    let (http, https) = (address("http"), address("https"));
+/// Something to try.
+struct Try {
+    title: &'static str,
+    /// For a shell.
+    command: String,
+    /// What the last line of the command's output says.
+    status: u16,
+}
+
+fn tries(serving: &Serving<'_>, keys: &Keys, certificate: &Path) -> Vec<Try> {
+    let urls = serving.urls();
+    let url = |listener: &str| urls.get(listener).map_or("", String::as_str);
+    let (http, https, admin) = (url("http"), url("https"), serving.admin);
+    let (token, key, certificate) = (keys.token(), keys.api_key(), certificate.display());
     let curl = "curl -sS -w '\\n%{http_code}\\n'";
-    let token = keys.token();
-    let key = keys.api_key();
-    let counted = match &common.redis {
-        Some(_) => "rate limits are counted in Redis",
-        None => "rate limits are counted here; --redis redis://HOST:PORT shares the counts",
-    };
-    println!("Serving examples/orders: http://{http} and https://localhost:{} ({counted})", https.port());
-    println!("Press Ctrl-C to stop. Try these; the number behind # is the status that you should see.\n");
-    for (title, command, status) in [
-        ("No credential", format!("{curl} http://{http}/api/orders"), 401),
-        ("A token", format!("{curl} -H 'Authorization: Bearer {token}' http://{http}/api/orders"), 200),
+    let quota = format!(
+        "for i in $(seq 101); do curl -sS -o /dev/null -w '%{{http_code}}\\n' -H 'X-API-Key: {key}' {http}/api/orders; done | tail -n 1"
+    );
+    [
+        ("No credential", format!("{curl} {http}/api/orders"), 401),
+        ("A token", format!("{curl} -H 'Authorization: Bearer {token}' {http}/api/orders"), 200),
         (
             "An API key; /api/orders/7 reaches the service as /7",
-            format!("{curl} -H 'X-API-Key: {key}' http://{http}/api/orders/7"),
+            format!("{curl} -H 'X-API-Key: {key}' {http}/api/orders/7"),
             200,
         ),
-        (
-            "A public page, over HTTPS",
-            format!(
-                "{curl} --cacert {} https://localhost:{}/catalog/shoes",
-                certificate.display(),
-                https.port()
-            ),
-            200,
-        ),
-        ("Nothing there", format!("{curl} http://{http}/nowhere"), 404),
-        (
-            "Over the quota of 100 a minute",
-            format!(
-                "for i in $(seq 101); do curl -sS -o /dev/null -w '%{{http_code}}\\n' -H 'X-API-Key: {key}' http://{http}/api/orders; done | tail -n 1"
-            ),
-            429,
-        ),
-        ("Metrics", format!("{curl} http://{}/metrics", serving.admin), 200),
-    ] {
-        println!("# {title}\n{command}  # {status}\n");
+        ("A public page, over HTTPS", format!("{curl} --cacert {certificate} {https}/catalog/shoes"), 200),
+        ("Nothing there", format!("{curl} {http}/nowhere"), 404),
+        ("Over the quota of 100 a minute", quota, 429),
+        ("Metrics", format!("{curl} http://{admin}/metrics"), 200),
+    ]
+    .into_iter()
+    .map(|(title, command, status)| Try { title, command, status })
+    .collect()
+}
+
+fn print(serving: &Serving<'_>, common: &Common, keys: &Keys, certificate: &Path) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let listeners: Vec<String> = serving.urls().into_values().collect();
+    let counted = match &common.redis {
+        Some(_) => "Rate limits are counted in Redis.",
+        None => "Rate limits are counted in this process; --redis redis://HOST:PORT counts them there.",
+    };
+    writeln!(out, "Serving examples/orders on {}. {counted}", listeners.join(" and "))?;
+    writeln!(out, "The number behind # is the status that each command ends with. Ctrl-C stops.\n")?;
+    for one in tries(serving, keys, certificate) {
+        writeln!(out, "# {}\n{}  # {}\n", one.title, one.command, one.status)?;
     }
     if common.output == Output::Json {
-        let line = json!({"event": "serving", "listeners": serving.listeners, "admin": serving.admin});
-        println!("{line}");
+        report::serving(serving, true);
     }
+    Ok(())
 }

@@ -40,8 +40,7 @@ pub(crate) fn add_class(resources: &mut Resources) {
 }
 
 impl Certificates {
-    /// Adds a self-signed certificate for each Secret that a listener refers to and that does not exist. Gives the Secrets
-    /// for which one was made just now.
+    /// Adds a self-signed certificate for each Secret that a listener refers to and that does not exist. Gives these Secrets.
     pub(crate) fn add_missing(&mut self, resources: &mut Resources) -> Vec<ObjectKey> {
         let mut wanted: BTreeMap<ObjectKey, Vec<String>> = BTreeMap::new();
         for (gateway, object) in &resources.gateways {
@@ -56,14 +55,13 @@ impl Certificates {
                 }
             }
         }
-        let mut fresh = Vec::new();
+        let mut missing = Vec::new();
         for (secret, mut names) in wanted {
             names.extend(["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()]);
             if self.0.get(&secret).is_none_or(|made| made.names != names) {
                 match make(names) {
                     Ok(made) => {
                         self.0.insert(secret.clone(), made);
-                        fresh.push(secret.clone());
                     }
                     Err(error) => tracing::error!(%secret, %error, "no certificate for development"),
                 }
@@ -79,8 +77,9 @@ impl Certificates {
             if let Err(error) = resources.apply(object) {
                 tracing::error!(%secret, %error, "the certificate for development is broken");
             }
+            missing.push(secret);
         }
-        fresh
+        missing
     }
 
     /// PEM, for clients to trust.

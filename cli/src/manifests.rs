@@ -6,6 +6,7 @@
 
 pub(crate) mod admit;
 pub(crate) mod folder;
+pub(crate) mod identity;
 pub(crate) mod kinds;
 pub(crate) mod problem;
 pub(crate) mod read;
@@ -14,4 +15,5 @@ pub(crate) mod schema;
 pub(crate) mod watch;
 
 pub(crate) use folder::Folder;
+pub(crate) use identity::Identity;
 pub(crate) use problem::{Problem, Severity};

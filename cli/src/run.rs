@@ -1,18 +1,25 @@
 //! `gatehouse run`: the same translation, channel and dataplane as in a cluster, with a folder in place of the API server.
 
+mod gateways;
 mod local;
-mod report;
+pub(crate) mod report;
 mod world;
 
-use std::{collections::BTreeMap, io, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::SocketAddr,
+    path::Path,
+    time::Duration,
+};
 
 use gatehouse_controller::{
     fetch::{self, Fetcher},
     resources::ObjectKey,
     serve::{self, ConfigServer},
-    translate::{self, Settings, Translation},
+    translate::{self, Config, Settings, Translation},
 };
-use gatehouse_dataplane::{Bind, Dataplane, Options, Ports, StartError};
+use gatehouse_dataplane::StartError;
 use gatehouse_proto::config::v1::{self, resource::Kind};
 use tokio::sync::watch;
 
@@ -20,6 +27,7 @@ use crate::{
     args::{Common, EndpointArg, Output, RunOptions},
     manifests::{Folder, watch::Watch},
 };
+use gateways::Gateways;
 use report::Report;
 use world::World;
 
@@ -57,7 +65,7 @@ pub(crate) struct Session<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) endpoints: &'a [EndpointArg],
     pub(crate) common: &'a Common,
-    /// Called once, when everything listens.
+    /// Called when everything of a Gateway listens, and again when that changes.
     pub(crate) serving: &'a mut dyn FnMut(&Serving<'_>),
 }
 
@@ -67,7 +75,27 @@ pub(crate) struct Serving<'a> {
     /// By the listener's name.
     pub(crate) listeners: BTreeMap<String, SocketAddr>,
     pub(crate) admin: SocketAddr,
+    /// How many route objects it has.
+    pub(crate) routes: usize,
     pub(crate) world: &'a World,
+}
+
+impl Serving<'_> {
+    /// By the listener's name. Encrypted ones are on `localhost` if that is what they are bound to, since that is the name
+    /// in their certificate.
+    pub(crate) fn urls(&self) -> BTreeMap<String, String> {
+        let url = |(name, address): (&String, &SocketAddr)| {
+            let url = match self.world.protocol(self.gateway, name) {
+                Some("HTTPS") if address.ip().is_loopback() => {
+                    format!("https://localhost:{}", address.port())
+                }
+                Some("HTTPS") => format!("https://{address}"),
+                _ => format!("http://{address}"),
+            };
+            (name.clone(), url)
+        };
+        self.listeners.iter().map(url).collect()
+    }
 }
 
 pub(crate) fn run(options: &RunOptions) -> Result<(), RunError> {
@@ -113,90 +141,93 @@ async fn serve(session: Session<'_>) -> Result<(), RunError> {
     let connect = local::serve(server.clone());
     let mut world = World::new(session.endpoints);
     let mut report = Report::default();
-    let mut dataplanes: BTreeMap<ObjectKey, Dataplane> = BTreeMap::new();
+    let mut gateways = Gateways::new(session.common, server, connect);
     let mut stop = std::pin::pin!(stopped());
+    let (mut started, mut reread) = (false, false);
     loop {
         world.build(&folder, jwks.borrow_and_update().clone());
         let mut translation = translate::translate(world.resources(), &Settings { replicas: 1 });
         override_redis(&mut translation, session.common.redis.as_deref());
-        report.update(&folder, &world, &translation);
+        let configs = std::mem::take(&mut translation.gateways);
+        let routes: BTreeMap<_, _> =
+            configs.iter().map(|(gateway, config)| (gateway.clone(), count_routes(config))).collect();
+        if !started && configs.is_empty() {
+            report.update(&folder, &world, &translation.statuses, &BTreeMap::new());
+            return Err(RunError::NoGateway(name));
+        }
+        if !started && let Some(error) = unusable_certificate(&configs, &translation, &world) {
+            return Err(error);
+        }
         wanted.send_if_modified(|urls| {
             let changed = *urls != translation.jwks_urls;
             urls.clone_from(&translation.jwks_urls);
             changed
         });
-        let first = dataplanes.is_empty();
-        if first {
-            check_start(&translation, &world, &name)?;
+        match gateways.update(configs).await {
+            Err(error) if !started => return Err(error),
+            // A port is told of by the dataplane that can't open it.
+            Ok(()) | Err(RunError::Port(_)) => {}
+            Err(error) => eprintln!("{error}"),
         }
-        dataplanes.retain(|key, _| translation.gateways.contains_key(key));
-        for (key, config) in translation.gateways {
-            server.publish(&key.to_string(), config);
-            if dataplanes.contains_key(&key) {
-                continue;
-            }
-            let dataplane = start(&key, session.common, first && dataplanes.is_empty(), connect.clone())?;
-            let listening = dataplane.ready().await;
-            if let Some(failed) = listening.failed.into_values().next() {
-                return Err(RunError::Port(failed));
-            }
-            let listeners = world.listener_addresses(&key, &listening.open);
-            (session.serving)(&Serving { gateway: &key, listeners, admin: dataplane.admin(), world: &world });
-            dataplanes.insert(key, dataplane);
+        if std::mem::take(&mut reread) {
+            report::reread(&name, routes.values().sum());
         }
-        tokio::select! {
-            () = changes.changed() => {
-                // The folder went away: what is served stays.
-                if let Err(error) = folder.read() {
-                    eprintln!("{name}: {error}");
+        started = true;
+        loop {
+            report.update(&folder, &world, &translation.statuses, &gateways.refused());
+            for opened in gateways.opened() {
+                (session.serving)(&Serving {
+                    listeners: world.listener_addresses(&opened.gateway, &opened.open),
+                    admin: opened.admin,
+                    routes: routes.get(&opened.gateway).copied().unwrap_or_default(),
+                    gateway: &opened.gateway,
+                    world: &world,
+                });
+            }
+            tokio::select! {
+                () = changes.changed() => match folder.read() {
+                    Ok(true) => {
+                        reread = true;
+                        break;
+                    }
+                    Ok(false) => {}
+                    // The folder went away: what is served stays.
+                    Err(error) => eprintln!("{name}: {error}; what was read before is served"),
+                },
+                _ = jwks.changed() => break,
+                () = gateways.news() => {}
+                () = &mut stop => {
+                    eprintln!("draining; press Ctrl-C again to stop at once");
+                    tokio::select! {
+                        () = gateways.drain() => {}
+                        () = stopped() => {}
+                    }
+                    return Ok(());
                 }
             }
-            _ = jwks.changed() => {}
-            () = &mut stop => break,
         }
     }
-    drain(dataplanes, Duration::from_secs(session.common.drain_seconds)).await;
-    Ok(())
 }
 
-fn start(
-    gateway: &ObjectKey,
-    common: &Common,
-    is_first: bool,
-    connect: local::Connect,
-) -> Result<Dataplane, RunError> {
-    // Of several Gateways, one has the address that was asked for.
-    let address = if is_first { common.admin } else { SocketAddr::new(common.admin.ip(), 0) };
-    let admin = std::net::TcpListener::bind(address).map_err(|error| RunError::Admin { address, error })?;
-    let workers = match common.workers {
-        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        workers => workers,
-    };
-    let options = Options {
-        node: "local".into(),
-        gateway: gateway.to_string(),
-        workers,
-        bind: Bind {
-            address: common.bind,
-            ports: if common.free_ports { Ports::Free } else { Ports::AsWritten },
-        },
-        admin,
-        heartbeat: HEARTBEAT,
-    };
-    Ok(Dataplane::start(options, move || connect.connect())?)
+/// A certificate that must be mended before anything is served: later it would only be reported.
+fn unusable_certificate(
+    configs: &BTreeMap<ObjectKey, Config>,
+    translation: &Translation,
+    world: &World,
+) -> Option<RunError> {
+    configs.keys().find_map(|gateway| {
+        let (listener, message) = world.unusable_certificate(gateway, translation)?;
+        Some(RunError::Listener(gateway.clone(), listener, message))
+    })
 }
 
-/// What must be mended before anything is served: later it would only be reported.
-fn check_start(translation: &Translation, world: &World, folder: &str) -> Result<(), RunError> {
-    if translation.gateways.is_empty() {
-        return Err(RunError::NoGateway(folder.to_owned()));
-    }
-    for key in translation.gateways.keys() {
-        if let Some((listener, message)) = world.unusable_certificate(key, translation) {
-            return Err(RunError::Listener(key.clone(), listener, message));
-        }
-    }
-    Ok(())
+/// Route objects, of which each rule is a resource.
+fn count_routes(config: &Config) -> usize {
+    let objects = config.values().filter_map(|kind| match kind {
+        Kind::Route(route) => Some(route.object.as_str()),
+        _ => None,
+    });
+    objects.collect::<BTreeSet<_>>().len()
 }
 
 fn override_redis(translation: &mut Translation, url: Option<&str>) {
@@ -222,15 +253,5 @@ async fn stopped() {
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         () = terminated => {}
-    }
-}
-
-/// A second Ctrl-C ends it at once.
-async fn drain(dataplanes: BTreeMap<ObjectKey, Dataplane>, limit: Duration) {
-    eprintln!("draining; press Ctrl-C again to stop at once");
-    let all = dataplanes.into_values().map(|dataplane| dataplane.drain(Duration::ZERO, limit));
-    tokio::select! {
-        _ = futures_util::future::join_all(all) => {}
-        () = stopped() => {}
     }
 }

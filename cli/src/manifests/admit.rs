@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{
+    identity::Identity,
     kinds::{Known, find},
     problem::{Problem, Severity},
     read::Document,
@@ -28,8 +29,7 @@ pub(crate) fn admit(document: &Document, file: &str) -> (Option<Value>, Vec<Prob
             return (None, vec![problem(Severity::Error, document.line_of("kind"), message)]);
         }
     };
-    let name = document.value["metadata"]["name"].as_str().unwrap_or("without a name");
-    let subject = format!("{kind} {name}");
+    let subject = Identity::of(&document.value);
     let at = |severity, finding: Finding| {
         let place = if finding.path.is_empty() { String::new() } else { format!("{}: ", finding.path) };
         problem(severity, document.line_of(&finding.path), format!("{subject}: {place}{}", finding.message))

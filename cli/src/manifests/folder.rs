@@ -1,7 +1,10 @@
 //! All manifests of a folder, read again when they change. A file that has not changed is not parsed again.
+//!
+//! As with `kubectl apply`, an object that is refused leaves what was there before under its name. A file that can't be
+//! read or parsed, or that is empty because its writer has only begun, leaves all that it held.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -10,21 +13,21 @@ use serde_json::Value;
 
 use super::{
     admit::admit,
+    identity::Identity,
     problem::{Problem, Severity},
     read::documents,
 };
-
-/// Objects of this many files are kept parsed; more than anybody writes by hand.
-const MOST_FILES: usize = 100_000;
 
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
     /// What the files held when they were last read, by path.
     files: BTreeMap<PathBuf, Parsed>,
+    /// Objects that stand in more than one place.
+    repeated: Vec<Problem>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Parsed {
     text: Vec<u8>,
     objects: Vec<Object>,
@@ -34,6 +37,7 @@ struct Parsed {
 /// An admitted object and where it stands.
 #[derive(Debug, Clone)]
 pub(crate) struct Object {
+    pub(crate) identity: Identity,
     pub(crate) value: Value,
     pub(crate) file: String,
     pub(crate) line: u64,
@@ -41,35 +45,39 @@ pub(crate) struct Object {
 
 impl Folder {
     pub(crate) fn new(path: &Path) -> Self {
-        Folder { path: path.to_owned(), files: BTreeMap::new() }
+        Folder { path: path.to_owned(), files: BTreeMap::new(), repeated: Vec::new() }
     }
 
-    /// Reads what has changed. An error means that the folder itself can't be listed.
-    pub(crate) fn read(&mut self) -> io::Result<()> {
+    /// Reads what has changed, and tells whether anything has.
+    ///
+    /// # Errors
+    /// The folder itself can't be listed. What was read before stays.
+    pub(crate) fn read(&mut self) -> io::Result<bool> {
         let mut found = Vec::new();
         list(&self.path, &mut found)?;
-        found.truncate(MOST_FILES);
         let mut old = std::mem::take(&mut self.files);
+        let mut changed = false;
         for path in found {
-            let before = old.remove(&path).unwrap_or_default();
-            let parsed = match fs::read(&path) {
-                Ok(text) if text == before.text && !before.text.is_empty() => before,
-                Ok(text) => parse(&path, text),
+            let before = old.remove(&path);
+            let parsed = match (fs::read(&path), before) {
+                (Ok(text), Some(before)) if text == before.text => before,
                 // It went away since it was listed.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => Parsed {
-                    problems: vec![Problem {
-                        file: path.display().to_string(),
-                        line: 0,
-                        severity: Severity::Error,
-                        message: format!("can't be read: {error}"),
-                    }],
-                    ..before
-                },
+                (Err(error), before) if error.kind() == io::ErrorKind::NotFound => {
+                    changed |= before.is_some();
+                    continue;
+                }
+                (text, before) => {
+                    changed = true;
+                    parse(&path, text, before.unwrap_or_default())
+                }
             };
             self.files.insert(path, parsed);
         }
-        Ok(())
+        changed |= !old.is_empty();
+        if changed {
+            self.repeated = repeated(self.objects());
+        }
+        Ok(changed)
     }
 
     /// In the order of files and of their documents. Of two objects with the same name the later counts, as with
@@ -79,7 +87,7 @@ impl Folder {
     }
 
     pub(crate) fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.files.values().flat_map(|parsed| &parsed.problems)
+        self.files.values().flat_map(|parsed| &parsed.problems).chain(&self.repeated)
     }
 
     pub(crate) fn has_files(&self) -> bool {
@@ -87,29 +95,70 @@ impl Folder {
     }
 }
 
-fn parse(path: &Path, text: Vec<u8>) -> Parsed {
+fn parse(path: &Path, text: io::Result<Vec<u8>>, before: Parsed) -> Parsed {
     let file = path.display().to_string();
+    let problem =
+        |line, message: String| Problem { file: file.clone(), line, severity: Severity::Error, message };
+    let text = match text {
+        Ok(text) => text,
+        Err(error) => {
+            // Forgetting the text makes the next reading try again.
+            let problems = vec![problem(0, format!("can't be read: {error}"))];
+            return Parsed { text: Vec::new(), problems, ..before };
+        }
+    };
     let mut parsed = Parsed::default();
+    let mut keep_all = text.is_empty() && !before.objects.is_empty();
+    if keep_all {
+        parsed.problems.push(problem(0, "is empty: remove it to remove what it held".to_owned()));
+    }
+    let mut refused = BTreeSet::new();
     for document in documents(&String::from_utf8_lossy(&text)) {
         match document {
-            Err(unreadable) => parsed.problems.push(Problem {
-                file: file.clone(),
-                line: unreadable.line,
-                severity: Severity::Error,
-                message: unreadable.message,
-            }),
+            Err(unreadable) => {
+                keep_all = true;
+                parsed.problems.push(problem(unreadable.line, unreadable.message));
+            }
             Ok(document) => {
                 for object in document.objects() {
-                    let line = object.line;
+                    let (line, identity) = (object.line, Identity::of(&object.value));
                     let (admitted, problems) = admit(&object, &file);
-                    parsed.objects.extend(admitted.map(|value| Object { value, file: file.clone(), line }));
                     parsed.problems.extend(problems);
+                    match admitted {
+                        Some(value) => {
+                            parsed.objects.push(Object { identity, value, file: file.clone(), line });
+                        }
+                        None => {
+                            refused.insert(identity);
+                        }
+                    }
                 }
             }
         }
     }
+    let renewed: BTreeSet<Identity> = parsed.objects.iter().map(|object| object.identity.clone()).collect();
+    let stays = |object: &Object| {
+        !renewed.contains(&object.identity) && (keep_all || refused.contains(&object.identity))
+    };
+    parsed.objects.extend(before.objects.into_iter().filter(stays));
     parsed.text = text;
     parsed
+}
+
+fn repeated<'a>(objects: impl Iterator<Item = &'a Object>) -> Vec<Problem> {
+    let mut seen: BTreeMap<&Identity, &Object> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for object in objects {
+        if let Some(first) = seen.insert(&object.identity, object) {
+            problems.push(Problem {
+                file: object.file.clone(),
+                line: object.line,
+                severity: Severity::Warning,
+                message: format!("{} takes the place of {}:{}", object.identity, first.file, first.line),
+            });
+        }
+    }
+    problems
 }
 
 /// Every YAML and JSON file below, in order, but for hidden ones (editors keep their copies there).
@@ -121,10 +170,14 @@ fn list(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
         if entry.file_name().to_string_lossy().starts_with('.') {
             continue;
         }
-        // Follows links, as mounted ConfigMaps are made of them.
-        let Ok(kind) = fs::metadata(&path) else { continue };
+        // Mounted ConfigMaps are links to files. A link to a folder could lead in a circle.
+        let Ok(kind) = entry.file_type() else { continue };
         if kind.is_dir() {
-            list(&path, found)?;
+            match list(&path, found) {
+                // It went away since it was listed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                listed => listed?,
+            }
         } else if path
             .extension()
             .is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json")
@@ -134,3 +187,6 @@ fn list(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,15 +4,22 @@
 //! more change. Where the system says when a writer has closed its file (Linux), that is the change and not each write.
 
 use std::path::Path;
+use std::time::Duration;
 
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+/// What is written into a fresh folder before it is watched itself is found by looking again after this time.
+const SETTLES: Duration = Duration::from_millis(250);
 
 /// Watches until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    changes: watch::Receiver<()>,
+    /// When a folder was last made.
+    changes: watch::Receiver<Option<Instant>>,
+    look_again: Option<Instant>,
     _watcher: RecommendedWatcher,
 }
 
@@ -22,32 +29,52 @@ impl Watch {
     /// # Errors
     /// When the system refuses: the folder is gone, or there are too many watches.
     pub(crate) fn new(folder: &Path) -> Result<Self, notify::Error> {
-        let (changed, changes) = watch::channel(());
+        let (changed, changes) = watch::channel(None);
         let mut watcher = notify::recommended_watcher(move |event: Result<notify::Event, notify::Error>| {
-            // An error means that events were lost, so there may have been one.
-            if event.map_or(true, |event| event.need_rescan() || is_change(event.kind)) {
-                changed.send_replace(());
+            match event {
+                Ok(event) if !event.need_rescan() => {
+                    if is_change(&event) {
+                        changed.send_modify(|made| {
+                            if makes_folder(&event) {
+                                *made = Some(Instant::now());
+                            }
+                        });
+                    }
+                }
+                // Events were lost, so there may have been one.
+                Ok(_) | Err(_) => changed.send_modify(|_| {}),
             }
         })?;
         watcher.watch(folder, RecursiveMode::Recursive)?;
-        Ok(Self { changes, _watcher: watcher })
+        Ok(Self { changes, look_again: None, _watcher: watcher })
     }
 
     /// Waits for a change since the last call. Cancel safe.
     pub(crate) async fn changed(&mut self) {
-        if self.changes.changed().await.is_err() {
-            // The watcher lives as long as we do, so its sender does.
-            std::future::pending::<()>().await;
+        let again = self.look_again;
+        tokio::select! {
+            changed = self.changes.changed() => {
+                if changed.is_err() {
+                    // The watcher lives as long as we do, so its sender does.
+                    std::future::pending::<()>().await;
+                }
+                let made = self.changes.borrow_and_update().map(|made| made + SETTLES);
+                self.look_again = made.filter(|again| *again > Instant::now());
+            }
+            () = async { sleep_until(again.unwrap_or_else(Instant::now)).await }, if again.is_some() => {
+                self.look_again = None;
+            }
         }
     }
 }
 
-fn is_change(kind: EventKind) -> bool {
-    match kind {
+fn is_change(event: &notify::Event) -> bool {
+    match event.kind {
         EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
         // A file is read when its writer is done, where we are told of that: half of it would be missing before.
-        EventKind::Modify(ModifyKind::Data(_)) | EventKind::Create(notify::event::CreateKind::File) => {
-            !cfg!(target_os = "linux")
+        EventKind::Modify(ModifyKind::Data(_)) => !cfg!(target_os = "linux"),
+        EventKind::Create(CreateKind::File) => {
+            !cfg!(target_os = "linux") || event.paths.iter().any(|path| is_link(path))
         }
         EventKind::Modify(ModifyKind::Metadata(_)) => false,
         EventKind::Any
@@ -56,6 +83,17 @@ fn is_change(kind: EventKind) -> bool {
         | EventKind::Remove(_)
         | EventKind::Other => true,
     }
+}
+
+fn makes_folder(event: &notify::Event) -> bool {
+    matches!(event.kind, EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(_)))
+        && event.paths.iter().any(|path| path.is_dir())
+}
+
+/// Nobody writes a file that is linked into the folder, so nobody closes it.
+fn is_link(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink() || metadata.nlink() > 1)
 }
 
 #[cfg(test)]
@@ -84,7 +122,12 @@ mod tests {
         assert!(sees(&mut watch).await, "a rename");
         fs::create_dir(folder.path().join("below")).expect("makes");
         assert!(sees(&mut watch).await, "a folder");
+        assert!(sees(&mut watch).await, "what was written into the folder before it was watched");
         fs::remove_file(&file).expect("removes");
         assert!(sees(&mut watch).await, "a removal");
+        fs::write(folder.path().join("below/b.yaml"), "b").expect("writes");
+        assert!(sees(&mut watch).await, "a write below");
+        std::os::unix::fs::symlink(folder.path().join("below/b.yaml"), &file).expect("links");
+        assert!(sees(&mut watch).await, "a link");
     }
 }

@@ -5,59 +5,64 @@ use std::{
     io::Write,
 };
 
-use gatehouse_controller::{resources::ObjectKey, translate::Translation};
+use gatehouse_controller::translate::Statuses;
 use serde_json::json;
 
 use super::{Serving, world::World};
-use crate::manifests::{Folder, folder::Object};
+use crate::manifests::{Folder, Identity, folder::Object};
 
 /// Lines that have been said and still hold.
 #[derive(Debug, Default)]
-pub(super) struct Report(BTreeSet<String>);
+pub(super) struct Report {
+    notes: BTreeSet<String>,
+    problems: BTreeSet<String>,
+}
 
 impl Report {
-    /// Says what is new, and how much has been mended.
-    pub(super) fn update(&mut self, folder: &Folder, world: &World, translation: &Translation) {
-        let places: BTreeMap<(&str, ObjectKey), &Object> = folder
-            .objects()
-            .filter_map(|object| {
-                let metadata = &object.value["metadata"];
-                let namespace = metadata["namespace"].as_str().unwrap_or("default");
-                let key = ObjectKey::new(namespace, metadata["name"].as_str()?);
-                Some(((object.value["kind"].as_str()?, key), object))
-            })
-            .collect();
-        let mut lines: BTreeSet<String> =
+    /// Says what is new, and how much has been mended. `refused`: reasons of dataplanes by resource name.
+    pub(super) fn update(
+        &mut self,
+        folder: &Folder,
+        world: &World,
+        statuses: &Statuses,
+        refused: &BTreeMap<String, String>,
+    ) {
+        let places: BTreeMap<&Identity, &Object> =
+            folder.objects().map(|object| (&object.identity, object)).collect();
+        let at = |identity: &Identity| match places.get(identity) {
+            Some(object) => format!("{}:{}: {identity}", object.file, object.line),
+            None => identity.to_string(),
+        };
+        let mut problems: BTreeSet<String> =
             folder.problems().chain(world.problems()).map(ToString::to_string).collect();
-        for (id, place, condition) in translation.statuses.problems() {
-            let at = match places.get(&(id.kind, id.key.clone())) {
-                Some(object) => format!("{}:{}: ", object.file, object.line),
-                None => String::new(),
-            };
+        problems.extend(statuses.problems().map(|(id, place, condition)| {
+            let object = at(&Identity::new(id.kind, &id.key));
             let place = if place.is_empty() { String::new() } else { format!(" ({place})") };
-            lines.insert(format!(
-                "{at}{} {}{place}: {}={} {}: {}",
-                id.kind,
-                id.key.name,
-                condition.kind,
-                if condition.status { "True" } else { "False" },
-                condition.reason,
-                condition.message
-            ));
-        }
-        for line in lines.difference(&self.0) {
+            let status = if condition.status { "True" } else { "False" };
+            format!(
+                "{object}{place}: {}={status} {}: {}",
+                condition.kind, condition.reason, condition.message
+            )
+        }));
+        problems.extend(refused.iter().map(|(resource, reason)| {
+            let object =
+                Identity::of_resource(resource).map_or_else(|| resource.clone(), |identity| at(&identity));
+            format!("{object}: Programmed=False Rejected: {reason}")
+        }));
+        for line in world.notes().difference(&self.notes).chain(problems.difference(&self.problems)) {
             eprintln!("{line}");
         }
-        let mended = self.0.difference(&lines).count();
+        let mended = self.problems.difference(&problems).count();
         if mended > 0 {
-            eprintln!("mended: {mended}; still wrong: {}", lines.len());
+            eprintln!("mended: {mended}; still wrong: {}", problems.len());
         }
-        self.0 = lines;
+        self.notes.clone_from(world.notes());
+        self.problems = problems;
     }
 }
 
 /// Says where a Gateway is served: for people, or as one line of JSON.
-pub(super) fn serving(serving: &Serving<'_>, json: bool) {
+pub(crate) fn serving(serving: &Serving<'_>, json: bool) {
     if json {
         let line = json!({
             "event": "serving",
@@ -69,9 +74,24 @@ pub(super) fn serving(serving: &Serving<'_>, json: bool) {
         let _ = writeln!(std::io::stdout(), "{line}");
         return;
     }
-    eprintln!("Gateway {} is served:", serving.gateway);
-    for (name, address) in &serving.listeners {
-        eprintln!("  {name:<12} {address}");
+    let listeners: Vec<String> = serving.urls().into_values().collect();
+    eprintln!(
+        "Gateway {}: serving {} on {}; metrics on http://{}/metrics",
+        serving.gateway,
+        counted(serving.routes),
+        listeners.join(", "),
+        serving.admin
+    );
+}
+
+/// Says that the folder was read again.
+pub(super) fn reread(folder: &str, routes: usize) {
+    eprintln!("{folder}: read again, serving {}", counted(routes));
+}
+
+fn counted(routes: usize) -> String {
+    match routes {
+        1 => "1 route".to_owned(),
+        more => format!("{more} routes"),
     }
-    eprintln!("  {:<12} http://{}/metrics", "admin", serving.admin);
 }

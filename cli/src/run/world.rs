@@ -1,13 +1,16 @@
 //! The objects of the folder, and what is added to them as a cluster would.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+};
 
 use gatehouse_controller::{
     fetch::JwksState,
     resources::{ObjectKey, Resources},
     translate::{ConditionType, ObjectId, Translation},
 };
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use serde_json::json;
 
 use crate::{
@@ -25,6 +28,8 @@ pub(crate) struct World {
     resources: Resources,
     /// Objects that do not have the shape of their kind.
     problems: Vec<Problem>,
+    /// What was done in place of the user, and what is worth knowing.
+    notes: BTreeSet<String>,
 }
 
 impl World {
@@ -34,45 +39,63 @@ impl World {
             certificates: Certificates::default(),
             resources: Resources::default(),
             problems: Vec::new(),
+            notes: BTreeSet::new(),
         }
     }
 
     pub(super) fn build(&mut self, folder: &Folder, jwks: BTreeMap<String, JwksState>) {
         self.resources = Resources { jwks, ..Resources::default() };
         self.problems.clear();
+        self.notes.clear();
         for object in folder.objects() {
             if let Err(error) = self.resources.apply(object.value.clone()) {
-                let kind = object.value["kind"].as_str().unwrap_or("object");
-                let name = object.value["metadata"]["name"].as_str().unwrap_or("");
                 self.problems.push(Problem {
                     file: object.file.clone(),
                     line: object.line,
                     severity: Severity::Error,
-                    message: format!("{kind} {name}: {error}"),
+                    message: format!("{}: {error}", object.identity),
                 });
             }
         }
         add_class(&mut self.resources);
         for secret in self.certificates.add_missing(&mut self.resources) {
-            eprintln!(
+            self.notes.insert(format!(
                 "Secret {secret} does not exist: a self-signed certificate for development takes its place"
-            );
+            ));
         }
+        self.add_endpoints();
+        self.note_services_without_endpoints();
+    }
+
+    /// What was given by hand takes the place of what the folder says.
+    fn add_endpoints(&mut self) {
+        let given: BTreeSet<ObjectKey> = self.endpoints.iter().map(EndpointArg::key).collect();
+        self.resources
+            .endpoint_slices
+            .retain(|key, slice| !service_of(key, slice).is_some_and(|service| given.contains(&service)));
         for endpoint in &self.endpoints {
-            let key = ObjectKey::new(&endpoint.namespace, &endpoint.service);
-            let Some(service) = self.resources.services.get(&key) else { continue };
-            let slice = slice(endpoint, service);
-            // What was given by hand takes the place of what the folder says.
-            self.resources.endpoint_slices.retain(|slice_key, slice| {
-                let of = slice.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME));
-                slice_key.namespace != key.namespace
-                    || of != Some(&key.name)
-                    || slice_key.name.starts_with("given-")
-            });
+            let key = endpoint.key();
+            let service = self.resources.services.get(&key);
+            let slice = service.and_then(|service| slice(endpoint, service));
+            let Some(slice) = slice else {
+                let port = endpoint.port.map_or_else(String::new, |port| format!(" with port {port}"));
+                self.notes.insert(format!("--endpoint {endpoint}: there is no Service {key}{port}"));
+                continue;
+            };
             if let Err(error) = self.resources.apply(slice) {
                 tracing::error!(%key, %error, "endpoint");
             }
         }
+    }
+
+    fn note_services_without_endpoints(&mut self) {
+        let slices = &self.resources.endpoint_slices;
+        let served: BTreeSet<ObjectKey> =
+            slices.iter().filter_map(|(key, slice)| service_of(key, slice)).collect();
+        let unserved = self.resources.services.keys().filter(|key| !served.contains(*key));
+        self.notes.extend(unserved.map(|key| {
+            format!("Service {key} has no endpoints: give an EndpointSlice or --endpoint {key}=HOST:PORT")
+        }));
     }
 
     pub(super) fn resources(&self) -> &Resources {
@@ -81,6 +104,16 @@ impl World {
 
     pub(super) fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+
+    pub(super) fn notes(&self) -> &BTreeSet<String> {
+        &self.notes
+    }
+
+    /// As the Gateway says.
+    pub(super) fn protocol(&self, gateway: &ObjectKey, listener: &str) -> Option<&str> {
+        let listeners = &self.resources.gateways.get(gateway)?.spec.listeners;
+        listeners.iter().find(|known| known.name == listener).map(|listener| listener.protocol.as_str())
     }
 
     /// PEM, if it was made for development.
@@ -121,23 +154,36 @@ impl World {
     }
 }
 
-fn slice(endpoint: &EndpointArg, service: &Service) -> serde_json::Value {
+fn service_of(key: &ObjectKey, slice: &EndpointSlice) -> Option<ObjectKey> {
+    let name = slice.metadata.labels.as_ref()?.get(SERVICE_NAME)?;
+    Some(ObjectKey::new(&key.namespace, name))
+}
+
+/// `None`: the Service has no such port.
+fn slice(endpoint: &EndpointArg, service: &Service) -> Option<serde_json::Value> {
     let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
     let ports: Vec<_> = ports
         .filter(|port| endpoint.port.is_none_or(|wanted| wanted == port.port))
         .map(|port| json!({"name": port.name.as_deref().unwrap_or(""), "port": endpoint.address.port()}))
         .collect();
-    let family = if endpoint.address.is_ipv4() { "IPv4" } else { "IPv6" };
-    json!({
+    if ports.is_empty() {
+        return None;
+    }
+    let family = match endpoint.address.ip() {
+        IpAddr::V4(_) => "IPv4",
+        IpAddr::V6(_) => "IPv6",
+    };
+    Some(json!({
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {
             "namespace": endpoint.namespace,
-            "name": format!("given-{}-{}", endpoint.service, endpoint.address),
+            // One for each that was given.
+            "name": endpoint.to_string(),
             "labels": {SERVICE_NAME: endpoint.service},
         },
         "addressType": family,
         "ports": ports,
         "endpoints": [{"addresses": [endpoint.address.ip().to_string()]}],
-    })
+    }))
 }

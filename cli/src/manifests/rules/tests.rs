@@ -43,7 +43,9 @@ fn a_broken_rule_is_named_with_its_line() {
                 [{name: g}]\n  rules:\n  - name: both\n    redirect: {scheme: https}\n    respond: {status: 200}\n";
     assert_eq!(
         problems(text),
-        ["x.yaml:8: GatewayRoute r: spec.rules[0]: give exactly one of backendRefs, redirect and respond"]
+        [
+            "x.yaml:8: GatewayRoute default/r: spec.rules[0]: give exactly one of backendRefs, redirect and respond"
+        ]
     );
 }
 
@@ -70,7 +72,7 @@ fn what_a_schema_refuses_is_told_with_field_and_line() {
     for (text, wanted) in [
         (
             "apiVersion: gatehouse.dev/v1alpha1\nkind: Consumer\nmetadata:\n  name: c\nspec:\n  tier: 7\n",
-            "x.yaml:6: Consumer c: spec.tier: ",
+            "x.yaml:6: Consumer default/c: spec.tier: ",
         ),
         (
             "apiVersion: gatehouse.dev/v1alpha1\nkind: Consumers\nmetadata:\n  name: c\n",
