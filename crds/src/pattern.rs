@@ -35,6 +35,9 @@ pub(crate) const HEADER_VALUE: &str = r"^[^\x00-\x08\x0a-\x1f\x7f]*$";
 /// A path that a request is sent on to.
 pub(crate) const PATH: &str = "^/[^#?\\x00-\\x20\\x7f]*$";
 
+/// What takes the place of a path's prefix; nothing at all is `/`.
+pub(crate) const PREFIX_REPLACEMENT: &str = "^(/[^#?\\x00-\\x20\\x7f]*)?$";
+
 /// Printable ASCII without spaces: names of query parameters.
 pub(crate) const VISIBLE: &str = "^[!-~]+$";
 
@@ -65,7 +68,7 @@ mod tests {
     use regex::Regex;
 
     use super::{
-        ADDRESS_RANGE, ALGORITHM, HEADER_VALUE, HOSTNAME, LIST_ENTRY, PATH, SECTION, SUBJECT, TOKEN,
+        ADDRESS_RANGE, ALGORITHM, HEADER_VALUE, HOSTNAME, LIST_ENTRY, PATH, PREFIX_REPLACEMENT, SECTION, SUBJECT, TOKEN,
     };
 
     #[test]
@@ -86,6 +89,7 @@ mod tests {
                 &["", "*", "*example.com", "a.*.com", "A.com", "a..b", "a:80"],
             ),
             (LIST_ENTRY, &["staff", "night shift"], &["", "a,b", "a\nb"]),
+            (PREFIX_REPLACEMENT, &["", "/", "/a"], &["a", "/a b", "/a?b"]),
             (PATH, &["/", "/a/b", "/%20"], &["", "a", "/a b", "/a?b", "/a#b", "/a\r\nb"]),
             (SECTION, &["http", "a.b"], &["", "Http", "a_b", "-a"]),
             (SUBJECT, &["alice", "svc-*", "*"], &["a*b", "**"]),

@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::pattern::{DURATION, HEADER_VALUE, PATH, PRECISE_HOSTNAME, TOKEN};
+use crate::pattern::{DURATION, HEADER_VALUE, PATH, PRECISE_HOSTNAME, PREFIX_REPLACEMENT, TOKEN};
 
 /// All that must hold of a request (HTTPRouteMatch).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -177,7 +177,7 @@ pub struct PathModifier {
     pub replace_full_path: Option<String>,
     /// Takes the place of the prefix that matched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024), regex(pattern = PATH))]
+    #[schemars(length(max = 1024), regex(pattern = PREFIX_REPLACEMENT))]
     pub replace_prefix_match: Option<String>,
 }
 

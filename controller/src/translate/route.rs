@@ -77,6 +77,9 @@ fn serve(
 ) -> Vec<(ConditionType, Problem)> {
     let mut problems = Vec::new();
     for (index, (input, output)) in route.rules.iter().zip(rules).enumerate() {
+        if output.placeless {
+            continue;
+        }
         // Listeners whose policies are the same share a resource.
         let mut groups: BTreeMap<Guards, Vec<&(String, v1::Attachment)>> = BTreeMap::new();
         for attachment in attachments {

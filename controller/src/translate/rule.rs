@@ -22,8 +22,10 @@ pub(super) struct RuleOutput {
     /// Without name, attachments, policies.
     pub(super) route: v1::Route,
     pub(super) services: Vec<(BackendKey, v1::Service)>,
-    /// The rule can't be served as it is written: it answers 500.
+    /// The rule can't be served as it is written: where it is understood, it answers 500.
     pub(super) invalid: Option<Problem>,
+    /// None of its matches is understood, so nobody knows where it would be.
+    pub(super) placeless: bool,
     /// References that are broken; their share answers 500.
     pub(super) unresolved: Vec<Problem>,
 }
@@ -44,6 +46,7 @@ pub(super) fn translate(
         },
         services: Vec::new(),
         invalid: None,
+        placeless: false,
         unresolved: Vec::new(),
     };
     if let Err(message) = fill(&mut output, rule, route, resources) {
@@ -67,8 +70,18 @@ fn fill(
     route: &RouteInput<'_>,
     resources: &Resources,
 ) -> Result<(), String> {
-    // The matches stand even when the rest is broken, so that 500 is told where the rule is.
-    output.route.matches = rule.matches.iter().map(match_).collect::<Result<_, _>>()?;
+    // The matches stand even when the rest is broken, so that 500 is told where the rule is, and only there.
+    let mut broken = None;
+    for one in rule.matches {
+        match match_(one) {
+            Ok(one) => output.route.matches.push(one),
+            Err(error) => broken = broken.or(Some(error)),
+        }
+    }
+    output.placeless = !rule.matches.is_empty() && output.route.matches.is_empty();
+    if let Some(error) = broken {
+        return Err(error);
+    }
     if let Some(filter) = rule.unserved.first() {
         return Err(format!("filters: {filter}"));
     }

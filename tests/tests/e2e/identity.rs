@@ -145,8 +145,8 @@ async fn of_two_consumers_with_one_key_the_first_keeps_it() {
     let gateway = start(&backend, &signer, carol).await;
     let echo = get(gateway.http(), "/").header("x-api-key", "bobs-key").send().await.json();
     assert_eq!(header(&echo, "x-consumer-username"), Some("Bob"));
-    gateway.said("Consumer bob: Accepted=False DuplicateCredential").await;
-    gateway.said("Consumer carol: Accepted=False DuplicateCredential").await;
+    gateway.said("Consumer default/bob: Accepted=False DuplicateCredential").await;
+    gateway.said("Consumer default/carol: Accepted=False DuplicateCredential").await;
 }
 
 #[tokio::test]
