@@ -172,6 +172,10 @@ impl Gateway {
         fs::rename(copy, self.folder.path().join(name)).expect("a manifest is put in place");
     }
 
+    pub fn remove(&self, name: &str) {
+        fs::remove_file(self.folder.path().join(name)).expect("a manifest is removed");
+    }
+
     pub fn errors(&self) -> Vec<String> {
         self.errors.lock().unwrap().clone()
     }
