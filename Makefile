@@ -1,0 +1,30 @@
+# The verbs. Each installs what it needs, or says in one line what is missing.
+
+SHELL := bash
+CARGO ?= cargo
+export CARGO_TERM_COLOR ?= never
+
+.PHONY: help demo check test crds golden tools
+
+help: ## What there is to do
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/'
+
+demo: ## Serve examples/orders and print commands to try
+	$(CARGO) run --release -- demo
+
+check: ## The fast loop: format, lints, unit tests and goldens
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) test --workspace --exclude gatehouse-tests --locked --quiet
+
+test: tools ## Everything
+	@tests/run.sh
+
+crds: ## Write the CRDs anew
+	$(CARGO) run -p gatehouse-crds --bin crdgen -- crds/generated
+
+golden: ## Write the outputs of the golden tests anew; read the diff
+	UPDATE=1 $(CARGO) test -p gatehouse-controller --test golden
+
+tools: ## Install what the tests need: redis-server and curl
+	@tests/tools.sh

@@ -1,0 +1,147 @@
+//! Manifests in, configuration and statuses out: `golden/FEATURE/CASE/{in,out}.yaml`.
+//!
+//! `UPDATE=1 cargo test -p gatehouse-controller --test golden` writes the outputs; the diff is what a reviewer reads.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use gatehouse_controller::{
+    resources::{Applied, Resources},
+    translate::{Settings, Translation, translate},
+};
+use serde_json::{Map, Value, json};
+
+/// Every document of a text, as `kubectl` would read it.
+fn documents(text: &str) -> Vec<Value> {
+    text.split("\n---\n")
+        .map(|document| serde_saphyr::from_str(document).expect("YAML"))
+        .filter(|value: &Value| !value.is_null())
+        .collect()
+}
+
+fn resources<'a>(documents: impl IntoIterator<Item = &'a Value>) -> Resources {
+    let mut resources = Resources::default();
+    for document in documents {
+        assert_eq!(resources.apply(document.clone()).expect("its kind's shape"), Applied::Taken, "{document}");
+    }
+    resources
+}
+
+fn run(resources: &Resources) -> Translation {
+    translate(resources, &Settings { replicas: 1 })
+}
+
+/// As people read it: without what is default, and without secrets.
+fn show(translation: &Translation) -> Value {
+    let mut gateways = Map::new();
+    for (key, config) in &translation.gateways {
+        gateways.insert(key.to_string(), prune(serde_json::to_value(config).expect("messages serialize")));
+    }
+    let statuses: BTreeMap<String, Value> = translation
+        .statuses
+        .0
+        .iter()
+        .map(|(id, status)| (format!("{}/{}", id.kind, id.key), serde_json::to_value(status).expect("serializes")))
+        .collect();
+    let urls: Vec<&String> = translation.jwks_urls.keys().collect();
+    let mut shown = json!({"config": gateways, "statuses": statuses});
+    if !urls.is_empty() {
+        shown["jwksUrls"] = json!(urls);
+    }
+    shown
+}
+
+fn prune(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.into_iter().filter_map(|(name, value)| {
+                if ["privateKey", "secret", "chain"].contains(&name.to_lowercase().as_str()) {
+                    return Some((name, Value::String("(not shown)".into())));
+                }
+                let value = prune(value);
+                let is_default = match &value {
+                    Value::Null => true,
+                    Value::Bool(flag) => !flag,
+                    Value::Number(number) => number.as_f64() == Some(0.0),
+                    Value::String(text) => text.is_empty(),
+                    Value::Array(list) => list.is_empty(),
+                    Value::Object(_) => false,
+                };
+                (!is_default).then_some((name, value))
+            });
+            Value::Object(kept.collect())
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(prune).collect()),
+        other => other,
+    }
+}
+
+fn folders(folder: &Path) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    all.sort();
+    all
+}
+
+fn cases() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    folders(&root).iter().flat_map(|feature| folders(feature)).collect()
+}
+
+#[test]
+fn outputs_are_what_they_were() {
+    let cases = cases();
+    assert!(cases.len() >= 20, "only {} cases", cases.len());
+    let mut stale = Vec::new();
+    for case in cases {
+        let input = fs::read_to_string(case.join("in.yaml")).unwrap();
+        let documents = documents(&input);
+        let translation = run(&resources(&documents));
+        let shown = serde_saphyr::to_string(&show(&translation)).unwrap();
+        // The order in which objects become known decides nothing.
+        let reversed = run(&resources(documents.iter().rev()));
+        assert_eq!(serde_saphyr::to_string(&show(&reversed)).unwrap(), shown, "{}", case.display());
+        let output = case.join("out.yaml");
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(&output, &shown).unwrap();
+        }
+        let kept = fs::read_to_string(&output).unwrap_or_default();
+        if kept != shown {
+            let diff = similar::TextDiff::from_lines(&kept, &shown);
+            stale.push(format!("{}\n{}", output.display(), diff.unified_diff()));
+        }
+    }
+    assert!(stale.is_empty(), "{}", stale.join("\n"));
+}
+
+/// What is right stays the same, resource by resource, beside anything that is wrong.
+#[test]
+fn a_broken_object_harms_only_itself() {
+    let full = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/gateway-route/full/in.yaml");
+    let good = documents(&fs::read_to_string(full).unwrap());
+    let alone = run(&resources(&good));
+    assert!(alone.gateways.values().any(|config| config.len() > 5));
+    for case in cases() {
+        let mut documents = documents(&fs::read_to_string(case.join("in.yaml")).unwrap());
+        // Under a namespace and a class of its own, so that its names are no rivals.
+        for document in &mut documents {
+            let is_class = document["kind"] == "GatewayClass";
+            if is_class {
+                document["metadata"]["name"] = json!("strange");
+            } else {
+                document["metadata"]["namespace"] = json!("stranger");
+            }
+            if document["kind"] == "Gateway" {
+                document["spec"]["gatewayClassName"] = json!("strange");
+            }
+        }
+        let both = run(&resources(good.iter().chain(&documents)));
+        for (key, config) in &alone.gateways {
+            for (name, kind) in config {
+                assert_eq!(both.gateways[key].get(name), Some(kind), "{name} beside {}", case.display());
+            }
+        }
+    }
+}
