@@ -157,6 +157,11 @@ impl Gateway {
         *self.listeners.get(name).unwrap_or_else(|| panic!("no listener {name}: {:?}", self.listeners))
     }
 
+    /// `None` if there is no such listener.
+    pub fn find(&self, name: &str) -> Option<SocketAddr> {
+        self.listeners.get(name).copied()
+    }
+
     pub fn admin(&self) -> SocketAddr {
         self.admin
     }

@@ -1,0 +1,80 @@
+//! What the documents show works: the manifests of a page are served together, and each of its commands prints what the
+//! page says.
+//!
+//! A page's ```yaml blocks are its manifests; a Gateway `edge` is added if it brings none, and the services that the pages
+//! speak of lead to echoing backends. Of its ```sh blocks, each line runs and must end by printing what stands behind ` # `.
+//! `$HTTP`, `$ADMIN` and `$SHOP` are addresses.
+
+use std::{fs, path::Path};
+
+use gatehouse_tests::{
+    backend::Backend,
+    gateway::{EDGE, Gateway, service},
+};
+use tokio::process::Command;
+
+const PAGES: &[&str] = &[
+    "docs/routing.md",
+    "docs/authentication.md",
+    "docs/rate-limits.md",
+    "docs/tls.md",
+    "docs/observability.md",
+    "docs/run.md",
+];
+
+/// The fenced blocks of a language.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let open = format!("```{language}\n");
+    page.split(&open).skip(1).map(|rest| rest.split("\n```").next().unwrap_or("").to_owned() + "\n").collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+#[tokio::test]
+async fn pages_do_what_they_show() {
+    for page in PAGES {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        let (manifests, commands) = (blocks(&text, "yaml"), blocks(&text, "sh"));
+        assert!(!manifests.is_empty() && !commands.is_empty(), "{page} shows nothing that runs");
+        let mut builder = Gateway::builder();
+        if !manifests.iter().any(|manifest| manifest.contains("kind: Gateway\n")) {
+            builder = builder.file("edge.yaml", EDGE);
+        }
+        for (index, manifest) in manifests.iter().enumerate() {
+            builder = builder.file(&format!("page-{index}.yaml"), manifest);
+        }
+        let mut backends = Vec::new();
+        for name in ["orders", "users", "catalog"] {
+            let backend = Backend::echo(name).await;
+            builder = builder.file(&format!("service-{name}.yaml"), service(name)).endpoint(name, backend.address);
+            backends.push(backend);
+        }
+        let gateway = builder.start().await;
+        let complaints: Vec<String> = gateway.errors().into_iter().filter(|line| line.contains("page-")).collect();
+        assert!(complaints.is_empty(), "{page}: {complaints:#?}");
+        for line in commands.iter().flat_map(|block| block.lines()).filter(|line| !line.trim().is_empty()) {
+            let (command, wanted) = line.rsplit_once(" # ").unwrap_or_else(|| panic!("{page}: no result: {line}"));
+            let mut shell = Command::new("bash");
+            shell.args(["-c", command]).env("HTTP", gateway.http().to_string()).env("ADMIN", gateway.admin().to_string());
+            if let Some(shop) = gateway.find("shop") {
+                shell.env("SHOP", shop.to_string());
+            }
+            let output = shell.output().await.unwrap();
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert_eq!(said.trim(), wanted.trim(), "{page}: {line}\n{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
+#[test]
+fn every_page_is_run_or_says_nothing_to_run() {
+    for entry in fs::read_dir(root().join("docs")).unwrap().map(Result::unwrap) {
+        let name = format!("docs/{}", entry.file_name().to_string_lossy());
+        if entry.path().is_file() && !PAGES.contains(&name.as_str()) {
+            let text = fs::read_to_string(entry.path()).unwrap();
+            assert!(blocks(&text, "sh").is_empty() && blocks(&text, "yaml").is_empty(), "{name} is not in PAGES");
+        }
+    }
+}
