@@ -175,7 +175,7 @@ pub struct PathModifier {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024), regex(pattern = PATH))]
     pub replace_full_path: Option<String>,
-    /// Takes the place of the prefix that matched.
+    /// Takes the place of the prefix that matched. Empty takes it away, as `/` does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024), regex(pattern = PREFIX_REPLACEMENT))]
     pub replace_prefix_match: Option<String>,
