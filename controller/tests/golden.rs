@@ -25,7 +25,11 @@ fn documents(text: &str) -> Vec<Value> {
 fn resources<'a>(documents: impl IntoIterator<Item = &'a Value>) -> Resources {
     let mut resources = Resources::default();
     for document in documents {
-        assert_eq!(resources.apply(document.clone()).expect("its kind's shape"), Applied::Taken, "{document}");
+        assert_eq!(
+            resources.apply(document.clone()).expect("its kind's shape"),
+            Applied::Taken,
+            "{document}"
+        );
     }
     resources
 }
@@ -44,7 +48,9 @@ fn show(translation: &Translation) -> Value {
         .statuses
         .0
         .iter()
-        .map(|(id, status)| (format!("{}/{}", id.kind, id.key), serde_json::to_value(status).expect("serializes")))
+        .map(|(id, status)| {
+            (format!("{}/{}", id.kind, id.key), serde_json::to_value(status).expect("serializes"))
+        })
         .collect();
     let urls: Vec<&String> = translation.jwks_urls.keys().collect();
     let mut shown = json!({"config": gateways, "statuses": statuses});

@@ -178,10 +178,9 @@ impl State {
 
         let mut ports: BTreeMap<u16, Port> = BTreeMap::new();
         for (name, part) in &self.listeners {
-            let port = ports.entry(part.port).or_insert_with(|| Port {
-                tls: part.tls,
-                listeners: HostMap::default(),
-            });
+            let port = ports
+                .entry(part.port)
+                .or_insert_with(|| Port { tls: part.tls, listeners: HostMap::default() });
             if port.tls != part.tls {
                 let reason = format!("port {} already serves another protocol", part.port);
                 refused.push(Refused { name: name.clone(), reason });

@@ -97,7 +97,12 @@ impl Ask {
     }
 
     /// Over TLS, by whichever protocol the server chooses from `alpn`.
-    pub async fn send_tls(self, sni: &str, root: &CertificateDer<'static>, alpn: &[&str]) -> Result<Answer, String> {
+    pub async fn send_tls(
+        self,
+        sni: &str,
+        root: &CertificateDer<'static>,
+        alpn: &[&str],
+    ) -> Result<Answer, String> {
         let stream = tls(self.address, sni, root, alpn).await?;
         Ok(if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             self.over_http2(stream, "https").await
@@ -115,7 +120,13 @@ impl Ask {
             request = request.header(name, value);
         }
         let request = request.body(Full::new(self.body)).expect("a request");
-        whole(timeout(PATIENCE, sender.send_request(request)).await.expect("an answer in time").expect("an answer")).await
+        whole(
+            timeout(PATIENCE, sender.send_request(request))
+                .await
+                .expect("an answer in time")
+                .expect("an answer"),
+        )
+        .await
     }
 
     pub async fn over_http2(
@@ -124,15 +135,25 @@ impl Ask {
         scheme: &str,
     ) -> Answer {
         let (mut sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("a handshake");
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .expect("a handshake");
         tokio::spawn(connection);
-        let host = self.headers.iter().find(|(name, _)| name == "host").map_or("test.example", |(_, host)| host);
-        let mut request = Request::builder().method(&*self.method).uri(format!("{scheme}://{host}{}", self.uri));
+        let host =
+            self.headers.iter().find(|(name, _)| name == "host").map_or("test.example", |(_, host)| host);
+        let mut request =
+            Request::builder().method(&*self.method).uri(format!("{scheme}://{host}{}", self.uri));
         for (name, value) in self.headers.iter().filter(|(name, _)| name != "host") {
             request = request.header(name, value);
         }
         let request = request.body(Full::new(self.body.clone())).expect("a request");
-        whole(timeout(PATIENCE, sender.send_request(request)).await.expect("an answer in time").expect("an answer")).await
+        whole(
+            timeout(PATIENCE, sender.send_request(request))
+                .await
+                .expect("an answer in time")
+                .expect("an answer"),
+        )
+        .await
     }
 }
 

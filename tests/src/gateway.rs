@@ -196,7 +196,11 @@ impl Gateway {
     /// Every access-log line so far.
     pub fn access_log(&self) -> Vec<Value> {
         let output = self.output.lock().unwrap();
-        output.iter().filter_map(|line| serde_json::from_str(line).ok()).filter(|line: &Value| line["status"].is_u64()).collect()
+        output
+            .iter()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .filter(|line: &Value| line["status"].is_u64())
+            .collect()
     }
 
     /// Waits for the access-log line of a request id.
@@ -214,7 +218,10 @@ impl Gateway {
 
     /// Waits for the end and gives the exit code.
     pub async fn ended(&mut self) -> Option<i32> {
-        eventually("the gateway ends", async || self.child.try_wait().expect("a child").map(|status| status.code())).await
+        eventually("the gateway ends", async || {
+            self.child.try_wait().expect("a child").map(|status| status.code())
+        })
+        .await
     }
 }
 

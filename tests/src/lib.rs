@@ -1,6 +1,9 @@
 //! What end-to-end tests are made of: the real binary on free ports, backends that record what they saw, clients that
 //! send exact bytes, a real Redis, certificates and tokens. `tests/README.md` says which rung a test belongs to.
 
+// The whole crate is test code: what fails in it should fail loudly.
+#![allow(clippy::unwrap_used, clippy::panic, missing_debug_implementations)]
+
 pub mod backend;
 pub mod certs;
 pub mod client;

@@ -11,7 +11,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gatehouse-controller", &["gatehouse-proto", "gatehouse-crds"]),
     ("gatehouse-dataplane", &["gatehouse-proto"]),
     ("gatehouse-cli", &["gatehouse-proto", "gatehouse-crds", "gatehouse-controller", "gatehouse-dataplane"]),
-    ("gatehouse-tests", &["gatehouse-proto", "gatehouse-crds", "gatehouse-controller", "gatehouse-dataplane"]),
+    (
+        "gatehouse-tests",
+        &["gatehouse-proto", "gatehouse-crds", "gatehouse-controller", "gatehouse-dataplane"],
+    ),
 ];
 
 /// What a crate must not see.
@@ -27,7 +30,10 @@ const LONGEST_FILE: usize = 600;
 fn forbidden(package: &Value) -> Vec<String> {
     let name = package["name"].as_str().unwrap_or("");
     let find = |table: &'static [(&str, &[&str])]| {
-        table.iter().find(|(of, _)| *of == name).map(|(_, names)| names.iter().copied().collect::<BTreeSet<_>>())
+        table
+            .iter()
+            .find(|(of, _)| *of == name)
+            .map(|(_, names)| names.iter().copied().collect::<BTreeSet<_>>())
     };
     let Some(allowed) = find(ARROWS) else { return vec![format!("{name} is not in the table of crates")] };
     let banned = find(BANNED).unwrap_or_default();
@@ -60,9 +66,7 @@ fn arrows_point_one_way() {
 
 #[test]
 fn a_forbidden_arrow_is_found() {
-    let package = |name: &str, to: &str, kind: Option<&str>| {
-        serde_json::json!({"name": name, "dependencies": [{"name": to, "kind": kind}]})
-    };
+    let package = |name: &str, to: &str, kind: Option<&str>| serde_json::json!({"name": name, "dependencies": [{"name": to, "kind": kind}]});
     assert_eq!(forbidden(&package("gatehouse-dataplane", "gatehouse-crds", None)).len(), 1);
     assert_eq!(forbidden(&package("gatehouse-dataplane", "kube", None)).len(), 1);
     assert_eq!(forbidden(&package("gatehouse-crds", "tokio", None)).len(), 1);

@@ -48,22 +48,33 @@ async fn pages_do_what_they_show() {
         let mut backends = Vec::new();
         for name in ["orders", "users", "catalog"] {
             let backend = Backend::echo(name).await;
-            builder = builder.file(&format!("service-{name}.yaml"), service(name)).endpoint(name, backend.address);
+            builder =
+                builder.file(&format!("service-{name}.yaml"), service(name)).endpoint(name, backend.address);
             backends.push(backend);
         }
         let gateway = builder.start().await;
-        let complaints: Vec<String> = gateway.errors().into_iter().filter(|line| line.contains("page-")).collect();
+        let complaints: Vec<String> =
+            gateway.errors().into_iter().filter(|line| line.contains("page-")).collect();
         assert!(complaints.is_empty(), "{page}: {complaints:#?}");
         for line in commands.iter().flat_map(|block| block.lines()).filter(|line| !line.trim().is_empty()) {
-            let (command, wanted) = line.rsplit_once(" # ").unwrap_or_else(|| panic!("{page}: no result: {line}"));
+            let (command, wanted) =
+                line.rsplit_once(" # ").unwrap_or_else(|| panic!("{page}: no result: {line}"));
             let mut shell = Command::new("bash");
-            shell.args(["-c", command]).env("HTTP", gateway.http().to_string()).env("ADMIN", gateway.admin().to_string());
+            shell
+                .args(["-c", command])
+                .env("HTTP", gateway.http().to_string())
+                .env("ADMIN", gateway.admin().to_string());
             if let Some(shop) = gateway.find("shop") {
                 shell.env("SHOP", shop.to_string());
             }
             let output = shell.output().await.unwrap();
             let said = String::from_utf8_lossy(&output.stdout).into_owned();
-            assert_eq!(said.trim(), wanted.trim(), "{page}: {line}\n{}", String::from_utf8_lossy(&output.stderr));
+            assert_eq!(
+                said.trim(),
+                wanted.trim(),
+                "{page}: {line}\n{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
     }
 }
@@ -74,7 +85,10 @@ fn every_page_is_run_or_says_nothing_to_run() {
         let name = format!("docs/{}", entry.file_name().to_string_lossy());
         if entry.path().is_file() && !PAGES.contains(&name.as_str()) {
             let text = fs::read_to_string(entry.path()).unwrap();
-            assert!(blocks(&text, "sh").is_empty() && blocks(&text, "yaml").is_empty(), "{name} is not in PAGES");
+            assert!(
+                blocks(&text, "sh").is_empty() && blocks(&text, "yaml").is_empty(),
+                "{name} is not in PAGES"
+            );
         }
     }
 }

@@ -60,7 +60,8 @@ impl Client {
     }
 
     async fn get(&mut self, path: &str) -> Result<u16, String> {
-        let request = Request::get(path).header("host", "a").header("x-client", "one").body(Empty::new()).unwrap();
+        let request =
+            Request::get(path).header("host", "a").header("x-client", "one").body(Empty::new()).unwrap();
         let exchange = async {
             self.0.ready().await.map_err(|error| error.to_string())?;
             let response = self.0.send_request(request).await.map_err(|error| error.to_string())?;
@@ -166,7 +167,12 @@ async fn an_edit_serves_within_100_milliseconds_and_no_request_is_lost() {
     stop.send_replace(true);
     let outcomes: Vec<Result<u16, String>> = load.join_all().await.into_iter().flatten().collect();
     times.sort_unstable();
-    println!("edit to serving: median {:?}, slowest {:?}, {} requests beside", times[10], times[19], outcomes.len());
+    println!(
+        "edit to serving: median {:?}, slowest {:?}, {} requests beside",
+        times[10],
+        times[19],
+        outcomes.len()
+    );
     let wrong: Vec<_> = outcomes.iter().filter(|outcome| **outcome != Ok(200)).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
     assert!(outcomes.len() > 300, "about 200 a second for two seconds, not {}", outcomes.len());

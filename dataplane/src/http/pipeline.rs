@@ -92,7 +92,8 @@ pub(crate) async fn serve(
             response.map(|()| ResponseBody::empty())
         }
         Err(refusal) => {
-            ends_connection |= refusal.reason == Reason::BadRequest || refusal.reason == Reason::MethodUnsupported;
+            ends_connection |=
+                refusal.reason == Reason::BadRequest || refusal.reason == Reason::MethodUnsupported;
             refusal.respond(is_grpc, exchange)
         }
     };

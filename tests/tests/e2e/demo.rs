@@ -22,7 +22,12 @@ fn each_printed_command_gives_the_status_it_promises() {
         let output = Command::new("sh").args(["-c", command]).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         tried.push(promised.to_owned());
-        assert_eq!(said.lines().next_back(), Some(promised), "{line}\n{said}{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            said.lines().next_back(),
+            Some(promised),
+            "{line}\n{said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     // It was started by us, and ends by a signal as by Ctrl-C.
     Command::new("kill").args(["-INT", &demo.id().to_string()]).status().unwrap();

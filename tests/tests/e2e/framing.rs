@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gatehouse_tests::{
     backend::{Backend, status},
-    client::{read_raw, raw},
+    client::{raw, read_raw},
     gateway::Gateway,
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream};
@@ -38,13 +38,21 @@ async fn ambiguous_requests_are_refused_and_no_backend_sees_them() {
         ("F3 huge", post("Content-Length: 99999999999999999999\r\n", ""), &[400]),
         ("F4 comma first", post("Transfer-Encoding: ,chunked\r\n", "0\r\n\r\n"), &[400, 501]),
         ("F4 twice in one", post("Transfer-Encoding: chunked, chunked\r\n", "0\r\n\r\n"), &[400, 501]),
-        ("F4 two lines", post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), &[400, 501]),
+        (
+            "F4 two lines",
+            post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+            &[400, 501],
+        ),
         ("F4 unknown", post("Transfer-Encoding: xchunked\r\n", "0\r\n\r\n"), &[400, 501]),
         ("F4 identity", post("Transfer-Encoding: identity\r\n", ""), &[400, 501]),
         ("F4 gzip", post("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n"), &[400, 501]),
         ("F4 parameter", post("Transfer-Encoding: chunked;q=1\r\n", "0\r\n\r\n"), &[400, 501]),
         ("F4 vertical tab", post("Transfer-Encoding: \u{b}chunked\r\n", "0\r\n\r\n"), &[400, 501]),
-        ("F4 HTTP/1.0", "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".into(), &[400, 501]),
+        (
+            "F4 HTTP/1.0",
+            "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".into(),
+            &[400, 501],
+        ),
         ("F5 prefix", chunked("0x3\r\nabc\r\n0\r\n\r\n"), &[400]),
         ("F5 plus", chunked("+3\r\nabc\r\n0\r\n\r\n"), &[400]),
         ("F5 minus zero", chunked("-0\r\n\r\n"), &[400]),
@@ -128,16 +136,18 @@ async fn a_body_that_breaks_off_is_no_request() {
 #[tokio::test]
 async fn an_early_answer_leaves_no_bytes_behind_it() {
     let backend = Backend::echo("echo").await;
-    let gateway = Gateway::with(&route("- matches: [{path: {value: /there}}]\n  backendRefs: [{name: echo, port: 80}]"), &[(
-        "echo",
-        backend.address,
-    )])
+    let gateway = Gateway::with(
+        &route("- matches: [{path: {value: /there}}]\n  backendRefs: [{name: echo, port: 80}]"),
+        &[("echo", backend.address)],
+    )
     .await;
     // F9: 404 while a body is still to come, made to look like a request.
     let smuggled = "GET /there HTTP/1.1\r\nHost: a\r\n\r\n";
     for rest in [smuggled.to_owned(), smuggled.repeat(40_000)] {
-        let request =
-            format!("POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{rest}", rest.len() + 100);
+        let request = format!(
+            "POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{rest}",
+            rest.len() + 100
+        );
         let answer = raw(gateway.http(), request.as_bytes(), QUIET).await;
         assert_eq!(answer.statuses(), [404], "{answer:?}");
         assert!(answer.closed);
@@ -153,7 +163,8 @@ async fn expectations() {
 - matches: [{path: {value: /refuses}}]
   backendRefs: [{name: refusing, port: 80}]
 - backendRefs: [{name: echo, port: 80}]";
-    let gateway = Gateway::with(&route(rules), &[("echo", backend.address), ("refusing", refusing.address)]).await;
+    let gateway =
+        Gateway::with(&route(rules), &[("echo", backend.address), ("refusing", refusing.address)]).await;
     let ask = |path: &str, expect: &str, body: &str| {
         format!(
             "POST {path} HTTP/1.1\r\nHost: a\r\nExpect: {expect}\r\nContent-Length: {}\r\n\r\n{body}GET /next HTTP/1.1\r\nHost: \
@@ -163,7 +174,11 @@ async fn expectations() {
     };
     // F13: one final answer, and the connection goes on.
     let answer = raw(gateway.http(), ask("/", "100-continue", "hello").as_bytes(), QUIET).await;
-    assert_eq!(answer.statuses().into_iter().filter(|status| *status != 100).collect::<Vec<_>>(), [200, 200], "{answer:?}");
+    assert_eq!(
+        answer.statuses().into_iter().filter(|status| *status != 100).collect::<Vec<_>>(),
+        [200, 200],
+        "{answer:?}"
+    );
     let answer = raw(gateway.http(), ask("/refuses", "100-continue", "hello").as_bytes(), QUIET).await;
     assert_eq!(answer.statuses().into_iter().find(|status| *status != 100), Some(417), "{answer:?}");
     let answer = raw(gateway.http(), ask("/", "magic", "hello").as_bytes(), QUIET).await;

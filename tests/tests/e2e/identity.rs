@@ -83,7 +83,10 @@ async fn keys_and_tokens_on_one_route() {
         ("not yet", get(http, "/").header("x-api-key", "early-key")),
         ("two keys", get(http, "/?apikey=bobs-key").header("x-api-key", "bobs-key")),
         ("key twice", get(http, "/?apikey=bobs-key&apikey=bobs-key")),
-        ("bad token, good key", get(http, "/").header("authorization", "Bearer x.y.z").header("x-api-key", "bobs-key")),
+        (
+            "bad token, good key",
+            get(http, "/").header("authorization", "Bearer x.y.z").header("x-api-key", "bobs-key"),
+        ),
     ] {
         let answer = ask.send().await;
         assert_eq!(answer.status, 401, "{name}");
@@ -96,7 +99,10 @@ async fn keys_and_tokens_on_one_route() {
         ("header", get(http, "/x?a=1").header("x-api-key", "bobs-key")),
         ("query", get(http, "/x?apikey=bobs-key&a=1")),
         ("cookie", get(http, "/x?a=1").header("cookie", "theme=dark; session=bobs-key")),
-        ("with a password of another scheme", get(http, "/x?a=1").header("x-api-key", "bobs-key").header("authorization", "Basic eA==")),
+        (
+            "with a password of another scheme",
+            get(http, "/x?a=1").header("x-api-key", "bobs-key").header("authorization", "Basic eA=="),
+        ),
     ] {
         let echo = ask.send().await.json();
         assert_eq!(header(&echo, "x-consumer-username"), Some("Bob"), "{name}");
@@ -111,7 +117,10 @@ async fn keys_and_tokens_on_one_route() {
     all["roles"] = json!(["reader", "writer"]);
     all["address"] = json!({"country": "NZ"});
     let ask = get(http, "/").header("authorization", &format!("Bearer {}", signer.token(&all)));
-    let ask = ask.header("x-consumer-username", "root").header("x-user-email", "root@example.com").header("x-user-country", "XX");
+    let ask = ask
+        .header("x-consumer-username", "root")
+        .header("x-user-email", "root@example.com")
+        .header("x-user-country", "XX");
     let echo = ask.send().await.json();
     for (name, wanted) in [
         ("x-consumer-username", "alice"),
@@ -132,7 +141,11 @@ async fn keys_and_tokens_on_one_route() {
     let ask = get(http, "/").header("authorization", &format!("Bearer {}", signer.token(&all)));
     let echo = ask.header("x-consumer-username", "root").header("x-user-email", "spoof").send().await.json();
     assert_eq!(header(&echo, "x-consumer-username"), None);
-    assert_eq!(header(&echo, "x-user-email"), None, "what no header can hold is left out, and the client's copy too");
+    assert_eq!(
+        header(&echo, "x-user-email"),
+        None,
+        "what no header can hold is left out, and the client's copy too"
+    );
     assert_eq!(header(&echo, "x-consumer-credential"), Some(&*format!("jwt:{ISSUER}#stranger")));
 }
 
@@ -153,7 +166,9 @@ async fn of_two_consumers_with_one_key_the_first_keeps_it() {
 async fn what_guards_a_route_fails_closed() {
     let backend = Backend::echo("echo").await;
     let policy = |name: &str, spec: &str| {
-        format!("---\napiVersion: gatehouse.dev/v1alpha1\nkind: AuthPolicy\nmetadata: {{name: {name}}}\nspec: {spec}\n")
+        format!(
+            "---\napiVersion: gatehouse.dev/v1alpha1\nkind: AuthPolicy\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+        )
     };
     let rules = "
 - matches: [{path: {value: /absent}}]
@@ -180,7 +195,11 @@ async fn what_guards_a_route_fails_closed() {
     let gateway = Gateway::with(&manifests, &[("echo", backend.address)]).await;
     for path in ["/absent", "/no-secret", "/short", "/no-limit"] {
         let answer = get(gateway.http(), path).send().await;
-        assert_eq!((answer.status, answer.json()["reason"].as_str()), (503, Some("policy_unavailable")), "{path}");
+        assert_eq!(
+            (answer.status, answer.json()["reason"].as_str()),
+            (503, Some("policy_unavailable")),
+            "{path}"
+        );
         backend.assert_untouched(path);
     }
     assert_eq!(get(gateway.http(), "/open").send().await.status, 200, "the others go on");
@@ -217,13 +236,24 @@ async fn policies_attach_from_general_to_specific() {
                     v}\n";
     let gateway_group = "gateway.networking.k8s.io";
     for (enforcement, cases) in [
-        ("Default", [("plain.example", "/", "x-route"), ("h", "/own", "x-own"), ("h", "/x", "x-edge"), ("h", "/public", "")]),
-        ("Required", [
-            ("plain.example", "/", "x-edge x-route"),
-            ("h", "/own", "x-edge x-own"),
-            ("h", "/x", "x-edge"),
-            ("h", "/public", "x-edge"),
-        ]),
+        (
+            "Default",
+            [
+                ("plain.example", "/", "x-route"),
+                ("h", "/own", "x-own"),
+                ("h", "/x", "x-edge"),
+                ("h", "/public", ""),
+            ],
+        ),
+        (
+            "Required",
+            [
+                ("plain.example", "/", "x-edge x-route"),
+                ("h", "/own", "x-edge x-own"),
+                ("h", "/x", "x-edge"),
+                ("h", "/public", "x-edge"),
+            ],
+        ),
     ] {
         let on_edge = format!("{}  enforcement: {enforcement}\n", target("Gateway", gateway_group, "edge"));
         let manifests = [
@@ -240,10 +270,18 @@ async fn policies_attach_from_general_to_specific() {
         gateway.said("TargetNotFound").await;
         for (host, path, needed) in cases {
             let needed: Vec<&str> = needed.split_whitespace().collect();
-            for given in [&[][..], &["x-edge"], &["x-route"], &["x-own"], &["x-edge", "x-route"], &["x-edge", "x-own"]] {
-                let ask = given.iter().fold(get(gateway.http(), path).host(host), |ask, name| ask.header(name, "v"));
+            for given in
+                [&[][..], &["x-edge"], &["x-route"], &["x-own"], &["x-edge", "x-route"], &["x-edge", "x-own"]]
+            {
+                let ask = given
+                    .iter()
+                    .fold(get(gateway.http(), path).host(host), |ask, name| ask.header(name, "v"));
                 let wanted = if needed.iter().all(|name| given.contains(name)) { 200 } else { 401 };
-                assert_eq!(ask.send().await.status, wanted, "{enforcement} {host}{path} with {given:?} needs {needed:?}");
+                assert_eq!(
+                    ask.send().await.status,
+                    wanted,
+                    "{enforcement} {host}{path} with {given:?} needs {needed:?}"
+                );
             }
         }
     }

@@ -20,17 +20,73 @@ async fn each_broken_object_is_named_and_the_others_keep_working() {
     let cases = [
         ("yaml", "kind: [".to_owned(), "bad-yaml.yaml:"),
         ("no-version", "kind: Gateway\n".into(), "apiVersion is missing"),
-        ("kind", "apiVersion: gatehouse.dev/v1alpha1\nkind: GatewayRoutes\nmetadata: {name: x}\n".into(), "did you mean GatewayRoute?"),
-        ("type", named("bad", "- backendRefs: [{name: echo, port: eighty}]"), "spec.rules[0].backendRefs[0].port"),
+        (
+            "kind",
+            "apiVersion: gatehouse.dev/v1alpha1\nkind: GatewayRoutes\nmetadata: {name: x}\n".into(),
+            "did you mean GatewayRoute?",
+        ),
+        (
+            "type",
+            named("bad", "- backendRefs: [{name: echo, port: eighty}]"),
+            "spec.rules[0].backendRefs[0].port",
+        ),
         ("port", named("bad", "- backendRefs: [{name: echo, port: 0}]"), "spec.rules[0].backendRefs[0].port"),
-        ("two actions", named("bad", "- respond: {status: 200}\n  redirect: {scheme: https}"), "give exactly one of"),
-        ("expression", named("bad", "- matches: [{path: {type: RegularExpression, value: '/(['}}]\n  respond: {status: 200}"), "regular expression"),
-        ("large", named("bad", &format!("- matches: [{{headers: [{{name: a, type: RegularExpression, value: '{}'}}]}}]\n  respond: {{status: 200}}", "(x{1000}){1000}")), "too large"),
-        ("10 MB", named("bad", &format!("- matches: [{{path: {{type: RegularExpression, value: '{large}'}}}}]\n  respond: {{status: 200}}")), "spec.rules[0].matches[0].path.value"),
-        ("header", named("bad", "- requestHeaders: {set: [{name: 'a b', value: x}]}\n  respond: {status: 200}"), "spec.rules[0].requestHeaders.set[0].name"),
-        ("framing", named("bad", "- matches: [{path: {value: /bad}}]\n  responseHeaders: {remove: [Content-Length]}\n  respond: {status: 200}"), "frames the message"),
-        ("parent", named("bad", "- respond: {status: 200}").replace("{name: \
-         edge}", "{name: edge, sectionName: nowhere}"), "NoMatchingParent"),
+        (
+            "two actions",
+            named("bad", "- respond: {status: 200}\n  redirect: {scheme: https}"),
+            "give exactly one of",
+        ),
+        (
+            "expression",
+            named(
+                "bad",
+                "- matches: [{path: {type: RegularExpression, value: '/(['}}]\n  respond: {status: 200}",
+            ),
+            "regular expression",
+        ),
+        (
+            "large",
+            named(
+                "bad",
+                &format!(
+                    "- matches: [{{headers: [{{name: a, type: RegularExpression, value: '{}'}}]}}]\n  respond: {{status: 200}}",
+                    "(x{1000}){1000}"
+                ),
+            ),
+            "too large",
+        ),
+        (
+            "10 MB",
+            named(
+                "bad",
+                &format!(
+                    "- matches: [{{path: {{type: RegularExpression, value: '{large}'}}}}]\n  respond: {{status: 200}}"
+                ),
+            ),
+            "spec.rules[0].matches[0].path.value",
+        ),
+        (
+            "header",
+            named("bad", "- requestHeaders: {set: [{name: 'a b', value: x}]}\n  respond: {status: 200}"),
+            "spec.rules[0].requestHeaders.set[0].name",
+        ),
+        (
+            "framing",
+            named(
+                "bad",
+                "- matches: [{path: {value: /bad}}]\n  responseHeaders: {remove: [Content-Length]}\n  respond: {status: 200}",
+            ),
+            "frames the message",
+        ),
+        (
+            "parent",
+            named("bad", "- respond: {status: 200}").replace(
+                "{name: \
+         edge}",
+                "{name: edge, sectionName: nowhere}",
+            ),
+            "NoMatchingParent",
+        ),
     ];
     for (what, text, said) in cases {
         let file = format!("bad-{}.yaml", what.replace(' ', "-"));
@@ -39,7 +95,10 @@ async fn each_broken_object_is_named_and_the_others_keep_working() {
         assert!(line.contains(".yaml:"), "{what}: names file and line: {line}");
         // It keeps serving, and it keeps updating.
         assert_eq!(get(gateway.http(), "/").send().await.status, 200, "{what}");
-        let probe = named("probe", &format!("- matches: [{{path: {{value: '/{file}'}}}}]\n  respond: {{status: 204}}"));
+        let probe = named(
+            "probe",
+            &format!("- matches: [{{path: {{value: '/{file}'}}}}]\n  respond: {{status: 204}}"),
+        );
         gateway.write("probe.yaml", &probe);
         eventually(&format!("a change beside {what} serves"), async || {
             (get(gateway.http(), &format!("/{file}")).send().await.status == 204).then_some(())
@@ -77,9 +136,15 @@ fn what_can_not_start_says_so_in_one_line_and_ends_with_2() {
     check(&[path], &format!("can't listen on 127.0.0.1:{port}: Address already in use"));
     drop(taken);
 
-    let https = EDGE.replace("protocol: HTTP, port: 8080", "protocol: HTTPS, port: 8443, tls: {certificateRefs: [{name: c}]}");
+    let https = EDGE.replace(
+        "protocol: HTTP, port: 8080",
+        "protocol: HTTPS, port: 8443, tls: {certificateRefs: [{name: c}]}",
+    );
     fs::write(folder.path().join("edge.yaml"), https).unwrap();
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: c}\nstringData: {tls.crt: no certificate, tls.key: no key}\n";
     fs::write(folder.path().join("secret.yaml"), secret).unwrap();
-    check(&[path, "--free-ports"], "listener http: certificateRefs: Secret default/c holds no PEM certificate");
+    check(
+        &[path, "--free-ports"],
+        "listener http: certificateRefs: Secret default/c holds no PEM certificate",
+    );
 }

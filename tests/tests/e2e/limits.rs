@@ -69,7 +69,9 @@ metadata: {name: s}
 stringData: {a1: a1, a2: a2, b: b}
 ";
     let window = |key: &str, tiers: &str| {
-        format!("[{{name: l, key: [{key}], requests: 3, per: 1h, algorithm: SlidingWindow, tiers: [{tiers}]}}]")
+        format!(
+            "[{{name: l, key: [{key}], requests: 3, per: 1h, algorithm: SlidingWindow, tiers: [{tiers}]}}]"
+        )
     };
     let manifests = [
         route(rules),
@@ -86,7 +88,11 @@ stringData: {a1: a1, a2: a2, b: b}
     let keyed = |path: &str, key: &str| get(http, path).header("x-api-key", key);
 
     let alice = (0..6).map(|index| keyed("/consumer", if index % 2 == 0 { "a1" } else { "a2" }));
-    assert_eq!(statuses(alice).await, [200, 200, 200, 200, 200, 429], "both keys of one consumer, of tier gold");
+    assert_eq!(
+        statuses(alice).await,
+        [200, 200, 200, 200, 200, 429],
+        "both keys of one consumer, of tier gold"
+    );
     assert_eq!(statuses((0..4).map(|_| keyed("/consumer", "b"))).await, [200, 200, 200, 429]);
     assert_eq!(statuses((0..4).map(|_| keyed("/credential", "a1"))).await, [200, 200, 200, 429]);
     assert_eq!(statuses([keyed("/credential", "a2")]).await, [200], "the other key has its own count");
@@ -95,7 +101,11 @@ stringData: {a1: a1, a2: a2, b: b}
     assert_eq!(statuses([tenant("y"), get(http, "/header")]).await, [200, 200]);
     assert_eq!(statuses((0..4).map(|_| get(http, "/address"))).await, [200, 200, 200, 429]);
     assert_eq!(statuses((0..4).map(|_| get(http, "/all"))).await, [200, 200, 200, 429]);
-    assert_eq!(statuses((0..4).map(|_| get(http, "/consumer"))).await, [401; 4], "who is nobody uses up nothing");
+    assert_eq!(
+        statuses((0..4).map(|_| get(http, "/consumer"))).await,
+        [401; 4],
+        "who is nobody uses up nothing"
+    );
     assert_eq!(statuses([keyed("/consumer", "b")]).await, [429]);
 }
 
@@ -104,7 +114,8 @@ async fn clients_are_told_what_is_left() {
     let backend = Backend::echo("echo").await;
     let rules = "- rateLimits: [{name: l}]\n  backendRefs: [{name: echo, port: 80}]";
     let bucket = "[{name: bucket, requests: 2, per: 1m, burst: 2}]";
-    let gateway = Gateway::with(&[route(rules), policy("l", bucket, "")].concat(), &[("echo", backend.address)]).await;
+    let gateway =
+        Gateway::with(&[route(rules), policy("l", bucket, "")].concat(), &[("echo", backend.address)]).await;
     let told = |answer: &Answer, name: &str| answer.header(name).map(str::to_owned);
     let first = get(gateway.http(), "/").send().await;
     assert_eq!(told(&first, "ratelimit-policy").as_deref(), Some("\"bucket\";q=2;w=60"));
@@ -113,7 +124,10 @@ async fn clients_are_told_what_is_left() {
     get(gateway.http(), "/").send().await;
     let refused = get(gateway.http(), "/").send().await;
     assert_eq!((refused.status, refused.json()["reason"].as_str()), (429, Some("rate_limited")));
-    assert!(told(&refused, "ratelimit").is_some_and(|text| text.starts_with("\"bucket\";r=0;t=")), "{refused:?}");
+    assert!(
+        told(&refused, "ratelimit").is_some_and(|text| text.starts_with("\"bucket\";r=0;t=")),
+        "{refused:?}"
+    );
     let wait: u64 = told(&refused, "retry-after").unwrap().parse().unwrap();
     assert!((1..=30).contains(&wait), "one of two a minute comes back within 30 s, not {wait}");
 }
@@ -173,8 +187,15 @@ async fn a_change_of_routes_resets_no_count() {
     let manifests = [route(rules), limit].concat();
     let gateway = Gateway::with(&manifests, &[("echo", backend.address)]).await;
     assert_eq!(statuses((0..3).map(|_| get(gateway.http(), "/"))).await, [200, 200, 200]);
-    gateway.write("routes.yaml", &manifests.replace("- rateLimits", "- matches: [{path: {value: /}}]\n    rateLimits"));
-    gateway.write("more.yaml", &route("- matches: [{path: {value: /new}}]\n  respond: {status: 204}").replace("{name: r}", "{name: new}"));
+    gateway.write(
+        "routes.yaml",
+        &manifests.replace("- rateLimits", "- matches: [{path: {value: /}}]\n    rateLimits"),
+    );
+    gateway.write(
+        "more.yaml",
+        &route("- matches: [{path: {value: /new}}]\n  respond: {status: 204}")
+            .replace("{name: r}", "{name: new}"),
+    );
     gatehouse_tests::eventually("the new route serves", async || {
         (get(gateway.http(), "/new").send().await.status == 204).then_some(())
     })

@@ -92,7 +92,10 @@ async fn one_line_and_one_count_a_request() {
         let got = (line["status"].as_u64(), line["rule"].as_str(), line["reason"].as_str());
         assert_eq!(got, (Some(status.into()), rule, reason), "{line}");
         assert_eq!(line["endpoint"].is_string(), reached, "{line}");
-        assert!(line["duration_ms"].is_f64() && line["trace_id"].as_str().is_some_and(|id| id.len() == 32), "{line}");
+        assert!(
+            line["duration_ms"].is_f64() && line["trace_id"].as_str().is_some_and(|id| id.len() == 32),
+            "{line}"
+        );
         assert_eq!(line["user_agent"], "a \"quoted\" agent");
         assert_eq!(gateway.access_log().len(), count, "exactly one line: {id}");
         assert!(!line.to_string().contains("hidden") && !line.to_string().contains("secret"), "{line}");
@@ -166,7 +169,8 @@ async fn one_span_a_request_in_the_clients_trace() {
         .start()
         .await;
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let answer = get(gateway.http(), "/x").header("traceparent", parent).header("tracestate", "a=b").send().await;
+    let answer =
+        get(gateway.http(), "/x").header("traceparent", parent).header("tracestate", "a=b").send().await;
     let told = gatehouse_tests::backend::header(&answer.json(), "traceparent").unwrap().to_owned();
     get(gateway.http(), "/y").header("traceparent", "garbage").send().await;
     let spans = eventually("two spans", async || {
@@ -184,5 +188,9 @@ async fn one_span_a_request_in_the_clients_trace() {
     assert_eq!(attribute("http.response.status_code"), Some(Any::IntValue(200)));
     assert_eq!(attribute("url.path"), Some(Any::StringValue("/x".into())));
     assert_eq!(ours.name, "GET GatewayRoute/default/r");
-    assert_eq!(spans.iter().filter(|span| span.parent_span_id.is_empty()).count(), 1, "the other began its own");
+    assert_eq!(
+        spans.iter().filter(|span| span.parent_span_id.is_empty()).count(),
+        1,
+        "the other began its own"
+    );
 }

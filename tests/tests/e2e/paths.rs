@@ -98,5 +98,8 @@ async fn rewrites_join_with_one_slash() {
         }
     }
     let answer = get(gateway.http(), "/whole/x?y").send().await.json();
-    assert_eq!((answer["path"].as_str(), answer["headers"]["host"][0].as_str()), (Some("/one?y"), Some("inner.example")));
+    assert_eq!(
+        (answer["path"].as_str(), answer["headers"]["host"][0].as_str()),
+        (Some("/one?y"), Some("inner.example"))
+    );
 }

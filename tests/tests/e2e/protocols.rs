@@ -29,7 +29,11 @@ async fn http2_without_tls_and_http1_on_one_port() {
     assert_eq!(header(&two, "host"), Some("test.example"), ":authority becomes Host");
     assert_eq!(get(gateway.http(), "/%2e%2e/x").send_h2c().await.status, 400);
     let old = raw(gateway.http(), b"GET / HTTP/1.0\r\nHost: a\r\n\r\n", Duration::from_secs(3)).await;
-    assert_eq!((old.statuses().len(), old.closed), (0, true), "an old client is answered in its own version: {old:?}");
+    assert_eq!(
+        (old.statuses().len(), old.closed),
+        (0, true),
+        "an old client is answered in its own version: {old:?}"
+    );
     assert!(old.text.starts_with("HTTP/1.0 200"), "{old:?}");
 }
 
@@ -38,7 +42,9 @@ fn stream(frames: mpsc::UnboundedReceiver<Frame<Bytes>>) -> Body {
         let frame = frames.recv().await?;
         Some((Ok::<_, std::convert::Infallible>(frame), frames))
     });
-    BodyExt::boxed(StreamBody::new(Box::pin(frames) as Pin<Box<dyn futures_util::Stream<Item = _> + Send + Sync>>))
+    BodyExt::boxed(StreamBody::new(
+        Box::pin(frames) as Pin<Box<dyn futures_util::Stream<Item = _> + Send + Sync>>
+    ))
 }
 
 #[tokio::test]
@@ -64,7 +70,8 @@ async fn bodies_flow_both_ways_as_they_come() {
     .await;
     let gateway = Gateway::with(&to_echo(), &[("echo", backend.address)]).await;
     let connection = TcpStream::connect(gateway.http()).await.unwrap();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(connection)).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(connection)).await.unwrap();
     tokio::spawn(connection);
     let (pieces, frames) = mpsc::unbounded_channel();
     let request = Request::post("/").header("host", "a").body(stream(frames)).unwrap();
@@ -107,8 +114,10 @@ async fn websockets_pass_and_only_after_a_matching_101() {
 - matches: [{path: {value: /plain}}]
   backendRefs: [{name: plain, port: 80}]
 - backendRefs: [{name: sockets, port: 80}]";
-    let gateway = Gateway::with(&route(rules), &[("sockets", sockets.address), ("plain", plain.address)]).await;
-    let (mut socket, response) = tokio_tungstenite::connect_async(format!("ws://{}/ws", gateway.http())).await.unwrap();
+    let gateway =
+        Gateway::with(&route(rules), &[("sockets", sockets.address), ("plain", plain.address)]).await;
+    let (mut socket, response) =
+        tokio_tungstenite::connect_async(format!("ws://{}/ws", gateway.http())).await.unwrap();
     assert_eq!(response.status(), 101);
     for text in ["one", "two"] {
         socket.send(Message::text(text)).await.unwrap();
@@ -116,7 +125,11 @@ async fn websockets_pass_and_only_after_a_matching_101() {
         assert_eq!(back.into_text().unwrap(), text);
     }
     // A change of other routes leaves it alone.
-    gateway.write("more.yaml", &route("- matches: [{path: {value: /new}}]\n  respond: {status: 204}").replace("{name: r}", "{name: new}"));
+    gateway.write(
+        "more.yaml",
+        &route("- matches: [{path: {value: /new}}]\n  respond: {status: 204}")
+            .replace("{name: r}", "{name: new}"),
+    );
     gatehouse_tests::eventually("the new route serves", async || {
         (get(gateway.http(), "/new").send().await.status == 204).then_some(())
     })
@@ -187,7 +200,10 @@ spec: {anyOf: [{apiKey: {}}]}";
         .start()
         .await;
     let call = |path: &str| {
-        let ask = get(gateway.http(), path).method("POST").header("content-type", "application/grpc").header("te", "trailers");
+        let ask = get(gateway.http(), path)
+            .method("POST")
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
         ask.body(&b"\0\0\0\0\x02hi"[..]).send_h2c()
     };
     for (path, code, message) in [

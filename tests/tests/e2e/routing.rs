@@ -10,7 +10,9 @@ use crate::route;
 
 #[tokio::test]
 async fn precedence_is_path_method_headers_queries() {
-    let rule = |name: &str, matches: &str| format!("- matches: [{matches}]\n  respond: {{status: 200, body: {name}}}\n");
+    let rule = |name: &str, matches: &str| {
+        format!("- matches: [{matches}]\n  respond: {{status: 200, body: {name}}}\n")
+    };
     let rules = [
         rule("root", "{path: {value: /}}"),
         rule("prefix", "{path: {value: /v2}}"),
@@ -21,7 +23,10 @@ async fn precedence_is_path_method_headers_queries() {
         rule("header", "{path: {value: /v2}, headers: [{name: X-A, value: '1'}]}"),
         rule("headers", "{path: {value: /v2}, headers: [{name: X-A, value: '1'}, {name: X-B, value: '2'}]}"),
         rule("query", "{path: {value: /v2}, queryParams: [{name: a, value: b c}]}"),
-        rule("pattern", "{path: {value: /v2}, headers: [{name: X-C, type: RegularExpression, value: 'v[0-9]'}]}"),
+        rule(
+            "pattern",
+            "{path: {value: /v2}, headers: [{name: X-C, type: RegularExpression, value: 'v[0-9]'}]}",
+        ),
     ]
     .concat();
     let gateway = Gateway::with(&route(&rules), &[]).await;
@@ -127,7 +132,9 @@ async fn weights_broken_references_and_absent_endpoints() {
     for (path, status) in [("/broken", 500), ("/unweighted", 200), ("/nothing", 503), ("/empty", 503)] {
         assert_eq!(get(gateway.http(), path).send().await.status, status, "{path}");
     }
-    gateway.said("ResolvedRefs=False BackendNotFound: backendRefs: Service default/missing does not exist").await;
+    gateway
+        .said("ResolvedRefs=False BackendNotFound: backendRefs: Service default/missing does not exist")
+        .await;
 }
 
 #[tokio::test]

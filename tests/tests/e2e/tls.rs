@@ -58,13 +58,21 @@ async fn sni_chooses_certificate_and_listener() {
             ("foo.example.com", "other.org", Err(404)),
         ] {
             let answer = get(address, "/").host(host).send_tls(sni, &authority.root, alpn).await.unwrap();
-            let got = if answer.status == 200 { Ok(answer.header("x-listener").unwrap()) } else { Err(answer.status) };
+            let got = if answer.status == 200 {
+                Ok(answer.header("x-listener").unwrap())
+            } else {
+                Err(answer.status)
+            };
             assert_eq!(got, wanted, "{alpn:?} SNI {sni} Host {host}");
         }
     }
     assert!(tls(address, "other.org", &authority.root, &["h2"]).await.is_err(), "no listener for it");
     assert!(tls(address, "foo.example.com", &authority.root, &["spdy"]).await.is_err(), "no common protocol");
-    let echo = get(address, "/").host("foo.example.com").send_tls("foo.example.com", &authority.root, &[]).await.unwrap();
+    let echo = get(address, "/")
+        .host("foo.example.com")
+        .send_tls("foo.example.com", &authority.root, &[])
+        .await
+        .unwrap();
     assert_eq!(gatehouse_tests::backend::header(&echo.json(), "x-forwarded-proto"), Some("https"));
 }
 
@@ -82,8 +90,14 @@ async fn a_renewed_certificate_serves_new_handshakes_and_a_broken_one_harms_only
     let open = tls(address, "foo.example.com", &authority.root, &[]).await.unwrap();
 
     gateway.write("foo.json", &authority.issue(&["foo.example.com"]).secret("foo"));
-    let renewed = eventually("the new certificate", async || leaf("foo.example.com").await.filter(|now| *now != foo)).await;
-    assert_eq!(get(address, "/").host("foo.example.com").over_http1(open).await.status, 200, "old connections live on");
+    let renewed =
+        eventually("the new certificate", async || leaf("foo.example.com").await.filter(|now| *now != foo))
+            .await;
+    assert_eq!(
+        get(address, "/").host("foo.example.com").over_http1(open).await.status,
+        200,
+        "old connections live on"
+    );
     assert_eq!(leaf("bar.example.com").await.unwrap(), wild);
 
     let mut mixed = authority.issue(&["foo.example.com"]);

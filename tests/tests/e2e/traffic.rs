@@ -15,9 +15,13 @@ use crate::{route, to_echo};
 async fn header_changes_on_both_ways() {
     let backend = Backend::answering(|seen| {
         let mut response = status(200);
-        response.headers_mut().insert("x-seen", seen.headers.get("x-set").cloned().unwrap_or(HeaderValue::from_static("-")));
+        response
+            .headers_mut()
+            .insert("x-seen", seen.headers.get("x-set").cloned().unwrap_or(HeaderValue::from_static("-")));
         response.headers_mut().insert("x-added", seen.headers.get_all("x-add").iter().count().into());
-        response.headers_mut().insert("x-gone", seen.headers.contains_key("x-remove").to_string().parse().unwrap());
+        response
+            .headers_mut()
+            .insert("x-gone", seen.headers.contains_key("x-remove").to_string().parse().unwrap());
         response.headers_mut().insert("server", HeaderValue::from_static("secret"));
         response.headers_mut().insert("connection", HeaderValue::from_static("x-hop"));
         response.headers_mut().insert("x-hop", HeaderValue::from_static("1"));
@@ -86,7 +90,9 @@ async fn a_trusted_proxy_is_believed() {
         .endpoint("echo", backend.address)
         .start()
         .await;
-    let ask = get(gateway.http(), "/").header("x-forwarded-for", "6.6.6.6, 9.9.9.9").header("x-request-id", "client-1");
+    let ask = get(gateway.http(), "/")
+        .header("x-forwarded-for", "6.6.6.6, 9.9.9.9")
+        .header("x-request-id", "client-1");
     let echo = ask.send().await.json();
     assert_eq!(header(&echo, "x-forwarded-for"), Some("6.6.6.6, 9.9.9.9, 127.0.0.1"));
     assert_eq!(gateway.logged("client-1").await["client"], "9.9.9.9");
