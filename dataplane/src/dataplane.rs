@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -23,13 +23,18 @@ use crate::{
     compile::{Refused, State},
     discover::{self, Apply, Changes, Outcome, Status},
     listen::{Bind, Binder, Listening, TlsPorts},
-    observe::{Observer, metrics::Metrics},
+    observe::{
+        Observer,
+        metrics::{Gauges, Metrics},
+    },
     snapshot::Snapshot,
     worker::{self, Command, Shared},
 };
 
 /// Between two attempts to reach the controller.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+/// How long what is left of logs and spans may take to go out at the end.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// What a dataplane is started with.
 #[derive(Debug)]
@@ -85,7 +90,7 @@ impl Dataplane {
         let metrics = Arc::new(Metrics::default());
         let observer = {
             let _inside = control.enter();
-            Observer::new(Arc::clone(&metrics), Box::new(io::stdout()))
+            Observer::new(Arc::clone(&metrics), Box::new(io::stdout())).map_err(StartError::Thread)?
         };
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Snapshot::default()),
@@ -187,9 +192,9 @@ impl Dataplane {
                 // A worker that panicked has nothing left to write.
                 let _ = thread.join();
             }
-            observer.flush();
+            observer.flush(FLUSH);
         });
-        let _ = timeout_at(deadline + Duration::from_secs(1), ended).await;
+        let _ = timeout_at(deadline + FLUSH, ended).await;
     }
 
     fn tell(&self, command: impl Fn() -> Command) {
@@ -242,10 +247,8 @@ impl Apply for InForce {
             let closed = self.binder.update(&snapshot);
             self.unfit = unfit;
             self.unfit.extend(self.state.listeners_of(&closed));
-            self.metrics.config_refused.add(self.unfit.len() as u64);
         }
-        self.metrics.config_batches.add(1);
-        self.metrics.config_refused.add(applied.refused.len() as u64);
+        self.metrics.configured(applied.refused.len(), SystemTime::now());
         Outcome { refused: applied.refused, unfit: self.unfit.clone() }
     }
 }
@@ -260,7 +263,14 @@ struct Operator {
 
 impl Pages for Operator {
     fn metrics(&self) -> String {
-        self.metrics.render(self.shared.connections.load(Ordering::Relaxed))
+        let status = self.status.borrow().clone();
+        self.metrics.render(&Gauges {
+            connections: self.shared.connections.load(Ordering::Relaxed),
+            connected: status.connected,
+            synced: status.synced,
+            rejected: status.rejected,
+            unknown: status.unknown,
+        })
     }
 
     fn ready(&self) -> Result<(), &'static str> {

@@ -80,6 +80,8 @@ pub struct Status {
     pub last_message: Option<Instant>,
     /// Resources that are held and of a kind that this version does not know.
     pub unknown: usize,
+    /// Resources that can't be used: refused, or unfit beside the rest.
+    pub rejected: usize,
 }
 
 /// Why a channel ended.

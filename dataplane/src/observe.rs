@@ -1,30 +1,44 @@
 //! What operators see of requests: one access-log line, counters and a latency histogram, and one span each.
 //!
 //! A worker hands each finished [`Record`] to its [`Sink`]: counters are added to in place, the log line is written into
-//! the worker's own buffer, a sampled span goes into a bounded queue. Whatever is slower than the requests is dropped
-//! and counted; it never holds a request up.
+//! the worker's own buffer, a span goes into a bounded queue. Whatever is slower than the requests is dropped and
+//! counted; it never holds a request up. What is written for whom stands in `docs/observability.md`.
 
 mod access_log;
+mod export;
 pub(crate) mod metrics;
+mod random;
 mod record;
 mod span;
 mod trace;
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     io,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
+    time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwapOption;
 use gatehouse_proto::config::v1;
-use parking_lot::Mutex;
+use http::HeaderMap;
+use tracing::warn;
 
 pub(crate) use record::{Record, RequestId};
 pub(crate) use trace::TraceContext;
-use {access_log::LogBuffer, access_log::LogWriter, metrics::Metrics, span::SpanExporter};
+use {
+    access_log::{LogBuffer, LogWriter},
+    export::SpanExporter,
+    metrics::{Active, Metrics},
+    random::Random,
+    trace::Sampling,
+};
+
+/// No share is this large.
+const SAMPLING_OFF: u32 = u32::MAX;
 
 /// Shared by all workers. Settings can change while it runs.
 #[derive(Debug)]
@@ -32,9 +46,9 @@ pub(crate) struct Observer {
     metrics: Arc<Metrics>,
     log: LogWriter,
     log_enabled: AtomicBool,
-    /// Of requests without a trace context, in parts per million; 0 also when there is no exporter.
-    sampling_ppm: AtomicU32,
-    spans: Mutex<Option<SpanExporter>>,
+    /// In parts per million, or [`SAMPLING_OFF`].
+    sampling: AtomicU32,
+    spans: ArcSwapOption<SpanExporter>,
 }
 
 /// A worker's way into the [`Observer`].
@@ -42,90 +56,103 @@ pub(crate) struct Observer {
 pub(crate) struct Sink {
     observer: Arc<Observer>,
     log: RefCell<LogBuffer>,
-    random: Cell<u64>,
+    random: Random,
+    active: Arc<Active>,
 }
 
 impl Observer {
-    /// Log lines go to `output`. Must be called within the runtime that exports spans.
-    pub(crate) fn new(metrics: Arc<Metrics>, output: Box<dyn io::Write + Send>) -> Arc<Self> {
-        Arc::new(Observer {
-            log: LogWriter::start(output),
+    /// Log lines go to `output`. Fails if no thread can be started.
+    pub(crate) fn new(metrics: Arc<Metrics>, output: Box<dyn io::Write + Send>) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Observer {
+            log: LogWriter::start(output, Arc::clone(&metrics))?,
             metrics,
             log_enabled: AtomicBool::new(true),
-            sampling_ppm: AtomicU32::new(0),
-            spans: Mutex::new(None),
-        })
+            sampling: AtomicU32::new(SAMPLING_OFF),
+            spans: ArcSwapOption::empty(),
+        }))
     }
 
-    /// Must be called within the runtime that exports spans.
+    /// Must be called within the runtime that exports spans, by one caller at a time.
     pub(crate) fn configure(&self, settings: &v1::Settings) {
         let enabled = settings.access_log.is_none_or(|log| log.enabled);
         self.log_enabled.store(enabled, Ordering::Relaxed);
-        let mut spans = self.spans.lock();
-        match &settings.tracing {
-            Some(tracing) => {
-                if spans.as_ref().is_none_or(|exporter| !exporter.serves(tracing)) {
-                    *spans = Some(SpanExporter::start(tracing, Arc::clone(&self.metrics)));
-                }
-                self.sampling_ppm.store(tracing.sampling_ppm, Ordering::Relaxed);
+        let current = self.spans.load_full();
+        let wanted = settings.tracing.as_ref().and_then(|tracing| {
+            if current.as_ref().is_some_and(|exporter| exporter.serves(tracing)) {
+                return current;
             }
-            None => {
-                *spans = None;
-                self.sampling_ppm.store(0, Ordering::Relaxed);
-            }
+            let started = SpanExporter::start(tracing, Arc::clone(&self.metrics));
+            started.map(Arc::new).inspect_err(|error| warn!(%error, "there will be no spans")).ok()
+        });
+        let sampling = match (&wanted, &settings.tracing) {
+            (Some(_), Some(tracing)) => tracing.sampling_ppm.min(1_000_000),
+            _ => SAMPLING_OFF,
+        };
+        self.spans.store(wanted);
+        self.sampling.store(sampling, Ordering::Relaxed);
+    }
+
+    /// One a worker, each with a seed of its own.
+    pub(crate) fn worker(self: &Arc<Self>, seed: u64) -> Sink {
+        Sink {
+            observer: Arc::clone(self),
+            log: RefCell::new(self.log.buffer()),
+            random: Random::from_seed(seed),
+            active: self.metrics.worker(),
         }
     }
 
-    pub(crate) fn worker(self: &Arc<Self>, seed: u64) -> Sink {
-        Sink { observer: Arc::clone(self), log: RefCell::new(self.log.buffer()), random: Cell::new(seed) }
-    }
-
-    /// Writes out what workers have handed over. Call it when they have ended.
-    pub(crate) fn flush(&self) {
-        self.log.flush();
-        if let Some(exporter) = self.spans.lock().take() {
-            exporter.finish();
+    /// Writes out what workers have handed over, for as long as the limit allows. Call it when they have ended. Blocks.
+    pub(crate) fn flush(&self, limit: Duration) {
+        let until = Instant::now() + limit;
+        let spans = self.spans.swap(None);
+        self.sampling.store(SAMPLING_OFF, Ordering::Relaxed);
+        self.log.flush(until);
+        if let Some(exporter) = spans {
+            exporter.finish(until.saturating_duration_since(Instant::now()));
         }
     }
 }
 
 impl Sink {
+    /// A request has begun; one [`Sink::finish`] must follow. Gives the trace that it belongs to.
+    pub(crate) fn begin(&self, headers: &HeaderMap) -> TraceContext {
+        self.active.begin();
+        let sampling = match self.observer.sampling.load(Ordering::Relaxed) {
+            SAMPLING_OFF => Sampling::Off,
+            ppm => Sampling::Share(ppm),
+        };
+        TraceContext::of(headers, sampling, || self.random())
+    }
+
     pub(crate) fn finish(&self, record: &Record) {
+        self.active.end();
         self.observer.metrics.count(record);
         if self.observer.log_enabled.load(Ordering::Relaxed) {
-            let dropped = self.log.borrow_mut().write(record);
-            if dropped > 0 {
-                self.observer.metrics.log_dropped.add(dropped);
-            }
+            self.log.borrow_mut().write(record);
         }
-        if record.trace.sampled {
-            // Sampled requests are few; the lock is held for a push into a queue.
-            if let Some(exporter) = &*self.observer.spans.lock() {
-                exporter.push(record);
+        if record.trace.recorded {
+            match &*self.observer.spans.load() {
+                Some(exporter) => exporter.push(record),
+                None => self.observer.metrics.spans_dropped.add(1),
             }
         }
     }
 
     /// Hands over log lines that have waited. Call it a few times a second.
     pub(crate) fn tick(&self) {
-        let dropped = self.log.borrow_mut().hand_over();
-        self.observer.metrics.log_dropped.add(dropped);
+        self.log.borrow_mut().hand_over();
     }
 
-    pub(crate) fn sampling_ppm(&self) -> u32 {
-        self.observer.sampling_ppm.load(Ordering::Relaxed)
-    }
-
-    /// SplitMix64, seeded by the operating system: ids must differ, nobody gains by guessing them.
+    /// For ids, weights and load balancing; not for secrets.
     pub(crate) fn random(&self) -> u64 {
-        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-        self.random.set(state);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.random.next()
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.observer.metrics
     }
 }
+
+#[cfg(test)]
+mod tests;

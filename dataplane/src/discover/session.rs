@@ -157,12 +157,11 @@ impl<A: Apply> Session<A> {
     fn settle(&mut self, (nonce, pending, applier, outcome): (u64, Pending, A, Outcome)) -> u64 {
         self.applier = Some(applier);
         self.holdings.settle(pending, outcome);
-        let unknown = self.holdings.unknown();
+        let (unknown, rejected) = (self.holdings.unknown(), self.holdings.rejections().len());
         self.status.send_if_modified(|status| {
-            let differs = !status.synced || status.unknown != unknown;
-            status.synced = true;
-            status.unknown = unknown;
-            differs
+            let before = (status.synced, status.unknown, status.rejected);
+            (status.synced, status.unknown, status.rejected) = (true, unknown, rejected);
+            before != (true, unknown, rejected)
         });
         nonce
     }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::{connection::Connection, headers::X_REQUEST_ID};
 use crate::{
     Reason,
-    observe::{Record, RequestId, TraceContext, metrics::RouteMetrics},
+    observe::{Record, RequestId, metrics::RouteMetrics},
     upstream::BodyState,
     worker::Worker,
 };
@@ -34,7 +34,7 @@ impl Exchange {
     pub(crate) fn begin(connection: &Connection, parts: &Parts) -> Box<Self> {
         let worker = Rc::clone(&connection.worker);
         let random = || worker.sink.random();
-        let trace = TraceContext::of(&parts.headers, worker.sink.sampling_ppm(), random);
+        let trace = worker.sink.begin(&parts.headers);
         let request_id = parts.headers.get(X_REQUEST_ID).and_then(RequestId::parse);
         let record = Record {
             began: SystemTime::now(),

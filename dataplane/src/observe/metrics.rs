@@ -1,41 +1,43 @@
-//! Counters, in Prometheus' text format. Labels come from configuration and from closed sets, never from requests.
+//! Counters and gauges of a process. Labels come from configuration and from closed sets, never from requests.
+//!
+//! What a request adds to is reached without a lock: its route's handle came with the route. `docs/observability.md`
+//! lists the names.
+
+mod route;
+mod text;
 
 use std::{
     collections::BTreeMap,
-    fmt::{self, Write as _},
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
+    time::SystemTime,
 };
 
 use parking_lot::Mutex;
 
+pub(crate) use route::RouteMetrics;
+
 use super::Record;
 use crate::Reason;
-
-/// Upper bounds of the latency histogram, in microseconds.
-const BUCKETS: [u64; 12] =
-    [500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 10_000_000];
-/// Statuses that are counted by themselves; others count under their class.
-const CODES: [u16; 24] = [
-    101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 408, 409, 429, 499, 500,
-    502, 503, 504,
-];
 
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
-/// By object and rule.
-type Routes = BTreeMap<(Box<str>, Box<str>), Weak<RouteMetrics>>;
+/// Requests of one worker that have begun and not ended. Only that worker writes; a cache line of its own keeps workers
+/// off each other.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(super) struct Active(AtomicU64);
 
 /// All of a process.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Metrics {
-    /// What nothing refers to any more is forgotten.
     routes: Mutex<Routes>,
     /// Requests that no route took.
     unrouted: Arc<RouteMetrics>,
+    active: Mutex<Vec<Arc<Active>>>,
     reasons: [Counter; Reason::ALL.len()],
     pub(crate) connections: Counter,
     pub(crate) connections_refused: Counter,
@@ -44,20 +46,31 @@ pub(crate) struct Metrics {
     pub(crate) store_failures: Counter,
     pub(crate) config_batches: Counter,
     pub(crate) config_refused: Counter,
+    /// Unix milliseconds of the last batch; 0: none yet.
+    config_updated: AtomicU64,
 }
 
-/// Of one rule of one route object.
-#[derive(Debug)]
-pub(crate) struct RouteMetrics {
-    object: Box<str>,
-    /// Its name, or its position.
-    rule: Box<str>,
-    codes: [Counter; CODES.len()],
-    /// 1xx to 5xx.
-    classes: [Counter; 5],
-    buckets: [Counter; BUCKETS.len()],
-    beyond: Counter,
-    microseconds: Counter,
+/// What others keep count of.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Gauges {
+    /// Client connections that are open.
+    pub(crate) connections: usize,
+    /// There is a channel to the controller.
+    pub(crate) connected: bool,
+    /// A whole state has been applied.
+    pub(crate) synced: bool,
+    /// Resources that can't be used now.
+    pub(crate) rejected: usize,
+    /// Resources that are held and of a kind that this version does not know.
+    pub(crate) unknown: usize,
+}
+
+/// Handles by object and rule. What nothing else refers to is forgotten.
+#[derive(Debug, Default)]
+struct Routes {
+    known: BTreeMap<(Box<str>, Box<str>), Weak<RouteMetrics>>,
+    /// Handles that were alive when it was last cleaned up.
+    live: usize,
 }
 
 impl Counter {
@@ -65,62 +78,18 @@ impl Counter {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-impl RouteMetrics {
-    fn new(object: &str, rule: &str) -> Self {
-        RouteMetrics {
-            object: object.into(),
-            rule: rule.into(),
-            codes: Default::default(),
-            classes: Default::default(),
-            buckets: Default::default(),
-            beyond: Counter::default(),
-            microseconds: Counter::default(),
-        }
+impl Active {
+    pub(super) fn begin(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// `Kind/namespace/name`; empty for requests without a route.
-    pub(crate) fn object(&self) -> &str {
-        &self.object
-    }
-
-    pub(crate) fn rule(&self) -> &str {
-        &self.rule
-    }
-
-    fn count(&self, record: &Record) {
-        match CODES.binary_search(&record.status) {
-            Ok(index) => self.codes[index].add(1),
-            Err(_) => {
-                if let Some(class) = self.classes.get(usize::from(record.status / 100).wrapping_sub(1)) {
-                    class.add(1);
-                }
-            }
-        }
-        let micros = u64::try_from(record.duration.as_micros()).unwrap_or(u64::MAX);
-        self.buckets.get(BUCKETS.partition_point(|bound| *bound < micros)).unwrap_or(&self.beyond).add(1);
-        self.microseconds.add(micros);
-    }
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Metrics {
-            routes: Mutex::default(),
-            unrouted: Arc::new(RouteMetrics::new("", "")),
-            reasons: Default::default(),
-            connections: Counter::default(),
-            connections_refused: Counter::default(),
-            log_dropped: Counter::default(),
-            spans_dropped: Counter::default(),
-            store_failures: Counter::default(),
-            config_batches: Counter::default(),
-            config_refused: Counter::default(),
-        }
+    pub(super) fn end(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
     }
 }
 
@@ -129,7 +98,11 @@ impl Metrics {
     pub(crate) fn route(&self, object: &str, rule: u32, rule_name: &str) -> Arc<RouteMetrics> {
         let rule = if rule_name.is_empty() { rule.to_string() } else { rule_name.to_owned() };
         let mut routes = self.routes.lock();
-        let slot = routes.entry((object.into(), rule.as_str().into())).or_default();
+        // Nobody may ever ask for the metrics.
+        if routes.known.len() > 2 * routes.live + 64 {
+            routes.clean();
+        }
+        let slot = routes.known.entry((object.into(), rule.as_str().into())).or_default();
         slot.upgrade().unwrap_or_else(|| {
             let made = Arc::new(RouteMetrics::new(object, &rule));
             *slot = Arc::downgrade(&made);
@@ -137,163 +110,49 @@ impl Metrics {
         })
     }
 
+    pub(super) fn worker(&self) -> Arc<Active> {
+        let active = Arc::default();
+        self.active.lock().push(Arc::clone(&active));
+        active
+    }
+
     pub(super) fn count(&self, record: &Record) {
-        record.route.as_ref().unwrap_or(&self.unrouted).count(record);
+        record.route.as_ref().unwrap_or(&self.unrouted).count(record.status, record.duration);
         if let Some(reason) = record.reason {
             self.reasons[reason.index()].add(1);
         }
     }
 
-    /// The text that `/metrics` serves. `connections` are those that are open now.
-    pub(crate) fn render(&self, connections: usize) -> String {
-        let mut out = String::new();
-        // Writing to a string never fails.
-        let _ = self.write(&mut out, connections);
-        out
+    /// A batch of configuration was applied, but for so many resources whose content was refused.
+    pub(crate) fn configured(&self, refused: usize, now: SystemTime) {
+        self.config_batches.add(1);
+        self.config_refused.add(refused as u64);
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.config_updated.store(u64::try_from(since.as_millis()).unwrap_or(0), Ordering::Relaxed);
     }
 
-    fn write(&self, out: &mut String, connections: usize) -> fmt::Result {
-        let mut routes = vec![Arc::clone(&self.unrouted)];
-        self.routes.lock().retain(|_, route| {
-            let live = route.upgrade();
-            let keep = live.is_some();
-            routes.extend(live);
-            keep
+    fn active(&self) -> u64 {
+        self.active.lock().iter().map(|worker| worker.0.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Those that are alive, in the order of their labels.
+    fn live_routes(&self) -> Vec<Arc<RouteMetrics>> {
+        self.routes.lock().clean()
+    }
+}
+
+impl Routes {
+    fn clean(&mut self) -> Vec<Arc<RouteMetrics>> {
+        let mut live = Vec::with_capacity(self.known.len());
+        self.known.retain(|_, route| {
+            let before = live.len();
+            live.extend(route.upgrade());
+            live.len() > before
         });
-        head(out, "gatehouse_requests_total", "counter", "Requests that have ended.")?;
-        for route in &routes {
-            let codes = CODES.iter().zip(&route.codes).map(|(code, counter)| (code.to_string(), counter));
-            let classes = (1..).zip(&route.classes).map(|(class, counter)| (format!("{class}xx"), counter));
-            for (code, counter) in codes.chain(classes).filter(|(_, counter)| counter.get() > 0) {
-                let (object, rule) = (Label(&route.object), Label(&route.rule));
-                writeln!(
-                    out,
-                    "gatehouse_requests_total{{route=\"{object}\",rule=\"{rule}\",code=\"{code}\"}} {}",
-                    counter.get()
-                )?;
-            }
-        }
-        let name = "gatehouse_request_duration_seconds";
-        head(out, name, "histogram", "From a request's head to the end of its response.")?;
-        for route in &routes {
-            write_histogram(out, name, route)?;
-        }
-        head(
-            out,
-            "gatehouse_gateway_responses_total",
-            "counter",
-            "Answers of the gateway's own, by reason.",
-        )?;
-        for (reason, counter) in Reason::ALL.iter().zip(&self.reasons) {
-            writeln!(
-                out,
-                "gatehouse_gateway_responses_total{{reason=\"{}\"}} {}",
-                reason.as_str(),
-                counter.get()
-            )?;
-        }
-        head(out, "gatehouse_connections_active", "gauge", "Client connections that are open.")?;
-        writeln!(out, "gatehouse_connections_active {connections}")?;
-        for (name, help, counter) in [
-            ("gatehouse_connections_total", "Client connections that were accepted.", &self.connections),
-            (
-                "gatehouse_connections_refused_total",
-                "Connections beyond the limit.",
-                &self.connections_refused,
-            ),
-            (
-                "gatehouse_access_log_dropped_total",
-                "Log lines that the output was too slow for.",
-                &self.log_dropped,
-            ),
-            ("gatehouse_spans_dropped_total", "Spans that could not be exported.", &self.spans_dropped),
-            (
-                "gatehouse_rate_limit_store_failures_total",
-                "Decisions made without the store.",
-                &self.store_failures,
-            ),
-            (
-                "gatehouse_config_batches_total",
-                "Batches of configuration that were applied.",
-                &self.config_batches,
-            ),
-            ("gatehouse_config_rejected_total", "Resources that could not be used.", &self.config_refused),
-        ] {
-            head(out, name, "counter", help)?;
-            writeln!(out, "{name} {}", counter.get())?;
-        }
-        head(out, "gatehouse_build_info", "gauge", "The version that runs.")?;
-        writeln!(out, "gatehouse_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))
-    }
-}
-
-fn write_histogram(out: &mut String, name: &str, route: &RouteMetrics) -> fmt::Result {
-    let (object, rule) = (Label(&route.object), Label(&route.rule));
-    let mut sum = 0;
-    for (bound, counter) in BUCKETS.iter().zip(&route.buckets) {
-        sum += counter.get();
-        let (whole, rest) = (bound / 1_000_000, bound % 1_000_000);
-        let fraction = format!("{rest:06}");
-        let fraction = fraction.trim_end_matches('0');
-        let point = if fraction.is_empty() { "" } else { "." };
-        writeln!(
-            out,
-            "{name}_bucket{{route=\"{object}\",rule=\"{rule}\",le=\"{whole}{point}{fraction}\"}} {sum}"
-        )?;
-    }
-    sum += route.beyond.get();
-    writeln!(out, "{name}_bucket{{route=\"{object}\",rule=\"{rule}\",le=\"+Inf\"}} {sum}")?;
-    let micros = route.microseconds.get();
-    writeln!(
-        out,
-        "{name}_sum{{route=\"{object}\",rule=\"{rule}\"}} {}.{:06}",
-        micros / 1_000_000,
-        micros % 1_000_000
-    )?;
-    writeln!(out, "{name}_count{{route=\"{object}\",rule=\"{rule}\"}} {sum}")
-}
-
-fn head(out: &mut String, name: &str, kind: &str, help: &str) -> fmt::Result {
-    writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")
-}
-
-/// A label's value, escaped.
-struct Label<'a>(&'a str);
-
-impl fmt::Display for Label<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            match character {
-                '"' => f.write_str("\\\"")?,
-                '\\' => f.write_str("\\\\")?,
-                '\n' => f.write_str("\\n")?,
-                other => f.write_char(other)?,
-            }
-        }
-        Ok(())
+        self.live = live.len();
+        live
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::{CODES, Metrics};
-
-    #[test]
-    fn codes_are_sorted() {
-        assert!(CODES.is_sorted());
-    }
-
-    #[test]
-    fn a_rule_keeps_its_counts_while_something_holds_it() {
-        let metrics = Metrics::default();
-        let first = metrics.route("HTTPRoute/ns/a", 0, "");
-        first.codes[1].add(3);
-        assert!(Arc::ptr_eq(&first, &metrics.route("HTTPRoute/ns/a", 0, "")));
-        let line = "gatehouse_requests_total{route=\"HTTPRoute/ns/a\",rule=\"0\",code=\"200\"} 3";
-        assert!(metrics.render(0).contains(line));
-        drop(first);
-        assert!(!metrics.render(0).contains("HTTPRoute/ns/a"), "forgotten with its route");
-    }
-}
+mod tests;

@@ -1,0 +1,107 @@
+//! Counts of one rule of one route object: responses by status, and a histogram of durations.
+
+use std::time::Duration;
+
+use super::Counter;
+
+/// Upper bounds of the histogram's buckets, in microseconds, and in seconds as text.
+pub(super) const BUCKETS: [(u64, &str); 14] = [
+    (500, "0.0005"),
+    (1_000, "0.001"),
+    (2_500, "0.0025"),
+    (5_000, "0.005"),
+    (10_000, "0.01"),
+    (25_000, "0.025"),
+    (50_000, "0.05"),
+    (100_000, "0.1"),
+    (250_000, "0.25"),
+    (500_000, "0.5"),
+    (1_000_000, "1"),
+    (2_500_000, "2.5"),
+    (5_000_000, "5"),
+    (10_000_000, "10"),
+];
+/// Statuses that are counted by themselves; others count under their class.
+const CODES: [u16; 24] = [
+    101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 408, 409, 429, 499, 500,
+    502, 503, 504,
+];
+/// What no class of HTTP takes comes last.
+const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
+
+/// About 400 bytes and its labels.
+#[derive(Debug, Default)]
+pub(crate) struct RouteMetrics {
+    object: Box<str>,
+    rule: Box<str>,
+    codes: [Counter; CODES.len()],
+    classes: [Counter; CLASSES.len()],
+    buckets: [Counter; BUCKETS.len()],
+    /// Longer than the last bucket.
+    beyond: Counter,
+    microseconds: Counter,
+}
+
+impl RouteMetrics {
+    pub(super) fn new(object: &str, rule: &str) -> Self {
+        RouteMetrics { object: object.into(), rule: rule.into(), ..RouteMetrics::default() }
+    }
+
+    /// `Kind/namespace/name`; empty for requests without a route.
+    pub(crate) fn object(&self) -> &str {
+        &self.object
+    }
+
+    /// The rule's name, or its position.
+    pub(crate) fn rule(&self) -> &str {
+        &self.rule
+    }
+
+    pub(super) fn count(&self, status: u16, duration: Duration) {
+        match CODES.binary_search(&status) {
+            Ok(index) => self.codes[index].add(1),
+            Err(_) => {
+                let class = usize::from(status / 100).wrapping_sub(1);
+                self.classes[class.min(CLASSES.len() - 1)].add(1);
+            }
+        }
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BUCKETS.partition_point(|(bound, _)| *bound < micros);
+        self.buckets.get(bucket).unwrap_or(&self.beyond).add(1);
+        self.microseconds.add(micros);
+    }
+
+    /// Those that are not 0, with the text of their status or class.
+    pub(super) fn responses(&self) -> impl Iterator<Item = (String, u64)> {
+        let codes = CODES.iter().map(u16::to_string).zip(&self.codes);
+        let classes = CLASSES.iter().map(ToString::to_string).zip(&self.classes);
+        codes.chain(classes).map(|(code, counter)| (code, counter.get())).filter(|(_, count)| *count > 0)
+    }
+
+    /// One count a bucket, and of what is beyond.
+    pub(super) fn durations(&self) -> ([u64; BUCKETS.len()], u64) {
+        (std::array::from_fn(|index| self.buckets[index].get()), self.beyond.get())
+    }
+
+    /// Sum of the durations.
+    pub(super) fn microseconds(&self) -> u64 {
+        self.microseconds.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BUCKETS, CLASSES, CODES};
+
+    #[test]
+    fn tables_are_sorted_and_their_texts_right() {
+        assert!(CODES.is_sorted());
+        assert!(BUCKETS.is_sorted());
+        for (micros, text) in BUCKETS {
+            assert_eq!(text.parse::<f64>().map(|seconds| (seconds * 1e6).round() as u64), Ok(micros));
+        }
+        for (index, class) in CLASSES[..5].iter().enumerate() {
+            assert_eq!(*class, format!("{}xx", index + 1));
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Shows metrics in Prometheus' text format 0.0.4.
+
+use std::{
+    fmt::{self, Write as _},
+    sync::{Arc, atomic::Ordering},
+};
+
+use super::{Gauges, Metrics, RouteMetrics, route::BUCKETS};
+use crate::Reason;
+
+impl Metrics {
+    /// The text that `/metrics` serves. Takes time in proportion to the routes that had requests.
+    pub(crate) fn render(&self, gauges: &Gauges) -> String {
+        let mut out = String::new();
+        // Writing to a string never fails.
+        let _ = self.write(&mut out, gauges);
+        out
+    }
+
+    fn write(&self, out: &mut String, gauges: &Gauges) -> fmt::Result {
+        let mut routes = vec![Arc::clone(&self.unrouted)];
+        routes.extend(self.live_routes());
+        self.write_routes(out, &routes)?;
+
+        let name = "gatehouse_gateway_responses_total";
+        head(
+            out,
+            name,
+            "counter",
+            "Requests that the gateway answered by itself or that broke off, by reason.",
+        )?;
+        for (reason, counter) in Reason::ALL.iter().zip(&self.reasons) {
+            writeln!(out, "{name}{{reason=\"{}\"}} {}", reason.as_str(), counter.get())?;
+        }
+        for (name, help, counter) in [
+            ("gatehouse_connections_total", "Client connections that were accepted.", &self.connections),
+            (
+                "gatehouse_connections_refused_total",
+                "Client connections that were closed because there were too many.",
+                &self.connections_refused,
+            ),
+            (
+                "gatehouse_access_log_dropped_total",
+                "Log lines that were lost because the output was slow or broken.",
+                &self.log_dropped,
+            ),
+            ("gatehouse_spans_dropped_total", "Spans that could not be exported.", &self.spans_dropped),
+            (
+                "gatehouse_rate_limit_store_failures_total",
+                "Decisions on limits that were made without the store.",
+                &self.store_failures,
+            ),
+            (
+                "gatehouse_config_batches_total",
+                "Batches of configuration that were applied.",
+                &self.config_batches,
+            ),
+            (
+                "gatehouse_config_rejected_total",
+                "Resources whose content was refused when it came.",
+                &self.config_refused,
+            ),
+        ] {
+            single(out, name, "counter", help, counter.get())?;
+        }
+        self.write_gauges(out, gauges)
+    }
+
+    fn write_routes(&self, out: &mut String, routes: &[Arc<RouteMetrics>]) -> fmt::Result {
+        let name = "gatehouse_requests_total";
+        head(out, name, "counter", "Requests that have ended.")?;
+        for route in routes {
+            let (object, rule) = (Label(route.object()), Label(route.rule()));
+            for (code, count) in route.responses() {
+                writeln!(out, "{name}{{route=\"{object}\",rule=\"{rule}\",code=\"{code}\"}} {count}")?;
+            }
+        }
+        let name = "gatehouse_request_duration_seconds";
+        head(out, name, "histogram", "From a request's head to the end of its response.")?;
+        for route in routes {
+            write_histogram(out, name, route)?;
+        }
+        Ok(())
+    }
+
+    fn write_gauges(&self, out: &mut String, gauges: &Gauges) -> fmt::Result {
+        let updated = self.config_updated.load(Ordering::Relaxed);
+        for (name, help, value) in [
+            (
+                "gatehouse_requests_active",
+                "Requests that have begun and not ended, WebSockets among them.",
+                self.active(),
+            ),
+            ("gatehouse_connections_active", "Client connections that are open.", gauges.connections as u64),
+            (
+                "gatehouse_config_connected",
+                "1 while there is a channel to the controller.",
+                gauges.connected.into(),
+            ),
+            ("gatehouse_config_synced", "1 once a whole configuration was applied.", gauges.synced.into()),
+            (
+                "gatehouse_config_rejected_resources",
+                "Resources that can't be used now.",
+                gauges.rejected as u64,
+            ),
+            (
+                "gatehouse_config_unknown_resources",
+                "Resources that are held and of a kind that this version does not know.",
+                gauges.unknown as u64,
+            ),
+        ] {
+            single(out, name, "gauge", help, value)?;
+        }
+        let (seconds, millis) = (updated / 1000, updated % 1000);
+        single(
+            out,
+            "gatehouse_config_last_update_timestamp_seconds",
+            "gauge",
+            "When the last batch of configuration was applied, in Unix time; 0 before the first.",
+            format_args!("{seconds}.{millis:03}"),
+        )?;
+        head(out, "gatehouse_build_info", "gauge", "The version that runs.")?;
+        writeln!(out, "gatehouse_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))
+    }
+}
+
+/// Nothing for a route without requests: most of a large table is silent.
+fn write_histogram(out: &mut String, name: &str, route: &RouteMetrics) -> fmt::Result {
+    let (buckets, beyond) = route.durations();
+    let total = buckets.iter().sum::<u64>() + beyond;
+    if total == 0 {
+        return Ok(());
+    }
+    let (object, rule) = (Label(route.object()), Label(route.rule()));
+    let mut sum = 0;
+    for ((_, bound), count) in BUCKETS.iter().zip(buckets) {
+        sum += count;
+        writeln!(out, "{name}_bucket{{route=\"{object}\",rule=\"{rule}\",le=\"{bound}\"}} {sum}")?;
+    }
+    writeln!(out, "{name}_bucket{{route=\"{object}\",rule=\"{rule}\",le=\"+Inf\"}} {total}")?;
+    let micros = route.microseconds();
+    let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
+    writeln!(out, "{name}_sum{{route=\"{object}\",rule=\"{rule}\"}} {seconds}.{micros:06}")?;
+    writeln!(out, "{name}_count{{route=\"{object}\",rule=\"{rule}\"}} {total}")
+}
+
+fn single(out: &mut String, name: &str, kind: &str, help: &str, value: impl fmt::Display) -> fmt::Result {
+    head(out, name, kind, help)?;
+    writeln!(out, "{name} {value}")
+}
+
+fn head(out: &mut String, name: &str, kind: &str, help: &str) -> fmt::Result {
+    writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")
+}
+
+/// A label's value, escaped.
+struct Label<'a>(&'a str);
+
+impl fmt::Display for Label<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '"' => f.write_str("\\\"")?,
+                '\\' => f.write_str("\\\\")?,
+                '\n' => f.write_str("\\n")?,
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}
