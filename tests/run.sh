@@ -8,7 +8,7 @@ cargo clippy --workspace --all-targets --locked -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet --document-private-items
 # Licences, sources and bans; advisories need a database that can't be had everywhere.
 if command -v cargo-deny >/dev/null; then
-    cargo deny --offline --log-level error check bans licenses sources
+    cargo deny --log-level error check bans licenses sources
 else
     echo "cargo-deny is not installed (cargo install cargo-deny --locked): deny.toml was not checked"
 fi

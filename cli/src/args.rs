@@ -29,7 +29,7 @@ pub(crate) enum Command {
 pub(crate) struct RunOptions {
     /// YAML and JSON files in it and below it are read, and read again when they change.
     pub(crate) folder: PathBuf,
-    /// Where a Service's requests go: NAMESPACE/SERVICE[:PORT]=HOST:PORT. May be repeated.
+    /// Where a Service's requests go: `NAMESPACE/SERVICE[:PORT]=HOST:PORT`. May be repeated.
     #[arg(long = "endpoint", value_name = "SERVICE=ADDRESS")]
     pub(crate) endpoints: Vec<EndpointArg>,
     #[command(flatten)]

@@ -2,6 +2,8 @@
 //!
 //! `UPDATE=1 cargo test -p gatehouse-controller --test golden` writes the outputs; the diff is what a reviewer reads.
 
+#![allow(clippy::unwrap_used)] // helpers of tests, too
+
 use std::{
     collections::BTreeMap,
     fs,

@@ -88,7 +88,7 @@ fn no_file_is_longer_than_anybody_reads() {
 }
 
 fn visit(folder: &Path, file: &mut impl FnMut(&Path)) {
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+    for entry in fs::read_dir(folder).expect("a folder").flatten() {
         let (path, name) = (entry.path(), entry.file_name());
         if path.is_dir() {
             // Built, generated, or not ours.

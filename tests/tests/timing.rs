@@ -1,5 +1,7 @@
 //! What must hold under load and in time. Each test has the machine to itself: they take turns.
 
+#![allow(clippy::unwrap_used)] // helpers of tests, too
+
 use std::time::{Duration, Instant};
 
 use gatehouse_tests::{

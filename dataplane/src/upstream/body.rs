@@ -15,8 +15,8 @@ use tokio::time::Sleep;
 
 use crate::Reason;
 
-/// Streams what the client sends, counts it, and notes how it ended. Trailers are not passed on: none is allowed by
-/// default (RFC 9110, 6.5.1 lets a proxy drop them), but for gRPC clients do not send any.
+/// Streams what the client sends, counts it, and notes how it ended. Trailers of requests are dropped, as RFC 9110, 6.5.1
+/// allows: few servers expect any, and gRPC clients send none.
 #[derive(Debug)]
 pub(crate) enum RequestBody {
     Empty,

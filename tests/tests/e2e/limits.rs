@@ -138,7 +138,7 @@ async fn without_the_store_the_policy_says_what_happens() {
     // Accepts and never answers.
     let silent = Backend::accepting(|stream, _| async move {
         let _open = stream;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

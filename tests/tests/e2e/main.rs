@@ -1,5 +1,7 @@
 //! The gateway as its users see it: manifests in, real requests through, answers and logs read back.
 
+#![allow(clippy::unwrap_used)] // helpers of tests, too
+
 mod demo;
 mod framing;
 mod identity;
