@@ -58,13 +58,26 @@ struct Routed<'s> {
 }
 
 /// Serves one request. Every error is a response.
-pub(crate) async fn serve(
+///
+/// The exchange begins with the call: if the client is gone already, what this returns is dropped without being polled,
+/// and the request must still be observed.
+pub(crate) fn serve(
     connection: Rc<Connection>,
     request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, Infallible> {
+) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> {
     let refused = connection.watch.as_ref().and_then(Watch::next_request);
     let (parts, body) = request.into_parts();
-    let mut exchange = Exchange::begin(&connection, &parts);
+    let exchange = Exchange::begin(&connection, &parts);
+    respond(connection, refused, parts, body, exchange)
+}
+
+async fn respond(
+    connection: Rc<Connection>,
+    refused: Option<Reason>,
+    parts: Parts,
+    body: Incoming,
+    mut exchange: Box<Exchange>,
+) -> Result<Response<ResponseBody>, Infallible> {
     if let Some(reason) = refused {
         exchange.is_stand_in();
         return Ok(Refusal::from(reason).respond(false, exchange));

@@ -73,7 +73,9 @@ async fn one_line_and_one_count_a_request() {
         .endpoint("slow", slow.address)
         .start()
         .await;
-    get(gateway.http(), "/limited").send().await;
+    get(gateway.http(), "/limited").header("x-request-id", "r-first").send().await;
+    // Another worker may serve the next request, and write its line earlier.
+    gateway.logged("r-first").await;
     let mut count = 1;
     for (id, path, status, rule, reason, reached) in [
         ("r-good", "/good?secret=1", 200, Some("good"), None, true),
@@ -124,6 +126,20 @@ async fn one_line_and_one_count_a_request() {
     .await;
     assert_eq!(get(gateway.admin(), "/readyz").send().await.status, 200);
     assert_eq!(get(gateway.admin(), "/livez").send().await.status, 200);
+}
+
+/// The end of the connection can be there together with the request.
+#[tokio::test]
+async fn a_client_that_goes_away_at_once_is_logged() {
+    let slow = Backend::serving(|_, _| std::future::pending()).await;
+    let rule = "- timeouts: {request: 100ms}\n  backendRefs: [{name: slow, port: 80}]";
+    let gateway = Gateway::with(&route(rule), &[("slow", slow.address)]).await;
+    for count in 0..200 {
+        let mut gone = tokio::net::TcpStream::connect(gateway.http()).await.unwrap();
+        let request = format!("GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: gone-{count}\r\n\r\n");
+        tokio::io::AsyncWriteExt::write_all(&mut gone, request.as_bytes()).await.unwrap();
+    }
+    eventually("every request is logged", async || (gateway.access_log().len() == 200).then_some(())).await;
 }
 
 #[derive(Clone, Default)]
