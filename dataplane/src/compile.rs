@@ -1,8 +1,8 @@
 //! From wire resources to a [`Snapshot`].
 //!
 //! [`State::apply`] compiles each changed resource by itself: one that can't be used is refused with a sentence, what was
-//! there under its name stays in force, and all others go on. [`State::assemble`] joins the parts into the tables that
-//! requests are matched against. Neither does I/O.
+//! there under its name stays in force (an AuthConfig alone closes what it guards), and all others go on.
+//! [`State::assemble`] joins the parts into the tables that requests are matched against. Neither does I/O.
 
 mod certificate;
 mod listener;
@@ -113,6 +113,9 @@ impl State {
                 self.certificates.insert(key(), certificate::compile(&certificate)?);
             }
             Kind::Auth(config) => {
+                // Keys that were taken back must not live on in the policy that was there before: without one, what it
+                // guards is closed.
+                self.auth.remove(name);
                 let policy = auth::Policy::compile(&config).map_err(|invalid| invalid.to_string())?;
                 self.auth.insert(key(), Arc::new(policy));
             }

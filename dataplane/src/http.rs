@@ -5,7 +5,7 @@ pub(crate) mod connection;
 mod exchange;
 mod forward;
 pub(crate) mod guard;
-mod headers;
+pub(crate) mod headers;
 pub(crate) mod pipeline;
 mod policies;
 mod respond;

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::{Invalid, consumer::Consumer, jwt::Claims};
+use crate::http::headers::IDENTITY_PREFIX;
 
 const X_CONSUMER_CREDENTIAL: HeaderName = HeaderName::from_static("x-consumer-credential");
 
@@ -34,6 +35,11 @@ impl Forwarding {
             .map(|claim| {
                 let name = HeaderName::from_bytes(claim.header.as_bytes())
                     .map_err(|_| Invalid(format!("identity.claims: {:?} is no header name", claim.header)))?;
+                if name.as_str().starts_with(IDENTITY_PREFIX) {
+                    return Err(Invalid(format!(
+                        "identity.claims: {name} says who the consumer is: choose another"
+                    )));
+                }
                 Ok((claim.claim.split('.').map(Box::from).collect(), name))
             })
             .collect::<Result<_, Invalid>>()?;

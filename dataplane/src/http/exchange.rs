@@ -4,6 +4,7 @@
 //! client has gone away. What the steps of the pipeline learn is noted here.
 
 use std::{
+    borrow::Cow,
     net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::Arc,
@@ -13,7 +14,7 @@ use std::{
 use http::{HeaderMap, Method, StatusCode, header::USER_AGENT, request::Parts};
 use tokio::time::Instant;
 
-use super::{connection::Connection, headers::X_REQUEST_ID};
+use super::{connection::Connection, headers::X_REQUEST_ID, target::Target};
 use crate::{
     Reason,
     observe::{Record, RequestId, metrics::RouteMetrics},
@@ -69,19 +70,22 @@ impl Exchange {
         self.record.path = Box::default();
     }
 
-    pub(crate) fn routed(
-        &mut self,
-        listener: &Arc<str>,
-        route: &Arc<RouteMetrics>,
-        host: &str,
-        canonical_path: Option<&str>,
-    ) {
+    /// The canonical target is known.
+    pub(crate) fn asks_for(&mut self, target: &Target<'_>) {
+        self.record.host = (&*target.host).into();
+        if let Cow::Owned(path) = &target.path {
+            self.record.path = path.as_str().into();
+        }
+    }
+
+    pub(crate) fn routed(&mut self, listener: &Arc<str>, route: &Arc<RouteMetrics>) {
         self.record.listener = Some(Arc::clone(listener));
         self.record.route = Some(Arc::clone(route));
-        self.record.host = host.into();
-        if let Some(path) = canonical_path {
-            self.record.path = path.into();
-        }
+    }
+
+    /// Canonical.
+    pub(crate) fn host(&self) -> &str {
+        &self.record.host
     }
 
     /// Notes the client's address, and tells the backend the request's id.

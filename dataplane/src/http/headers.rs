@@ -69,6 +69,12 @@ pub(crate) fn clean_request(headers: &mut HeaderMap, from_trusted_proxy: bool) {
     remove_if(headers, |name| name.starts_with(IDENTITY_PREFIX) || is_alias_of_ours(name));
 }
 
+/// Removes a field that only the gateway may set, under its name and under spellings that servers read as the same.
+pub(crate) fn remove_with_aliases(headers: &mut HeaderMap, name: &HeaderName) {
+    headers.remove(name);
+    remove_if(headers, |other| other.contains('_') && other.replace('_', "-") == name.as_str());
+}
+
 /// Makes a backend's fields fit for the client.
 pub(crate) fn clean_response(headers: &mut HeaderMap) {
     remove_listed_by_connection(headers);

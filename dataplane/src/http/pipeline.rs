@@ -51,7 +51,6 @@ struct Routed<'s> {
     rule: &'s Rule,
     /// `None`: as it stands in the request.
     path: Option<Box<str>>,
-    host: Box<str>,
     authority: HeaderValue,
     /// Length of the path's prefix that the rule matched.
     matched: Option<usize>,
@@ -133,8 +132,8 @@ async fn answer(
     {
         return Err(Reason::ExpectationFailed.into());
     }
-    let routed = route(connection, snapshot, &parts)?;
-    exchange.routed(&routed.listener.name, &routed.rule.plan.metrics, &routed.host, routed.path.as_deref());
+    let routed = route(connection, snapshot, &parts, exchange)?;
+    exchange.routed(&routed.listener.name, &routed.rule.plan.metrics);
 
     let trusted = |address| snapshot.settings.trusts(address);
     let peer = connection.peer.ip();
@@ -170,7 +169,7 @@ async fn answer(
         Action::Redirect(redirect) => {
             let original = Original {
                 scheme: connection.scheme.as_str(),
-                host: &routed.host,
+                host: exchange.host(),
                 port: connection.port,
                 path,
                 query,
@@ -185,8 +184,14 @@ async fn answer(
     Ok(answer)
 }
 
-fn route<'s>(connection: &Connection, snapshot: &'s Snapshot, parts: &Parts) -> Result<Routed<'s>, Reason> {
+fn route<'s>(
+    connection: &Connection,
+    snapshot: &'s Snapshot,
+    parts: &Parts,
+    exchange: &mut Exchange,
+) -> Result<Routed<'s>, Reason> {
     let target = Target::of(&parts.method, &parts.uri, &parts.headers)?;
+    exchange.asks_for(&target);
     let port = snapshot.ports.get(&connection.port).ok_or(Reason::NoRoute)?;
     let listener = port.listeners.best(&target.host).ok_or(Reason::NoRoute)?;
     // A connection that was made for one listener must not reach what is meant for another (RFC 9110, 15.5.20).
@@ -205,7 +210,6 @@ fn route<'s>(connection: &Connection, snapshot: &'s Snapshot, parts: &Parts) -> 
         listener,
         rule: found.target,
         matched: found.prefix,
-        host: (&*target.host).into(),
         authority: HeaderValue::from_str(target.authority).map_err(|_| Reason::BadRequest)?,
         path: match target.path {
             std::borrow::Cow::Borrowed(_) => None,

@@ -7,7 +7,7 @@ use std::{
 
 use http::{HeaderMap, header::WWW_AUTHENTICATE, request::Parts};
 
-use super::{connection::Connection, exchange::Exchange, respond::Refusal};
+use super::{connection::Connection, exchange::Exchange, headers, respond::Refusal};
 use crate::{
     Reason,
     auth::{self, Identity},
@@ -75,7 +75,7 @@ fn authenticate(
         })
         .collect::<Result<Vec<_>, _>>()?;
     for name in policies.iter().flat_map(|policy| policy.owned_headers()) {
-        parts.headers.remove(name);
+        headers::remove_with_aliases(&mut parts.headers, name);
     }
     let mut query = None;
     for (policy, identity) in policies.iter().zip(&identities) {

@@ -103,7 +103,7 @@ pub struct Ack {
     pub rejected: ::prost::alloc::vec::Vec<Rejection>,
 }
 /// A resource that the dataplane could not use. If its content was refused, what the dataplane held under that name before
-/// stays in force.
+/// stays in force; an AuthConfig alone closes what it guards.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -120,7 +120,8 @@ async fn keys_and_tokens_on_one_route() {
     let ask = ask
         .header("x-consumer-username", "root")
         .header("x-user-email", "root@example.com")
-        .header("x-user-country", "XX");
+        .header("x-user-country", "XX")
+        .header("x_user_email", "root@example.com");
     let echo = ask.send().await.json();
     for (name, wanted) in [
         ("x-consumer-username", "alice"),

@@ -99,6 +99,7 @@ async fn one_line_and_one_count_a_request() {
             "{line}"
         );
         assert_eq!(line["user_agent"], "a \"quoted\" agent");
+        assert_eq!(line["host"], "test.example");
         assert_eq!(gateway.access_log().len(), count, "exactly one line: {id}");
         assert!(!line.to_string().contains("hidden") && !line.to_string().contains("secret"), "{line}");
     }

@@ -75,7 +75,8 @@ struct Fields {
     hosts: usize,
     content_length: Option<u64>,
     chunked: bool,
-    upgrade: bool,
+    /// Asked for, and whether to WebSocket.
+    upgrade: Option<bool>,
 }
 
 impl Fields {
@@ -84,7 +85,11 @@ impl Fields {
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.hosts += 1,
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
-                self.upgrade = value.trim_ascii().eq_ignore_ascii_case(b"websocket");
+                // The service looks at one line; with several it might see another upgrade than the guard.
+                if self.upgrade.is_some() {
+                    return Err(Reason::BadRequest);
+                }
+                self.upgrade = Some(value.trim_ascii().eq_ignore_ascii_case(b"websocket"));
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 if self.content_length.is_some() {
@@ -117,7 +122,7 @@ impl Fields {
             (true, Some(_)) => Err(Reason::BadRequest),
             (true, None) if version == Version::Http10 => Err(Reason::BadRequest),
             (true, None) => Ok(Body::Chunked),
-            (false, None | Some(0)) if self.upgrade => Ok(Body::Upgrade),
+            (false, None | Some(0)) if self.upgrade == Some(true) => Ok(Body::Upgrade),
             (false, length) => Ok(Body::Length(length.unwrap_or(0))),
         }
     }
@@ -282,6 +287,7 @@ mod tests {
             ": a\r\n",
             "no colon\r\n",
             "Host: b\r\n",
+            "Upgrade: websocket\r\nUpgrade: h2c\r\n",
         ] {
             assert_eq!(with(fields), Err(Reason::BadRequest), "{fields:?}");
         }

@@ -64,10 +64,10 @@ fn many_dataplanes_admit_exactly_the_limit() {
         assert!(count <= requests && count + unsure >= requests, "{name}: {count}, {unsure} unsure");
     }
     let longest = 3_600_000 + 3_600_000 / 64 + 10;
-    let ttls = redis.ttls();
-    assert!(
-        ttls.iter().filter(|(key, _)| key.starts_with("gatehouse:{ratelimit/shop/orders}:")).count() == 3
-    );
+    // The breaker's probes have keys of their own, which end at once.
+    let ours = |(key, _): &(String, i64)| key.starts_with("gatehouse:{ratelimit/shop/orders}:");
+    let ttls: Vec<_> = redis.ttls().into_iter().filter(ours).collect();
+    assert_eq!(ttls.len(), 3);
     for (key, ttl) in ttls {
         assert!((1..=longest).contains(&ttl), "{key}: {ttl}");
     }
