@@ -239,7 +239,8 @@ async fn a_flood_of_keys_stays_within_its_room_and_frees_nobody() {
 
 #[tokio::test]
 async fn a_broken_policy_refuses_everything() {
-    let config = v1::RateLimit { broken: "no such Redis".into(), ..config(LimitStore::Redis, vec![]) };
+    // The controller fills in nothing else of such a policy.
+    let config = v1::RateLimit { broken: "no such Redis".into(), ..v1::RateLimit::default() };
     let policy = policy(&config);
     assert!(policy.has(Phase::BeforeIdentity) && policy.has(Phase::WithIdentity));
     assert!(matches!(check(&policy, &stores(None)).await.verdict, Verdict::Unavailable));
