@@ -150,7 +150,9 @@ spec:
         for document in documents(text) {
             let mut value = document.expect("valid YAML").value;
             let (version, kind) = (value["apiVersion"].as_str(), value["kind"].as_str());
-            let Known::Kind(schema) = find(version.unwrap_or(""), kind.unwrap_or("")) else { panic!("{value}") };
+            let Known::Kind(schema) = find(version.unwrap_or(""), kind.unwrap_or("")) else {
+                panic!("{value}")
+            };
             assert_eq!(schema.complete(&mut value), []);
             assert_eq!(schema.check(&value), []);
             schema.rules_at(&value, "", &mut |rule, path, context| {
