@@ -41,7 +41,12 @@ pub(crate) fn add_class(resources: &mut Resources) {
 
 impl Certificates {
     /// Adds a self-signed certificate for each Secret that a listener refers to and that does not exist. Gives these Secrets.
-    pub(crate) fn add_missing(&mut self, resources: &mut Resources) -> Vec<ObjectKey> {
+    /// One that was meant to be there (`is_meant`) and is not right gets no stand-in: its owner must mend it.
+    pub(crate) fn add_missing(
+        &mut self,
+        resources: &mut Resources,
+        is_meant: impl Fn(&ObjectKey) -> bool,
+    ) -> Vec<ObjectKey> {
         let mut wanted: BTreeMap<ObjectKey, Vec<String>> = BTreeMap::new();
         for (gateway, object) in &resources.gateways {
             for listener in &object.spec.listeners {
@@ -49,7 +54,7 @@ impl Certificates {
                 for reference in references {
                     let namespace = reference.namespace.as_deref().unwrap_or(&gateway.namespace);
                     let key = ObjectKey::new(namespace, &reference.name);
-                    if !resources.secrets.contains_key(&key) {
+                    if !resources.secrets.contains_key(&key) && !is_meant(&key) {
                         wanted.entry(key).or_default().extend(listener.hostname.clone());
                     }
                 }

@@ -94,8 +94,10 @@ pub(crate) enum Verdict {
     Admit(Option<Quota>),
     /// A limit is used up: 429 with the quota's headers.
     Refuse(Quota),
-    /// The policy can't be enforced and says to deny, or is broken: 503.
+    /// The store can't be asked, and the policy says to deny then: 503.
     Unavailable,
+    /// The policy is such that it can't be enforced: 503.
+    Broken,
 }
 
 /// Where a worker counts: the counters that all workers of the process share, and the worker's own connection to Redis.
@@ -143,7 +145,7 @@ impl Policy {
         now: Instant,
     ) -> Outcome {
         if self.broken {
-            return Outcome { verdict: Verdict::Unavailable, degraded: None };
+            return Outcome { verdict: Verdict::Broken, degraded: None };
         }
         let limits = self.limits(phase);
         if limits.is_empty() {

@@ -32,6 +32,7 @@ pub struct Gateway {
 pub struct Builder {
     files: Vec<(String, String)>,
     args: Vec<String>,
+    own_ports: bool,
 }
 
 type Lines = Arc<Mutex<Vec<String>>>;
@@ -82,6 +83,13 @@ impl Builder {
         self
     }
 
+    /// Listens on the ports that the listeners name.
+    #[must_use]
+    pub fn own_ports(mut self) -> Self {
+        self.own_ports = true;
+        self
+    }
+
     /// # Panics
     /// With what it printed, if it does not serve.
     pub async fn start(self) -> Gateway {
@@ -92,7 +100,8 @@ impl Builder {
         let mut child = Command::new(binary())
             .arg("run")
             .arg(folder.path())
-            .args(["--free-ports", "--output", "json", "--workers", "2"])
+            .args((!self.own_ports).then_some("--free-ports"))
+            .args(["--output", "json", "--workers", "2"])
             .args(&self.args)
             .env("GATEHOUSE_LOG", "gatehouse=info")
             .stdout(Stdio::piped())
@@ -191,6 +200,13 @@ impl Gateway {
             self.errors().into_iter().find(|line| line.contains(part))
         })
         .await
+    }
+
+    /// Every line so far that says where a Gateway is served.
+    pub fn serving(&self) -> Vec<Value> {
+        let output = self.output.lock().unwrap();
+        let lines = output.iter().filter_map(|line| serde_json::from_str(line).ok());
+        lines.filter(|line: &Value| line["event"] == "serving").collect()
     }
 
     /// Every access-log line so far.

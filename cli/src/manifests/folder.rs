@@ -31,6 +31,8 @@ pub(crate) struct Folder {
 struct Parsed {
     text: Vec<u8>,
     objects: Vec<Object>,
+    /// Objects that the file means to hold, and that are not right.
+    refused: BTreeSet<Identity>,
     problems: Vec<Problem>,
 }
 
@@ -90,6 +92,11 @@ impl Folder {
         self.files.values().flat_map(|parsed| &parsed.problems).chain(&self.repeated)
     }
 
+    /// There is a manifest of that name, and it is not right.
+    pub(crate) fn has_refused(&self, identity: &Identity) -> bool {
+        self.files.values().any(|parsed| parsed.refused.contains(identity))
+    }
+
     pub(crate) fn has_files(&self) -> bool {
         !self.files.is_empty()
     }
@@ -112,7 +119,6 @@ fn parse(path: &Path, text: io::Result<Vec<u8>>, before: Parsed) -> Parsed {
     if keep_all {
         parsed.problems.push(problem(0, "is empty: remove it to remove what it held".to_owned()));
     }
-    let mut refused = BTreeSet::new();
     for document in documents(&String::from_utf8_lossy(&text)) {
         match document {
             Err(unreadable) => {
@@ -129,7 +135,7 @@ fn parse(path: &Path, text: io::Result<Vec<u8>>, before: Parsed) -> Parsed {
                             parsed.objects.push(Object { identity, value, file: file.clone(), line });
                         }
                         None => {
-                            refused.insert(identity);
+                            parsed.refused.insert(identity);
                         }
                     }
                 }
@@ -138,9 +144,10 @@ fn parse(path: &Path, text: io::Result<Vec<u8>>, before: Parsed) -> Parsed {
     }
     let renewed: BTreeSet<Identity> = parsed.objects.iter().map(|object| object.identity.clone()).collect();
     let stays = |object: &Object| {
-        !renewed.contains(&object.identity) && (keep_all || refused.contains(&object.identity))
+        !renewed.contains(&object.identity) && (keep_all || parsed.refused.contains(&object.identity))
     };
-    parsed.objects.extend(before.objects.into_iter().filter(stays));
+    let staying: Vec<Object> = before.objects.into_iter().filter(stays).collect();
+    parsed.objects.extend(staying);
     parsed.text = text;
     parsed
 }

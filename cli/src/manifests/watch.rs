@@ -3,7 +3,9 @@
 //! No debounce: the receiver sees that there was a change, reads when it gets to it, and what happens meanwhile is one
 //! more change. Where the system says when a writer has closed its file (Linux), that is the change and not each write.
 
-use std::path::Path;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind};
@@ -14,10 +16,16 @@ use tokio::time::{Instant, sleep_until};
 /// What is written into a fresh folder before it is watched itself is found by looking again after this time.
 const SETTLES: Duration = Duration::from_millis(250);
 
+/// A folder that was replaced is watched again as soon as it is there.
+const LOOKS_AGAIN: Duration = Duration::from_millis(500);
+
 /// Watches until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    /// When a folder was last made.
+    folder: PathBuf,
+    /// Tells the folder that is watched from another one of the same name.
+    inode: u64,
+    /// When a folder below was last made.
     changes: watch::Receiver<Option<Instant>>,
     look_again: Option<Instant>,
     _watcher: RecommendedWatcher,
@@ -45,27 +53,51 @@ impl Watch {
                 Ok(_) | Err(_) => changed.send_modify(|_| {}),
             }
         })?;
+        let inode = inode(folder)?;
         watcher.watch(folder, RecursiveMode::Recursive)?;
-        Ok(Self { changes, look_again: None, _watcher: watcher })
+        Ok(Self { folder: folder.to_owned(), inode, changes, look_again: None, _watcher: watcher })
     }
 
     /// Waits for a change since the last call. Cancel safe.
     pub(crate) async fn changed(&mut self) {
-        let again = self.look_again;
-        tokio::select! {
-            changed = self.changes.changed() => {
-                if changed.is_err() {
-                    // The watcher lives as long as we do, so its sender does.
-                    std::future::pending::<()>().await;
+        loop {
+            let again = self.look_again;
+            tokio::select! {
+                changed = self.changes.changed() => {
+                    if changed.is_err() {
+                        // The watcher lives as long as we do, so its sender does.
+                        std::future::pending::<()>().await;
+                    }
+                    let made = self.changes.borrow_and_update().map(|made| made + SETTLES);
+                    self.look_again = made.filter(|again| *again > Instant::now());
+                    self.renew();
+                    return;
                 }
-                let made = self.changes.borrow_and_update().map(|made| made + SETTLES);
-                self.look_again = made.filter(|again| *again > Instant::now());
-            }
-            () = async { sleep_until(again.unwrap_or_else(Instant::now)).await }, if again.is_some() => {
-                self.look_again = None;
+                () = async { sleep_until(again.unwrap_or_else(Instant::now)).await }, if again.is_some() => {
+                    self.look_again = None;
+                    self.renew();
+                    if self.look_again.is_none() {
+                        return;
+                    }
+                }
             }
         }
     }
+
+    /// The system watches a folder and not its name: one that takes its place is unknown to it.
+    fn renew(&mut self) {
+        if inode(&self.folder).is_ok_and(|inode| inode == self.inode) {
+            return;
+        }
+        match Self::new(&self.folder) {
+            Ok(renewed) => *self = renewed,
+            Err(_) => self.look_again = Some(Instant::now() + LOOKS_AGAIN),
+        }
+    }
+}
+
+fn inode(path: &Path) -> io::Result<u64> {
+    Ok(path.metadata()?.ino())
 }
 
 fn is_change(event: &notify::Event) -> bool {
@@ -92,7 +124,6 @@ fn makes_folder(event: &notify::Event) -> bool {
 
 /// Nobody writes a file that is linked into the folder, so nobody closes it.
 fn is_link(path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
     path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink() || metadata.nlink() > 1)
 }
 
@@ -129,5 +160,20 @@ mod tests {
         assert!(sees(&mut watch).await, "a write below");
         std::os::unix::fs::symlink(folder.path().join("below/b.yaml"), &file).expect("links");
         assert!(sees(&mut watch).await, "a link");
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_takes_its_place_is_watched() {
+        let base = tempfile::tempdir().expect("a folder");
+        let (path, other) = (base.path().join("a"), base.path().join("b"));
+        fs::create_dir(&path).expect("makes");
+        fs::create_dir(&other).expect("makes");
+        let mut watch = Watch::new(&path).expect("watches");
+        fs::rename(&path, base.path().join("c")).expect("renames");
+        assert!(sees(&mut watch).await, "it went away");
+        fs::rename(&other, &path).expect("renames");
+        assert!(sees(&mut watch).await, "another is there");
+        fs::write(path.join("a.yaml"), "a").expect("writes");
+        assert!(sees(&mut watch).await, "a write into the other");
     }
 }

@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::{
     args::EndpointArg,
     development::{Certificates, add_class},
-    manifests::{Folder, Problem, Severity},
+    manifests::{Folder, Identity, Problem, Severity},
 };
 
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -58,7 +58,8 @@ impl World {
             }
         }
         add_class(&mut self.resources);
-        for secret in self.certificates.add_missing(&mut self.resources) {
+        let is_meant = |secret: &ObjectKey| folder.has_refused(&Identity::new("Secret", secret));
+        for secret in self.certificates.add_missing(&mut self.resources, is_meant) {
             self.notes.insert(format!(
                 "Secret {secret} does not exist: a self-signed certificate for development takes its place"
             ));

@@ -125,6 +125,7 @@ async fn limit(
                 return Err(refusal);
             }
             Verdict::Unavailable => return Err(Reason::LimitUnavailable.into()),
+            Verdict::Broken => return Err(Reason::PolicyUnavailable.into()),
         }
     }
     Ok(())

@@ -40,6 +40,9 @@ impl Policy {
     /// # Errors
     /// A sentence that names the limit, the field and the mend.
     pub(crate) fn compile(name: &str, config: &v1::RateLimit) -> Result<Policy, Invalid> {
+        if !config.broken.is_empty() {
+            return Ok(Self::refusing());
+        }
         let store = match config.store() {
             v1::LimitStore::Local => Place::Local,
             v1::LimitStore::Redis => Place::Redis,
@@ -69,7 +72,20 @@ impl Policy {
             limits.push(compile_limit(name, limit, replicas)?);
         }
         let (with, before) = limits.into_iter().partition(Limit::needs_identity);
-        Ok(Policy { before, with, store, on_failure, per_route, broken: !config.broken.is_empty() })
+        Ok(Policy { before, with, store, on_failure, per_route, broken: false })
+    }
+
+    /// For a policy that can't be enforced. Nothing else of it is looked at: rejecting it would leave in force what came
+    /// before, or nothing.
+    fn refusing() -> Self {
+        Policy {
+            before: Vec::new(),
+            with: Vec::new(),
+            store: Place::Local,
+            on_failure: OnFailure::Deny,
+            per_route: false,
+            broken: true,
+        }
     }
 }
 

@@ -85,3 +85,82 @@ fn what_a_schema_refuses_is_told_with_field_and_line() {
         assert!(said.len() == 1 && said[0].contains(wanted), "{said:?} lacks {wanted:?}");
     }
 }
+
+/// Nothing that these objects use is beyond the `cel` crate.
+#[test]
+fn no_rule_is_skipped_on_objects_that_use_much() {
+    let route = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: r}
+spec:
+  hostnames: [a.example.com, '*.example.com']
+  parentRefs:
+  - {name: g, sectionName: http}
+  - {name: g, namespace: other, port: 8080}
+  rules:
+  - name: one
+    matches:
+    - path: {type: PathPrefix, value: /a/b}
+      method: GET
+      headers: [{name: x, type: RegularExpression, value: 'a+'}]
+      queryParams: [{name: q, value: '1'}]
+    - path: {type: Exact, value: /c}
+    filters:
+    - type: RequestHeaderModifier
+      requestHeaderModifier: {set: [{name: a, value: b}], add: [{name: c, value: d}], remove: [e]}
+    - type: ResponseHeaderModifier
+      responseHeaderModifier: {set: [{name: a, value: b}]}
+    - type: URLRewrite
+      urlRewrite: {hostname: b.example.com, path: {type: ReplaceFullPath, replaceFullPath: /}}
+    timeouts: {request: 10s, backendRequest: 1s}
+    backendRefs:
+    - {name: s, port: 80, weight: 3}
+    - name: t
+      namespace: other
+      port: 80
+      filters:
+      - type: RequestHeaderModifier
+        requestHeaderModifier: {remove: [x]}
+  - filters:
+    - type: RequestRedirect
+      requestRedirect: {scheme: https, port: 443, statusCode: 301, path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}
+    matches: [{path: {value: /old}}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: g}
+spec:
+  gatewayClassName: gatehouse
+  addresses: [{value: 10.0.0.1}]
+  listeners:
+  - {name: http, protocol: HTTP, port: 80, allowedRoutes: {namespaces: {from: All}}}
+  - name: https
+    protocol: HTTPS
+    port: 443
+    hostname: '*.example.com'
+    tls: {mode: Terminate, certificateRefs: [{name: c}, {name: d, namespace: other}]}
+    allowedRoutes: {kinds: [{kind: HTTPRoute}], namespaces: {from: Selector, selector: {matchLabels: {a: b}}}}
+";
+    let orders = ["gateway", "routes", "policies", "consumers"]
+        .map(|name| format!("{}/../examples/orders/{name}.yaml", env!("CARGO_MANIFEST_DIR")))
+        .map(|path| std::fs::read_to_string(path).expect("an example"));
+    let mut decided = 0;
+    for text in orders.iter().map(String::as_str).chain([route]) {
+        for document in documents(text) {
+            let mut value = document.expect("valid YAML").value;
+            let (version, kind) = (value["apiVersion"].as_str(), value["kind"].as_str());
+            let Known::Kind(schema) = find(version.unwrap_or(""), kind.unwrap_or("")) else {
+                panic!("{value}")
+            };
+            assert_eq!(schema.complete(&mut value), []);
+            assert_eq!(schema.check(&value), []);
+            schema.rules_at(&value, "", &mut |rule, path, context| {
+                decided += 1;
+                let verdict = rule.decide(context);
+                assert_eq!(verdict, super::Verdict::Holds, "{path}: {}", rule.expression);
+            });
+        }
+    }
+    assert!(decided > 100, "{decided}");
+}

@@ -153,7 +153,7 @@ async fn the_first_tier_that_fits_replaces_the_numbers() {
             match policy.check(Phase::WithIdentity, &facts, &stores, now).await.verdict {
                 Verdict::Admit(_) => admitted += 1,
                 Verdict::Refuse(quota) => break quota,
-                Verdict::Unavailable => panic!("unavailable"),
+                Verdict::Unavailable | Verdict::Broken => panic!("unavailable"),
             }
         };
         assert_eq!(admitted, requests, "{consumer}");
@@ -239,10 +239,11 @@ async fn a_flood_of_keys_stays_within_its_room_and_frees_nobody() {
 
 #[tokio::test]
 async fn a_broken_policy_refuses_everything() {
-    let config = v1::RateLimit { broken: "no such Redis".into(), ..config(LimitStore::Redis, vec![]) };
+    // The controller fills in nothing else of such a policy.
+    let config = v1::RateLimit { broken: "no such Redis".into(), ..v1::RateLimit::default() };
     let policy = policy(&config);
     assert!(policy.has(Phase::BeforeIdentity) && policy.has(Phase::WithIdentity));
-    assert!(matches!(check(&policy, &stores(None)).await.verdict, Verdict::Unavailable));
+    assert!(matches!(check(&policy, &stores(None)).await.verdict, Verdict::Broken));
 }
 
 #[tokio::test]
