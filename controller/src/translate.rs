@@ -9,6 +9,7 @@
 mod attach;
 mod backend;
 mod certificate;
+mod check;
 mod conditions;
 mod consumer;
 mod endpoints;
@@ -34,6 +35,7 @@ use crate::resources::{ObjectKey, Resources};
 use {gateway::GatewayView, policy::Policies};
 
 pub use conditions::{Condition, ConditionType};
+pub use endpoints::endpoints;
 pub use status::{ListenerStatus, ObjectId, ObjectStatus, ParentStatus, Statuses};
 
 /// The controller's name in GatewayClasses and statuses.

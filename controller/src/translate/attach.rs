@@ -1,13 +1,13 @@
 //! Where a route is served: its parents, their listeners, and the host names that both know.
 
+use std::collections::BTreeMap;
+
 use gatehouse_crds::{GATEWAY_GROUP, ParentRef};
-use gatehouse_proto::config::v1::Attachment;
 
 use super::{
     conditions::{Problem, reason},
     gateway::GatewayView,
     input::RouteInput,
-    names,
 };
 use crate::resources::{ObjectKey, Resources};
 
@@ -19,14 +19,16 @@ pub(super) fn parent_key(parent: &ParentRef, route: &ObjectKey) -> Option<Object
     is_gateway.then(|| ObjectKey::new(namespace, &parent.name))
 }
 
-/// The listeners that the route attaches to by one parent reference, as section names with attachments. Listeners that
-/// can't serve are counted as attached and left out of the attachments.
+/// The host names under which a route is served, by the index of the listener.
+pub(super) type Attached = BTreeMap<usize, Vec<String>>;
+
+/// The listeners that the route attaches to by one parent reference.
 pub(super) fn attach(
     route: &RouteInput<'_>,
     parent: &ParentRef,
-    gateway: &mut GatewayView<'_>,
+    gateway: &GatewayView<'_>,
     resources: &Resources,
-) -> Result<Vec<(String, Attachment)>, Problem> {
+) -> Result<Attached, Problem> {
     let key = gateway.key;
     let named: Vec<usize> = gateway
         .listeners
@@ -53,24 +55,20 @@ pub(super) fn attach(
         );
         return Err(Problem::new(reason::NOT_ALLOWED_BY_LISTENERS, message));
     }
-    let mut attachments = Vec::new();
-    let mut matched = false;
-    for index in allowed {
-        let listener = &mut gateway.listeners[index];
-        let Some(hostnames) = intersection(&listener.hostname, route.hostnames) else { continue };
-        matched = true;
-        listener.attached_routes += 1;
-        if listener.is_served() {
-            let section = listener.spec.name.clone();
-            attachments
-                .push((section.clone(), Attachment { listener: names::listener(key, &section), hostnames }));
-        }
-    }
-    if !matched {
+    let mut attached: Attached = allowed
+        .into_iter()
+        .filter_map(|index| Some((index, intersection(&gateway.listeners[index].hostname, route.hostnames)?)))
+        .collect();
+    if attached.is_empty() {
         let message = format!("no listener of Gateway {key} serves any of the hostnames");
         return Err(Problem::new(reason::NO_MATCHING_LISTENER_HOSTNAME, message));
     }
-    Ok(attachments)
+    attached.retain(|index, _| gateway.listeners[*index].is_accepted());
+    if attached.is_empty() {
+        let message = format!("no listener of Gateway {key} that would take this route is itself accepted");
+        return Err(Problem::new(reason::NO_MATCHING_PARENT, message));
+    }
+    Ok(attached)
 }
 
 /// The names under which a route is served by a listener; `None` if they have none in common. Empty: any.
@@ -78,19 +76,21 @@ fn intersection(listener: &str, route: &[String]) -> Option<Vec<String>> {
     if route.is_empty() {
         return Some(if listener.is_empty() { Vec::new() } else { vec![listener.to_owned()] });
     }
-    let common: Vec<String> = route
-        .iter()
-        .map(|hostname| hostname.to_ascii_lowercase())
-        .filter_map(|hostname| {
-            if covers(listener, &hostname) {
-                Some(hostname)
-            } else if covers(&hostname, listener) {
-                Some(listener.to_owned())
-            } else {
-                None
-            }
-        })
-        .collect();
+    let mut common: Vec<String> = Vec::new();
+    let names = route.iter().map(|hostname| hostname.to_ascii_lowercase()).filter_map(|hostname| {
+        if covers(listener, &hostname) {
+            Some(hostname)
+        } else if covers(&hostname, listener) {
+            Some(listener.to_owned())
+        } else {
+            None
+        }
+    });
+    for name in names {
+        if !common.contains(&name) {
+            common.push(name);
+        }
+    }
     (!common.is_empty()).then_some(common)
 }
 
@@ -126,6 +126,7 @@ mod tests {
         assert_eq!(common("*.b", &["*.a.b"]), Some(vec!["*.a.b".into()]));
         assert_eq!(common("*.a.b", &["*.b"]), Some(vec!["*.a.b".into()]));
         assert_eq!(common("*.b", &["*.b"]), Some(vec!["*.b".into()]));
+        assert_eq!(common("a.b", &["*.b", "A.B", "a.b"]), Some(vec!["a.b".into()]));
         assert_eq!(common("*.b", &["b"]), None);
         assert_eq!(common("*.b", &["xb"]), None);
         assert_eq!(common("a.b", &["c.b"]), None);

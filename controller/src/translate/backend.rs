@@ -43,6 +43,11 @@ pub(super) fn resolve(
         let message = format!("backendRefs: Service {service} does not exist");
         return Err(Problem::new(reason::BACKEND_NOT_FOUND, message));
     };
+    if object.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ExternalName") {
+        // What it names is outside of what a namespace may grant (CVE-2021-25740).
+        let message = format!("backendRefs: Service {service} is an ExternalName, which is not served");
+        return Err(Problem::new(reason::UNSUPPORTED_VALUE, message));
+    }
     let Some(port) = reference.port else {
         let message = format!("backendRefs: port of Service {service} is missing");
         return Err(Problem::new(reason::UNSUPPORTED_VALUE, message));
@@ -53,6 +58,13 @@ pub(super) fn resolve(
     };
     let protocol = match found.app_protocol.as_deref() {
         Some("kubernetes.io/h2c") => UpstreamProtocol::H2c,
+        // Plain text is not what such a port understands, and not what its owner wants on the wire.
+        Some(secure @ ("https" | "tls" | "kubernetes.io/wss")) => {
+            let message = format!(
+                "backendRefs: port {port} of Service {service} has appProtocol {secure}, and TLS to backends is not served"
+            );
+            return Err(Problem::new(reason::UNSUPPORTED_PROTOCOL, message));
+        }
         _ => UpstreamProtocol::Http1,
     };
     Ok((BackendKey { service, port }, v1::Service { protocol: protocol.into() }))

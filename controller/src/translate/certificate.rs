@@ -133,7 +133,7 @@ mod tests {
         let body: String = key.lines().filter(|line| !line.starts_with('-')).collect();
         let cut = key.len() / 2;
         let cases = [
-            (chain.clone(), other_key.clone(), "do not fit each other"),
+            (chain.clone(), other_key, "do not fit each other"),
             (other_chain, key.clone(), "do not fit each other"),
             (String::new(), key.clone(), "no PEM certificate in tls.crt"),
             (chain.clone(), String::new(), "no PEM private key in tls.key"),
@@ -145,7 +145,7 @@ mod tests {
             (chain.clone(), key.replacen('\n', "", 1), "line breaks must be kept"),
             (chain.clone(), key[..cut].to_owned(), "no PEM private key"),
             (chain.clone(), body.clone(), "no PEM private key"),
-            (chain.clone(), key.replace(&body[..4], "?!?!"), "not base64"),
+            (chain, key.replace(&body[..4], "?!?!"), "not base64"),
             ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into(), key.clone(), "tls.crt"),
         ];
         for (chain, private_key, wanted) in cases {

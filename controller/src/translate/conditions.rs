@@ -60,7 +60,7 @@ impl Problem {
     }
 
     /// One condition's worth of several.
-    pub(super) fn join(problems: Vec<Problem>) -> Option<Problem> {
+    pub(super) fn join(problems: impl IntoIterator<Item = Problem>) -> Option<Problem> {
         let mut problems = problems.into_iter();
         let mut first = problems.next()?;
         for other in problems {
@@ -73,12 +73,20 @@ impl Problem {
     }
 }
 
+/// What a field must not hold, said of an object as a whole.
+impl From<String> for Problem {
+    fn from(message: String) -> Self {
+        Problem::new(reason::UNSUPPORTED_VALUE, message)
+    }
+}
+
 /// Reasons.
 pub(super) mod reason {
     pub(in crate::translate) const ACCEPTED: &str = "Accepted";
     pub(in crate::translate) const RESOLVED_REFS: &str = "ResolvedRefs";
     pub(in crate::translate) const NO_CONFLICTS: &str = "NoConflicts";
     pub(in crate::translate) const UNSUPPORTED_PROTOCOL: &str = "UnsupportedProtocol";
+    pub(in crate::translate) const INCOMPATIBLE_FILTERS: &str = "IncompatibleFilters";
     pub(in crate::translate) const UNSUPPORTED_VALUE: &str = "UnsupportedValue";
     pub(in crate::translate) const PROTOCOL_CONFLICT: &str = "ProtocolConflict";
     pub(in crate::translate) const HOSTNAME_CONFLICT: &str = "HostnameConflict";

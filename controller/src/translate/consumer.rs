@@ -84,6 +84,10 @@ fn translate(
         let mut wire = v1::Credential { name: given.name.clone(), ..v1::Credential::default() };
         let invalid =
             |what: String| Problem::new(reason::INVALID, format!("credential {}: {what}", given.name));
+        if given.jwt.is_some() && given.api_key.is_some() {
+            problems.push(invalid("give exactly one of apiKey and jwt".into()));
+            continue;
+        }
         if let Some(jwt) = &given.jwt {
             let subject = v1::JwtSubject { issuer: jwt.issuer.clone(), subject: jwt.subject.clone() };
             wire.kind = Some(credential::Kind::Jwt(subject));
@@ -119,8 +123,9 @@ fn translate(
         }
         match (time(api_key.not_before.as_deref()), time(api_key.expires.as_deref())) {
             (Ok(not_before), Ok(expires)) => {
-                wire.not_before_ms = not_before;
-                wire.expires_ms = expires;
+                // 0 is no bound, and 1970 is one.
+                wire.not_before_ms = not_before.map_or(0, |time| time.max(0));
+                wire.expires_ms = expires.map_or(0, |time| time.max(1));
                 wire.kind = Some(credential::Kind::ApiKeySha256(hash));
                 credentials.push(wire);
             }
@@ -139,9 +144,8 @@ fn translate(
     (wire, problems)
 }
 
-fn time(text: Option<&str>) -> Result<i64, &str> {
-    match text {
-        None => Ok(0),
-        Some(text) => text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_millisecond).map_err(|_| text),
-    }
+/// Unix milliseconds.
+fn time(text: Option<&str>) -> Result<Option<i64>, &str> {
+    text.map(|text| text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_millisecond).map_err(|_| text))
+        .transpose()
 }

@@ -1,7 +1,10 @@
-//! The addresses behind the Services that a configuration refers to, from EndpointSlices.
+//! The addresses behind Services, from EndpointSlices. They come and go with pods, so they can be had by themselves:
+//! nothing else of a configuration depends on them.
 
-use gatehouse_proto::config::v1::{Endpoint, Endpoints, resource::Kind};
-use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use std::{collections::BTreeMap, net::IpAddr};
+
+use gatehouse_proto::config::v1::{self, resource::Kind};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::ResourceExt;
 
 use super::{Config, backend, backend::BackendKey, names};
@@ -9,12 +12,33 @@ use crate::resources::{ObjectKey, Resources};
 
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
+/// The endpoints of one backend, named as its `Service` resource is (`service/NAMESPACE/NAME/PORT`), under their own
+/// resource name. `None` if it is no such name.
+pub fn endpoints(resources: &Resources, service: &str) -> Option<(String, v1::Endpoints)> {
+    let backend = parse(service)?;
+    let slices: Vec<&EndpointSlice> = resources
+        .endpoint_slices
+        .range(ObjectKey::new(&*backend.service.namespace, "")..)
+        .take_while(|(key, _)| key.namespace == backend.service.namespace)
+        .map(|(_, slice)| slice)
+        .filter(|slice| slice.labels().get(SERVICE_NAME) == Some(&backend.service.name))
+        .collect();
+    Some((names::endpoints(&backend.service, backend.port), of(&backend, &slices, resources)))
+}
+
 /// Adds the endpoints of every Service in the configurations.
-pub(super) fn emit(resources: &Resources, configs: &mut std::collections::BTreeMap<ObjectKey, Config>) {
+pub(super) fn emit(resources: &Resources, configs: &mut BTreeMap<ObjectKey, Config>) {
+    let mut slices: BTreeMap<(&str, &str), Vec<&EndpointSlice>> = BTreeMap::new();
+    for (key, slice) in &resources.endpoint_slices {
+        if let Some(service) = slice.labels().get(SERVICE_NAME) {
+            slices.entry((&key.namespace, service)).or_default().push(slice);
+        }
+    }
     for config in configs.values_mut() {
         let backends: Vec<BackendKey> = config.keys().filter_map(|name| parse(name)).collect();
         for key in backends {
-            let endpoints = of(&key, resources);
+            let service = (key.service.namespace.as_str(), key.service.name.as_str());
+            let endpoints = of(&key, slices.get(&service).map_or(&[][..], Vec::as_slice), resources);
             config.insert(names::endpoints(&key.service, key.port), Kind::Endpoints(endpoints));
         }
     }
@@ -27,54 +51,52 @@ fn parse(name: &str) -> Option<BackendKey> {
     Some(BackendKey { service: ObjectKey::new(namespace, name), port: port.parse().ok()? })
 }
 
-fn of(key: &BackendKey, resources: &Resources) -> Endpoints {
-    let name = names::service(&key.service, key.port);
-    let Some(service) = resources.services.get(&key.service) else {
-        return Endpoints { service: name, endpoints: Vec::new() };
-    };
-    let slices = resources.endpoint_slices.iter().filter(|(slice_key, slice)| {
-        slice_key.namespace == key.service.namespace
-            && slice.labels().get(SERVICE_NAME) == Some(&key.service.name)
-    });
-    let slices: Vec<&EndpointSlice> = slices.map(|(_, slice)| slice).collect();
-    let ready = |endpoint: &k8s_openapi::api::discovery::v1::Endpoint| {
-        endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
-    };
-    // When all are on their way out, those that still serve are better than none (KEP-1669).
-    let serving = |endpoint: &k8s_openapi::api::discovery::v1::Endpoint| {
-        endpoint.conditions.as_ref().and_then(|conditions| conditions.serving).unwrap_or(true)
-    };
-    let mut endpoints = collect(&slices, service, key.port, ready);
+fn of(key: &BackendKey, slices: &[&EndpointSlice], resources: &Resources) -> v1::Endpoints {
+    let service = names::service(&key.service, key.port);
+    let port = resources.services.get(&key.service).and_then(|service| backend::port(service, key.port));
+    let Some(port) = port else { return v1::Endpoints { service, endpoints: Vec::new() } };
+    let port = port.name.as_deref().unwrap_or("");
+    let mut endpoints = collect(slices, port, is_ready);
     if endpoints.is_empty() {
-        endpoints = collect(&slices, service, key.port, serving);
+        // When all are on their way out, those that still serve are better than none (KEP-1669).
+        endpoints = collect(slices, port, is_leaving);
     }
-    Endpoints { service: name, endpoints }
+    v1::Endpoints { service, endpoints }
 }
 
-fn collect(
-    slices: &[&EndpointSlice],
-    service: &Service,
-    port: i32,
-    usable: impl Fn(&k8s_openapi::api::discovery::v1::Endpoint) -> bool,
-) -> Vec<Endpoint> {
-    let port_name = backend::port(service, port).and_then(|port| port.name.as_deref()).unwrap_or("");
-    let mut endpoints: Vec<Endpoint> = slices
-        .iter()
-        .filter(|slice| slice.address_type != "FQDN")
-        .flat_map(|slice| {
-            let ports = slice.ports.iter().flatten();
-            let ports = ports.filter(|port| port.name.as_deref().unwrap_or("") == port_name);
-            let ports: Vec<u32> = ports.filter_map(|port| u32::try_from(port.port?).ok()).collect();
-            let addresses = slice.endpoints.iter().filter(|endpoint| usable(endpoint));
-            let addresses = addresses.flat_map(|endpoint| &endpoint.addresses);
-            addresses
-                .flat_map(|address| {
-                    ports.iter().map(move |port| Endpoint { address: address.clone(), port: *port })
-                })
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    endpoints.sort_by(|a, b| (&a.address, a.port).cmp(&(&b.address, b.port)));
-    endpoints.dedup();
-    endpoints
+/// Unknown means ready (EndpointConditions).
+fn is_ready(endpoint: &Endpoint) -> bool {
+    endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
 }
+
+/// Terminating, and known to serve until then.
+fn is_leaving(endpoint: &Endpoint) -> bool {
+    endpoint
+        .conditions
+        .as_ref()
+        .is_some_and(|conditions| conditions.serving == Some(true) && conditions.terminating == Some(true))
+}
+
+fn collect(slices: &[&EndpointSlice], port_name: &str, usable: fn(&Endpoint) -> bool) -> Vec<v1::Endpoint> {
+    let mut endpoints = Vec::new();
+    for slice in slices.iter().filter(|slice| slice.address_type != "FQDN") {
+        let ports = slice.ports.iter().flatten();
+        let ports = ports.filter(|port| port.name.as_deref().unwrap_or("") == port_name);
+        let ports: Vec<u16> = ports.filter_map(|port| u16::try_from(port.port?).ok()).collect();
+        let addresses = slice.endpoints.iter().filter(|endpoint| usable(endpoint));
+        for address in addresses.flat_map(|endpoint| &endpoint.addresses) {
+            // One that is none would make a dataplane refuse all of them.
+            if let Ok(address) = address.parse::<IpAddr>() {
+                endpoints.extend(ports.iter().map(|port| (address, *port)));
+            }
+        }
+    }
+    endpoints.sort_unstable();
+    endpoints.dedup();
+    let endpoint =
+        |(address, port): (IpAddr, u16)| v1::Endpoint { address: address.to_string(), port: port.into() };
+    endpoints.into_iter().map(endpoint).collect()
+}
+
+#[cfg(test)]
+mod tests;

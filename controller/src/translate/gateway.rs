@@ -14,8 +14,11 @@ use super::{
 };
 use crate::resources::{ObjectKey, Resources};
 
-/// Our classes, each with its configuration if it refers to one.
-pub(super) type Classes<'a> = BTreeMap<&'a str, Option<(&'a ObjectKey, &'a GatewayConfigSpec)>>;
+/// Our classes, each with what its parametersRef leads to.
+pub(super) type Classes<'a> = BTreeMap<&'a str, Parameters<'a>>;
+
+/// A GatewayConfig; `None`: no reference to one.
+type Parameters<'a> = Result<Option<(&'a ObjectKey, &'a GatewayConfigSpec)>, Problem>;
 
 /// A Gateway of one of our classes.
 #[derive(Debug)]
@@ -33,27 +36,26 @@ pub(super) fn classes<'a>(resources: &'a Resources, statuses: &mut Statuses) -> 
         if class.spec.controller_name != CONTROLLER_NAME {
             continue;
         }
-        let namespace =
-            class.spec.parameters_ref.as_ref().and_then(|parameters| parameters.namespace.as_deref());
-        let parameters = class.spec.parameters_ref.as_ref();
-        let config =
-            parameters.map(|parameters| configuration(parameters, namespace.unwrap_or(""), resources));
-        let condition = match &config {
-            Some(Err(problem)) => Condition::not(ConditionType::Accepted, problem.clone()),
-            _ => Condition::is(ConditionType::Accepted, reason::ACCEPTED),
+        let reference = class.spec.parameters_ref.as_ref();
+        let namespace = reference.and_then(|reference| reference.namespace.as_deref()).unwrap_or("");
+        let parameters = configuration(reference, namespace, resources);
+        let condition = match &parameters {
+            Err(problem) => Condition::not(ConditionType::Accepted, problem.clone()),
+            Ok(_) => Condition::is(ConditionType::Accepted, reason::ACCEPTED),
         };
         let status = ObjectStatus { conditions: vec![condition], ..ObjectStatus::default() };
         statuses.set("GatewayClass", &ObjectKey::new("", name), status);
-        classes.insert(name, config.and_then(Result::ok));
+        classes.insert(name, parameters);
     }
     classes
 }
 
 fn configuration<'a>(
-    parameters: &ParametersRef,
+    reference: Option<&ParametersRef>,
     namespace: &str,
     resources: &'a Resources,
-) -> Result<(&'a ObjectKey, &'a GatewayConfigSpec), Problem> {
+) -> Parameters<'a> {
+    let Some(parameters) = reference else { return Ok(None) };
     let invalid = |message| Problem::new(reason::INVALID_PARAMETERS, message);
     if (parameters.group.as_str(), parameters.kind.as_str()) != (GROUP, "GatewayConfig") {
         return Err(invalid(format!(
@@ -63,9 +65,10 @@ fn configuration<'a>(
     }
     let key = ObjectKey::new(namespace, &parameters.name);
     let found = resources.gateway_configs.get_key_value(&key);
-    found
-        .map(|(key, config)| (key, &config.spec))
-        .ok_or_else(|| invalid(format!("parametersRef: GatewayConfig {key} does not exist")))
+    match found {
+        Some((key, config)) => Ok(Some((key, &config.spec))),
+        None => Err(invalid(format!("parametersRef: GatewayConfig {key} does not exist"))),
+    }
 }
 
 impl<'a> GatewayView<'a> {
@@ -77,18 +80,21 @@ impl<'a> GatewayView<'a> {
         resources: &'a Resources,
     ) -> Option<Self> {
         let class = classes.get(gateway.spec.gateway_class_name.as_str())?;
-        let own = gateway
-            .spec
-            .infrastructure
-            .as_ref()
-            .and_then(|infrastructure| infrastructure.parameters_ref.as_ref());
-        let (config, mut problem) = match own.map(|own| configuration(own, &key.namespace, resources)) {
-            Some(Ok(config)) => (Some(config), None),
-            Some(Err(problem)) => (*class, Some(problem)),
-            None => (*class, None),
+        let infrastructure = gateway.spec.infrastructure.as_ref();
+        let own = infrastructure.and_then(|infrastructure| infrastructure.parameters_ref.as_ref());
+        let parameters = match own {
+            Some(_) => configuration(own, &key.namespace, resources),
+            None => class.clone(),
+        };
+        // What can't be read may have said that authentication is required.
+        let require_auth =
+            parameters.as_ref().map_or(true, |config| config.is_some_and(|(_, config)| config.require_auth));
+        let (config, missing) = match parameters {
+            Ok(config) => (config, None),
+            Err(problem) => (class.as_ref().ok().copied().flatten(), Some(problem)),
         };
         let (settings, unusable) = settings::compile(config, resources);
-        problem = problem.or(unusable);
+        let problem = missing.or(unusable);
         let mut listeners: Vec<_> = gateway
             .spec
             .listeners
@@ -96,13 +102,7 @@ impl<'a> GatewayView<'a> {
             .map(|listener| ListenerView::new(listener, &key.namespace, resources))
             .collect();
         find_conflicts(&mut listeners);
-        Some(GatewayView {
-            key,
-            listeners,
-            require_auth: config.is_some_and(|(_, config)| config.require_auth),
-            settings: Kind::Settings(settings),
-            problem,
-        })
+        Some(GatewayView { key, listeners, require_auth, settings: Kind::Settings(settings), problem })
     }
 
     /// What does not depend on routes.
@@ -137,27 +137,22 @@ impl<'a> GatewayView<'a> {
     }
 }
 
-/// Listeners of one port must agree on the protocol and differ in their host names (GEP-1364). The first keeps both.
+/// Listeners of one port must agree on the protocol and differ in their host names. Where they don't, none of them is
+/// served: picking a winner is forbidden (GatewaySpec.listeners, "Handling indistinct Listeners").
 fn find_conflicts(listeners: &mut [ListenerView<'_>]) {
-    for later in 1..listeners.len() {
-        let (before, after) = listeners.split_at_mut(later);
-        let listener = &mut after[0];
-        let same_port =
-            before.iter().filter(|other| other.spec.port == listener.spec.port && other.is_accepted());
-        let conflict = same_port.into_iter().find_map(|other| {
-            let name = &other.spec.name;
-            if !listener.has_protocol_of(other) {
-                let message = format!("listener {name} serves another protocol on port {}", other.spec.port);
-                return Some((reason::PROTOCOL_CONFLICT, message));
-            }
-            (listener.hostname == other.hostname).then(|| {
-                let message =
-                    format!("listener {name} already serves this host name on port {}", other.spec.port);
-                (reason::HOSTNAME_CONFLICT, message)
-            })
-        });
-        if let Some((reason, message)) = conflict {
-            listener.conflict_with(reason, message);
-        }
+    let conflicts: Vec<Option<Problem>> = listeners
+        .iter()
+        .enumerate()
+        .map(|(index, listener)| {
+            let rivals = listeners
+                .iter()
+                .enumerate()
+                .filter(|(other, rival)| *other != index && listener.is_accepted() && rival.is_accepted());
+            let mut conflicts = rivals.filter_map(|(_, rival)| listener.conflict_with(rival));
+            conflicts.next()
+        })
+        .collect();
+    for (listener, conflict) in listeners.iter_mut().zip(conflicts) {
+        listener.conflict = conflict;
     }
 }

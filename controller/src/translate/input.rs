@@ -7,6 +7,7 @@ use gatehouse_crds::{
 };
 use kube::ResourceExt;
 
+use super::conditions::{Problem, reason};
 use crate::resources::{ObjectKey, Resources};
 
 #[derive(Debug)]
@@ -32,15 +33,20 @@ pub(super) struct RuleInput<'a> {
     pub(super) auth: RuleAuth<'a>,
     /// Names of RateLimitPolicies; `None`: whatever is attached.
     pub(super) rate_limits: Option<Vec<&'a str>>,
-    /// Filters that are not served.
-    pub(super) unserved: Vec<String>,
+    /// What is wrong with how it is put together.
+    pub(super) problem: Option<Problem>,
 }
 
 #[derive(Debug)]
 pub(super) enum ActionInput<'a> {
-    Forward { backends: Vec<BackendInput<'a>>, rewrite: Option<&'a UrlRewrite> },
+    Forward {
+        backends: Vec<BackendInput<'a>>,
+        rewrite: Option<&'a UrlRewrite>,
+    },
     Redirect(&'a Redirect),
     Respond(&'a Respond),
+    /// The rule does not say.
+    Nothing,
 }
 
 #[derive(Debug)]
@@ -94,18 +100,21 @@ fn http_rule(rule: &HttpRouteRule) -> RuleInput<'_> {
     let filters = Filters::of(&rule.filters);
     let action = match filters.redirect {
         Some(redirect) => ActionInput::Redirect(redirect),
+        None if rule.backend_refs.is_empty() => ActionInput::Nothing,
         None => ActionInput::Forward {
             backends: rule.backend_refs.iter().map(http_backend).collect(),
             rewrite: filters.rewrite,
         },
     };
-    let mut unserved = filters.unserved;
-    if filters.redirect.is_some() && filters.rewrite.is_some() {
-        unserved.push("RequestRedirect together with URLRewrite".into());
-    }
-    let of_backends =
-        rule.backend_refs.iter().flat_map(|backend| Filters::of(&backend.filters).unserved_at_backend());
-    unserved.extend(of_backends);
+    let incompatible = (filters.redirect.is_some() && filters.rewrite.is_some()).then(|| {
+        let message = "filters: RequestRedirect and URLRewrite can't stand together";
+        Problem::new(reason::INCOMPATIBLE_FILTERS, message)
+    });
+    let mut backends = rule.backend_refs.iter();
+    let problem = filters
+        .problem
+        .or(incompatible)
+        .or_else(|| backends.find_map(|backend| Filters::of(&backend.filters).problem_at_backend()));
     RuleInput {
         name: rule.name.as_deref(),
         matches: &rule.matches,
@@ -115,7 +124,7 @@ fn http_rule(rule: &HttpRouteRule) -> RuleInput<'_> {
         timeouts: rule.timeouts.as_ref(),
         auth: RuleAuth::Attached,
         rate_limits: None,
-        unserved,
+        problem,
     }
 }
 
@@ -135,36 +144,47 @@ struct Filters<'a> {
     response_headers: Option<&'a HeaderChanges>,
     redirect: Option<&'a Redirect>,
     rewrite: Option<&'a UrlRewrite>,
-    unserved: Vec<String>,
+    /// The first of them. A filter that is not understood must not be left out: it may be what protects the backend.
+    problem: Option<Problem>,
 }
 
 impl<'a> Filters<'a> {
     fn of(list: &'a [HttpFilter]) -> Self {
         let mut filters = Filters::default();
-        for filter in list {
-            match filter.kind {
+        for (index, filter) in list.iter().enumerate() {
+            let taken = match filter.kind {
                 FilterType::RequestHeaderModifier => {
-                    filters.request_headers = filter.request_header_modifier.as_ref();
+                    take(&mut filters.request_headers, filter.request_header_modifier.as_ref())
                 }
                 FilterType::ResponseHeaderModifier => {
-                    filters.response_headers = filter.response_header_modifier.as_ref();
+                    take(&mut filters.response_headers, filter.response_header_modifier.as_ref())
                 }
-                FilterType::RequestRedirect => filters.redirect = filter.request_redirect.as_ref(),
-                FilterType::UrlRewrite => filters.rewrite = filter.url_rewrite.as_ref(),
-                FilterType::Other => {
-                    filters.unserved.push("a filter that this version does not serve".into());
-                }
+                FilterType::RequestRedirect => take(&mut filters.redirect, filter.request_redirect.as_ref()),
+                FilterType::UrlRewrite => take(&mut filters.rewrite, filter.url_rewrite.as_ref()),
+                FilterType::Other => Err("is of a type that this version does not serve"),
+            };
+            if let Err(what) = taken {
+                filters.problem.get_or_insert_with(|| format!("filters[{index}] {what}").into());
             }
         }
         filters
     }
 
-    fn unserved_at_backend(mut self) -> Vec<String> {
-        if self.redirect.is_some() || self.rewrite.is_some() {
-            self.unserved.push("RequestRedirect or URLRewrite in backendRefs".into());
-        }
-        self.unserved
+    fn problem_at_backend(self) -> Option<Problem> {
+        let misplaced = self.redirect.is_some() || self.rewrite.is_some();
+        let misplaced = misplaced
+            .then(|| "backendRefs.filters: RequestRedirect and URLRewrite belong to the rule".to_owned());
+        self.problem
+            .map(|problem| format!("backendRefs.{}", problem.message))
+            .or(misplaced)
+            .map(Problem::from)
     }
+}
+
+/// The error continues "filters[0] ...".
+fn take<'a, T>(place: &mut Option<&'a T>, filter: Option<&'a T>) -> Result<(), &'static str> {
+    let filter = filter.ok_or("lacks the field that its type asks for")?;
+    place.replace(filter).map_or(Ok(()), |_| Err("repeats an earlier one: put both into one"))
 }
 
 fn from_gateway<'a>(key: &'a ObjectKey, route: &'a GatewayRoute) -> RouteInput<'a> {
@@ -182,13 +202,18 @@ fn from_gateway<'a>(key: &'a ObjectKey, route: &'a GatewayRoute) -> RouteInput<'
 
 fn gateway_rule<'a>(rule: &'a GatewayRouteRule, route: &'a GatewayRoute) -> RuleInput<'a> {
     let defaults = route.spec.defaults.as_ref();
-    let action = match (&rule.redirect, &rule.respond) {
-        (Some(redirect), _) => ActionInput::Redirect(redirect),
-        (None, Some(respond)) => ActionInput::Respond(respond),
-        (None, None) => ActionInput::Forward {
-            backends: rule.backend_refs.iter().flatten().map(plain_backend).collect(),
-            rewrite: rule.rewrite.as_ref(),
-        },
+    let backends = rule.backend_refs.as_deref().filter(|backends| !backends.is_empty());
+    let (action, problem) = match (&rule.redirect, &rule.respond, backends) {
+        (Some(redirect), None, None) => (ActionInput::Redirect(redirect), None),
+        (None, Some(respond), None) => (ActionInput::Respond(respond), None),
+        (None, None, Some(backends)) => {
+            let backends = backends.iter().map(plain_backend).collect();
+            (ActionInput::Forward { backends, rewrite: rule.rewrite.as_ref() }, None)
+        }
+        _ => {
+            let message = "give exactly one of backendRefs, redirect and respond".to_owned();
+            (ActionInput::Nothing, Some(message.into()))
+        }
     };
     let auth = rule.auth.as_ref().or(defaults.and_then(|defaults| defaults.auth.as_ref()));
     let own_limits = rule.rate_limits.as_ref();
@@ -211,7 +236,7 @@ fn gateway_rule<'a>(rule: &'a GatewayRouteRule, route: &'a GatewayRoute) -> Rule
         rate_limits: own_limits
             .or(default_limits)
             .map(|limits| limits.iter().map(|limit| &*limit.name).collect()),
-        unserved: Vec::new(),
+        problem,
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct ListenerView<'a> {
     pub(super) attached_routes: i32,
     unaccepted: Option<Problem>,
     unresolved: Option<Problem>,
-    conflict: Option<Problem>,
+    pub(super) conflict: Option<Problem>,
 }
 
 impl<'a> ListenerView<'a> {
@@ -91,7 +91,8 @@ impl<'a> ListenerView<'a> {
                         "allowedRoutes.kinds: {} can't attach to a listener of protocol {}",
                         wanted.kind, self.spec.protocol
                     );
-                    self.unresolved = Some(Problem::new(reason::INVALID_ROUTE_KINDS, message));
+                    let problem = Problem::new(reason::INVALID_ROUTE_KINDS, message);
+                    self.unresolved = Problem::join(self.unresolved.take().into_iter().chain([problem]));
                 }
             }
         }
@@ -104,12 +105,20 @@ impl<'a> ListenerView<'a> {
         self.protocol.is_some() && self.conflict.is_none() && certified
     }
 
-    pub(super) fn conflict_with(&mut self, reason: &'static str, message: String) {
-        self.conflict = Some(Problem::new(reason, message));
-    }
-
-    pub(super) fn has_protocol_of(&self, other: &ListenerView<'_>) -> bool {
-        self.spec.protocol == other.spec.protocol
+    /// Why requests could belong to this one and to the other.
+    pub(super) fn conflict_with(&self, other: &ListenerView<'_>) -> Option<Problem> {
+        let (name, port) = (&other.spec.name, other.spec.port);
+        if self.spec.port != port {
+            return None;
+        }
+        if self.protocol != other.protocol {
+            let message = format!("listener {name} has another protocol on port {port}");
+            return Some(Problem::new(reason::PROTOCOL_CONFLICT, message));
+        }
+        (self.hostname == other.hostname).then(|| {
+            let message = format!("listener {name} has the same hostname on port {port}");
+            Problem::new(reason::HOSTNAME_CONFLICT, message)
+        })
     }
 
     /// Whether a route of a kind and namespace may attach.

@@ -6,6 +6,7 @@
 
 mod auth;
 mod index;
+mod keys;
 mod limit;
 
 use std::{
@@ -29,6 +30,16 @@ use index::{Index, Target};
 /// By policy, the Gateways that it takes effect on.
 type Used = BTreeMap<ObjectKey, BTreeSet<ObjectKey>>;
 
+/// What came to light while a policy was compiled.
+#[derive(Debug, Clone, Default)]
+struct Findings {
+    /// It can't be enforced as it is written, and refuses.
+    unaccepted: Option<Problem>,
+    unresolved: Option<Problem>,
+    /// What is worth knowing although it works.
+    notes: Vec<String>,
+}
+
 #[derive(Debug)]
 pub(super) struct Policies<'a> {
     resources: &'a Resources,
@@ -37,6 +48,14 @@ pub(super) struct Policies<'a> {
     limits: Index<'a>,
     used_auth: Used,
     used_limits: Used,
+}
+
+/// How the policies of one kind are put out.
+struct Emission<'e> {
+    kind: &'static str,
+    name: fn(&ObjectKey) -> String,
+    index: &'e Index<'e>,
+    used: &'e Used,
 }
 
 /// The resource names of the policies that guard a rule on a listener.
@@ -51,17 +70,15 @@ impl<'a> Policies<'a> {
         Policies {
             resources,
             settings,
-            auth: Index::new(
-                resources
-                    .auth_policies
-                    .iter()
-                    .map(|(key, policy)| (key, policy, policy.spec.target_refs.as_slice())),
-            ),
+            auth: Index::new(resources.auth_policies.iter().map(|(key, policy)| {
+                let is_required = policy.spec.enforcement == Enforcement::Required;
+                (key, policy, policy.spec.target_refs.as_slice(), is_required)
+            })),
             limits: Index::new(
                 resources
                     .rate_limit_policies
                     .iter()
-                    .map(|(key, policy)| (key, policy, policy.spec.target_refs.as_slice())),
+                    .map(|(key, policy)| (key, policy, policy.spec.target_refs.as_slice(), false)),
             ),
             used_auth: Used::new(),
             used_limits: Used::new(),
@@ -76,12 +93,12 @@ impl<'a> Policies<'a> {
         route: &RouteInput<'_>,
         rule: &RuleInput<'_>,
     ) -> (Guards, Option<Problem>) {
-        let places = [
+        let mut places = vec![
             Target::new("Gateway", gateway, None),
             Target::new("Gateway", gateway, Some(section)),
             Target::new(route.kind, route.key, None),
-            Target::new(route.kind, route.key, rule.name.or(Some(""))),
         ];
+        places.extend(rule.name.map(|name| Target::new(route.kind, route.key, Some(name))));
         let named = |name: &str| ObjectKey::new(&route.key.namespace, name);
         let mut problems = Vec::new();
 
@@ -134,30 +151,52 @@ impl<'a> Policies<'a> {
         namespaces: &mut Namespaces,
         statuses: &mut Statuses,
     ) {
-        let mut unresolved = BTreeMap::new();
         for (key, gateways) in &self.used_auth {
-            let (config, problem) = auth::config(key, self.resources);
             for gateway in gateways {
                 namespaces.entry(gateway.clone()).or_default().insert(key.namespace.clone());
-                insert(configs, gateway, names::auth(key), Kind::Auth(config.clone()));
             }
-            unresolved.extend(problem.map(|problem| (key, problem)));
         }
-        for key in self.resources.auth_policies.keys() {
-            let status = self.status(key, &self.auth, &self.used_auth, unresolved.get(key));
-            statuses.set("AuthPolicy", key, status);
-        }
-        let mut unresolved = BTreeMap::new();
-        for (key, gateways) in &self.used_limits {
-            let (config, problem) = limit::config(key, self.resources, self.settings);
-            for gateway in gateways {
-                insert(configs, gateway, names::rate_limit(key), Kind::RateLimit(config.clone()));
+        let resources = self.resources;
+        let compiled = |key: &ObjectKey| {
+            let (config, findings) = auth::config(key, resources);
+            (Kind::Auth(config), findings)
+        };
+        let auth =
+            Emission { kind: "AuthPolicy", name: names::auth, index: &self.auth, used: &self.used_auth };
+        self.emit_kind(&auth, resources.auth_policies.keys(), compiled, configs, statuses);
+        let compiled = |key: &ObjectKey| {
+            let (config, findings) = limit::config(key, resources, self.settings);
+            (Kind::RateLimit(config), findings)
+        };
+        let limits = Emission {
+            kind: "RateLimitPolicy",
+            name: names::rate_limit,
+            index: &self.limits,
+            used: &self.used_limits,
+        };
+        self.emit_kind(&limits, resources.rate_limit_policies.keys(), compiled, configs, statuses);
+    }
+
+    /// Those that exist, and those that routes name although they don't.
+    fn emit_kind<'k>(
+        &self,
+        emission: &Emission<'_>,
+        existing: impl Iterator<Item = &'k ObjectKey>,
+        compile: impl Fn(&ObjectKey) -> (Kind, Findings),
+        configs: &mut BTreeMap<ObjectKey, Config>,
+        statuses: &mut Statuses,
+    ) {
+        let existing: BTreeSet<&ObjectKey> = existing.collect();
+        for key in existing.iter().copied().chain(emission.used.keys()).collect::<BTreeSet<_>>() {
+            let (config, findings) = compile(key);
+            for gateway in emission.used.get(key).into_iter().flatten() {
+                if let Some(state) = configs.get_mut(gateway) {
+                    state.insert((emission.name)(key), config.clone());
+                }
             }
-            unresolved.extend(problem.map(|problem| (key, problem)));
-        }
-        for key in self.resources.rate_limit_policies.keys() {
-            let status = self.status(key, &self.limits, &self.used_limits, unresolved.get(key));
-            statuses.set("RateLimitPolicy", key, status);
+            if existing.contains(key) {
+                statuses.set(emission.kind, key, self.status(key, emission, &findings));
+            }
         }
     }
 
@@ -177,14 +216,8 @@ impl<'a> Policies<'a> {
         urls
     }
 
-    fn status(
-        &self,
-        key: &ObjectKey,
-        index: &Index<'_>,
-        used: &Used,
-        problem: Option<&Problem>,
-    ) -> ObjectStatus {
-        let gateways = used.get(key).into_iter().flatten();
+    fn status(&self, key: &ObjectKey, emission: &Emission<'_>, findings: &Findings) -> ObjectStatus {
+        let gateways = emission.used.get(key).into_iter().flatten();
         let mut parents: Vec<ParentStatus> = gateways
             .map(|gateway| ParentStatus {
                 parent_ref: ParentRef {
@@ -194,10 +227,10 @@ impl<'a> Policies<'a> {
                     name: gateway.name.clone(),
                     ..ParentRef::default()
                 },
-                conditions: vec![accepted(problem.cloned())],
+                conditions: conditions(findings, None),
             })
             .collect();
-        for (target, winner) in index.targets_of(key) {
+        for (target, winner) in emission.index.targets_of(key) {
             let refused = if !self.exists(&target, &key.namespace) {
                 Some(Problem::new(
                     reason::TARGET_NOT_FOUND,
@@ -208,14 +241,13 @@ impl<'a> Policies<'a> {
             } else {
                 Some(Problem::new(
                     reason::CONFLICTED,
-                    format!("{winner} is older and has the same target, {} {}", target.kind, target.name),
+                    format!("{winner} comes before it on the same target, {} {}", target.kind, target.name),
                 ))
             };
-            if refused.is_some() || !used.contains_key(key) {
-                let problem = refused.or_else(|| problem.cloned());
+            if refused.is_some() || !emission.used.contains_key(key) {
                 parents.push(ParentStatus {
                     parent_ref: as_parent(&target),
-                    conditions: vec![accepted(problem)],
+                    conditions: conditions(findings, refused.as_ref()),
                 });
             }
         }
@@ -262,17 +294,20 @@ fn note(used: &mut Used, policies: Vec<ObjectKey>, gateway: &ObjectKey) -> Vec<O
     once
 }
 
-fn insert(configs: &mut BTreeMap<ObjectKey, Config>, gateway: &ObjectKey, name: String, kind: Kind) {
-    if let Some(config) = configs.get_mut(gateway) {
-        config.insert(name, kind);
-    }
-}
-
-fn accepted(problem: Option<Problem>) -> Condition {
-    match problem {
+/// `refused`: what is wrong with one target.
+fn conditions(findings: &Findings, refused: Option<&Problem>) -> Vec<Condition> {
+    let accepted = match refused.or(findings.unaccepted.as_ref()) {
         None => Condition::is(ConditionType::Accepted, reason::ACCEPTED),
-        Some(problem) => Condition::not(ConditionType::Accepted, problem),
-    }
+        Some(problem) => Condition::not(ConditionType::Accepted, problem.clone()),
+    };
+    let resolved = match &findings.unresolved {
+        None => Condition {
+            message: findings.notes.join("; "),
+            ..Condition::is(ConditionType::ResolvedRefs, reason::RESOLVED_REFS)
+        },
+        Some(problem) => Condition::not(ConditionType::ResolvedRefs, problem.clone()),
+    };
+    vec![accepted, resolved]
 }
 
 fn as_parent(target: &TargetRef) -> ParentRef {

@@ -1,11 +1,13 @@
 //! One route object: attached to its parents, its rules put into their configurations, and its status.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use gatehouse_crds::ParentRef;
 use gatehouse_proto::config::v1::{self, resource::Kind};
 
 use super::{
-    Config, attach,
+    Config,
+    attach::{self, Attached},
     conditions::{Condition, ConditionType, Problem, reason},
     gateway::GatewayView,
     input::RouteInput,
@@ -15,6 +17,16 @@ use super::{
     status::{ObjectStatus, ParentStatus},
 };
 use crate::resources::{ObjectKey, Resources};
+
+/// What came of the rules on one Gateway, besides what is wrong with themselves.
+#[derive(Debug, Default)]
+struct Served {
+    unresolved: Vec<Problem>,
+    /// By index, rules that some listener does not serve because nothing authenticates their requests.
+    unguarded: BTreeMap<usize, Problem>,
+    /// Those of them that no listener serves.
+    nowhere: BTreeSet<usize>,
+}
 
 pub(super) fn translate(
     route: &RouteInput<'_>,
@@ -29,77 +41,93 @@ pub(super) fn translate(
         .enumerate()
         .map(|(index, rule)| rule::translate(rule, index, route, resources))
         .collect();
-    let mut status = ObjectStatus::default();
-    let mut served: BTreeMap<ObjectKey, Vec<(String, v1::Attachment)>> = BTreeMap::new();
-    let mut require_auth: BTreeMap<ObjectKey, bool> = BTreeMap::new();
-    for parent in route.parent_refs {
-        // Parents that are not ours get no entry.
-        let Some(key) = attach::parent_key(parent, route.key) else { continue };
-        let Some(gateway) = gateways.get_mut(&key) else { continue };
-        require_auth.insert(key.clone(), gateway.require_auth);
-        let attached = attach::attach(route, parent, gateway, resources);
-        let refused = match attached {
-            Ok(attachments) => {
-                served.entry(key).or_default().extend(attachments);
-                None
-            }
-            Err(problem) => Some(problem),
-        };
-        status
-            .parents
-            .push(ParentStatus { parent_ref: parent.clone(), conditions: conditions(&rules, refused) });
+    // Parents that are not ours get no entry.
+    let parents: Vec<(&ParentRef, ObjectKey, Result<Attached, Problem>)> = route
+        .parent_refs
+        .iter()
+        .filter_map(|parent| {
+            let key = attach::parent_key(parent, route.key)?;
+            let attached = attach::attach(route, parent, gateways.get(&key)?, resources);
+            Some((parent, key, attached))
+        })
+        .collect();
+    // Several references may lead to one listener: it serves the route once.
+    let mut by_gateway: BTreeMap<&ObjectKey, Attached> = BTreeMap::new();
+    for (_, key, attached) in &parents {
+        by_gateway.entry(key).or_default().extend(attached.iter().flatten().map(|(i, n)| (*i, n.clone())));
     }
-    for (gateway, attachments) in served {
-        let Some(config) = configs.get_mut(&gateway) else { continue };
-        let required = require_auth.get(&gateway).copied().unwrap_or(false);
-        let problems = serve(route, &rules, &gateway, &attachments, required, policies, config);
-        let parents = status.parents.iter_mut();
-        for parent in parents
-            .filter(|parent| attach::parent_key(&parent.parent_ref, route.key).as_ref() == Some(&gateway))
-        {
-            for (kind, problem) in &problems {
-                spoil(&mut parent.conditions, *kind, problem);
-            }
+    let mut served: BTreeMap<&ObjectKey, Served> = BTreeMap::new();
+    for (key, attached) in by_gateway {
+        let (Some(gateway), Some(config)) = (gateways.get(key), configs.get_mut(key)) else { continue };
+        served.insert(key, serve(route, &rules, gateway, &attached, policies, config));
+    }
+
+    let mut status = ObjectStatus::default();
+    let mut counted: BTreeSet<(&ObjectKey, usize)> = BTreeSet::new();
+    for (parent, key, attached) in &parents {
+        let Some(served) = served.get(key) else { continue };
+        let conditions = conditions(&rules, attached.as_ref().err(), served);
+        let is_accepted = conditions.iter().any(|one| one.kind == ConditionType::Accepted && one.status);
+        if is_accepted {
+            counted.extend(attached.iter().flatten().map(|(index, _)| (key, *index)));
+        }
+        status.parents.push(ParentStatus { parent_ref: (*parent).clone(), conditions });
+    }
+    for (key, index) in counted {
+        if let Some(gateway) = gateways.get_mut(key) {
+            gateway.listeners[index].attached_routes += 1;
         }
     }
     status
 }
 
-/// Puts the rules into a Gateway's configuration. Gives what is wrong there besides the rules themselves.
+/// Puts the rules into a Gateway's configuration.
 fn serve(
     route: &RouteInput<'_>,
     rules: &[RuleOutput],
-    gateway: &ObjectKey,
-    attachments: &[(String, v1::Attachment)],
-    require_auth: bool,
+    gateway: &GatewayView<'_>,
+    attached: &Attached,
     policies: &mut Policies<'_>,
     config: &mut Config,
-) -> Vec<(ConditionType, Problem)> {
-    let mut problems = Vec::new();
+) -> Served {
+    let mut served = Served::default();
+    let listeners = attached.iter().map(|(index, hostnames)| (&gateway.listeners[*index], hostnames));
+    let listeners: Vec<_> = listeners.filter(|(listener, _)| listener.is_served()).collect();
     for (index, (input, output)) in route.rules.iter().zip(rules).enumerate() {
         if output.placeless {
             continue;
         }
         // Listeners whose policies are the same share a resource.
-        let mut groups: BTreeMap<Guards, Vec<&(String, v1::Attachment)>> = BTreeMap::new();
-        for attachment in attachments {
-            let (guards, problem) = policies.guards(gateway, &attachment.0, route, input);
-            problems.extend(problem.map(|problem| (ConditionType::ResolvedRefs, problem)));
-            if require_auth && guards.auth.is_empty() {
-                let message = format!(
-                    "{}: no AuthPolicy covers it, and Gateway {gateway} requires one",
-                    rule::place(input, index)
-                );
-                problems.push((ConditionType::Accepted, Problem::new(reason::AUTH_REQUIRED, message)));
+        let mut groups: BTreeMap<Guards, Vec<v1::Attachment>> = BTreeMap::new();
+        let mut variants: BTreeMap<Guards, &str> = BTreeMap::new();
+        for (listener, hostnames) in &listeners {
+            let section = listener.spec.name.as_str();
+            let (guards, problem) = policies.guards(gateway.key, section, route, input);
+            served.unresolved.extend(problem);
+            if gateway.require_auth && guards.auth.is_empty() {
+                let place = rule::place(input, index);
+                let message =
+                    format!("{place}: no AuthPolicy covers it, and Gateway {} requires one", gateway.key);
+                served.unguarded.insert(index, Problem::new(reason::AUTH_REQUIRED, message));
                 continue;
             }
-            groups.entry(guards).or_default().push(attachment);
+            variants.entry(guards.clone()).or_insert(section);
+            groups.entry(guards).or_default().push(v1::Attachment {
+                listener: names::listener(gateway.key, section),
+                hostnames: (*hostnames).clone(),
+            });
+        }
+        if groups.is_empty() {
+            if served.unguarded.contains_key(&index) {
+                served.nowhere.insert(index);
+            }
+            continue;
         }
         let only_one = groups.len() == 1;
-        for (guards, attached) in groups {
-            let variant = (!only_one).then(|| attached[0].0.as_str());
+        for (guards, attachments) in groups {
+            let variant = variants.get(&guards).copied().filter(|_| !only_one);
             let wire = v1::Route {
-                attachments: attached.iter().map(|(_, attachment)| attachment.clone()).collect(),
+                attachments,
                 auth: guards.auth,
                 rate_limits: guards.limits,
                 ..output.route.clone()
@@ -110,42 +138,34 @@ fn serve(
             config.insert(names::service(&key.service, key.port), Kind::Service(*service));
         }
     }
-    problems
+    served
 }
 
-fn conditions(rules: &[RuleOutput], refused: Option<Problem>) -> Vec<Condition> {
-    let invalid: Vec<Problem> = rules.iter().filter_map(|rule| rule.invalid.clone()).collect();
-    let all_invalid = !rules.is_empty() && invalid.len() == rules.len();
-    let invalid = Problem::join(invalid);
-    let unresolved = Problem::join(rules.iter().flat_map(|rule| rule.unresolved.clone()).collect());
-    let accepted = match (refused, &invalid) {
-        (Some(problem), _) => Condition::not(ConditionType::Accepted, problem),
-        (None, Some(problem)) if all_invalid => Condition::not(ConditionType::Accepted, problem.clone()),
+fn conditions(rules: &[RuleOutput], refused: Option<&Problem>, served: &Served) -> Vec<Condition> {
+    let problems = rules
+        .iter()
+        .enumerate()
+        .filter_map(|(index, rule)| rule.invalid.as_ref().or_else(|| served.unguarded.get(&index)).cloned());
+    let problem = Problem::join(problems);
+    let is_lost =
+        |(index, rule): (usize, &RuleOutput)| rule.invalid.is_some() || served.nowhere.contains(&index);
+    let all_lost = !rules.is_empty() && rules.iter().enumerate().all(is_lost);
+    let accepted = match (refused, &problem) {
+        (Some(refused), _) => Condition::not(ConditionType::Accepted, refused.clone()),
+        (None, Some(problem)) if all_lost => Condition::not(ConditionType::Accepted, problem.clone()),
         _ => Condition::is(ConditionType::Accepted, reason::ACCEPTED),
     };
-    let resolved = match unresolved {
+    let unresolved = rules.iter().flat_map(|rule| &rule.unresolved).chain(&served.unresolved).cloned();
+    let resolved = match Problem::join(unresolved) {
         Some(problem) => Condition::not(ConditionType::ResolvedRefs, problem),
         None => Condition::is(ConditionType::ResolvedRefs, reason::RESOLVED_REFS),
     };
-    let mut conditions = vec![accepted, resolved];
-    if let Some(problem) = invalid.filter(|_| !all_invalid) {
-        conditions.push(Condition {
-            kind: ConditionType::PartiallyInvalid,
-            status: true,
-            reason: problem.reason,
-            message: problem.message,
-        });
-    }
-    conditions
-}
-
-/// Turns a condition false, or adds to its message if it is already.
-fn spoil(conditions: &mut [Condition], kind: ConditionType, problem: &Problem) {
-    for condition in conditions.iter_mut().filter(|condition| condition.kind == kind) {
-        if condition.status {
-            *condition = Condition::not(kind, problem.clone());
-        } else if !condition.message.contains(&problem.message) {
-            condition.message = format!("{}; {}", condition.message, problem.message);
-        }
-    }
+    // It must not stand beside Accepted=False, and its message has to begin so (RouteConditionPartiallyInvalid).
+    let partially = problem.filter(|_| accepted.status).map(|problem| Condition {
+        kind: ConditionType::PartiallyInvalid,
+        status: true,
+        reason: problem.reason,
+        message: format!("Dropped Rule: {}", problem.message),
+    });
+    [accepted, resolved].into_iter().chain(partially).collect()
 }

@@ -5,17 +5,14 @@ use gatehouse_crds::{
     ValueMatchType, parse_duration,
 };
 use gatehouse_proto::config::v1::{self, path_rewrite::Kind as RewriteKind, route::Action};
-use regex::RegexBuilder;
 
 use super::{
     backend::{self, BackendKey},
-    conditions::{Problem, reason},
+    check,
+    conditions::Problem,
     input::{ActionInput, BackendInput, RouteInput, RuleInput},
 };
 use crate::resources::Resources;
-
-/// As the dataplane bounds it.
-const EXPRESSION_BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(super) struct RuleOutput {
@@ -49,11 +46,11 @@ pub(super) fn translate(
         placeless: false,
         unresolved: Vec::new(),
     };
-    if let Err(message) = fill(&mut output, rule, route, resources) {
-        let message = format!("{}: {message}", place(rule, index));
-        output.route.action = Some(Action::Broken(v1::Broken { reason: message.clone() }));
+    if let Err(mut problem) = fill(&mut output, rule, route, resources) {
+        problem.message = format!("{}: {}", place(rule, index), problem.message);
+        output.route.action = Some(Action::Broken(v1::Broken { reason: problem.message.clone() }));
         output.services.clear();
-        output.invalid = Some(Problem::new(reason::UNSUPPORTED_VALUE, message));
+        output.invalid = Some(problem);
     }
     output
 }
@@ -69,7 +66,7 @@ fn fill(
     rule: &RuleInput<'_>,
     route: &RouteInput<'_>,
     resources: &Resources,
-) -> Result<(), String> {
+) -> Result<(), Problem> {
     // The matches stand even when the rest is broken, so that 500 is told where the rule is, and only there.
     let mut broken = None;
     for one in rule.matches {
@@ -80,10 +77,10 @@ fn fill(
     }
     output.placeless = !rule.matches.is_empty() && output.route.matches.is_empty();
     if let Some(error) = broken {
-        return Err(error);
+        return Err(error.into());
     }
-    if let Some(filter) = rule.unserved.first() {
-        return Err(format!("filters: {filter}"));
+    if let Some(problem) = &rule.problem {
+        return Err(problem.clone());
     }
     output.route.request_headers = rule.request_headers.map(changes).transpose()?;
     output.route.response_headers = rule.response_headers.map(changes).transpose()?;
@@ -97,7 +94,10 @@ fn fill(
             Action::Redirect(self::redirect(redirect, modifier(&redirect.path)?)?)
         }
         ActionInput::Respond(respond) => Action::Respond(v1::Respond {
-            status: u32::try_from(respond.status).unwrap_or(0),
+            status: u32::try_from(respond.status)
+                .ok()
+                .filter(|status| (200..=599).contains(status))
+                .ok_or_else(|| format!("respond.status is {}: use 200 to 599", respond.status))?,
             headers: respond.headers.iter().map(header).collect::<Result<_, _>>()?,
             body: respond.body.clone(),
         }),
@@ -109,15 +109,14 @@ fn fill(
                     path: modifier(&rewrite.path)?,
                 }),
             };
-            if backends.is_empty() {
-                return Err("backendRefs is empty, so there is nothing to answer with".into());
-            }
             let backends = backends
                 .iter()
                 .map(|backend| self::backend(backend, route, resources, output))
                 .collect::<Result<_, _>>()?;
             Action::Forward(v1::Forward { backends, rewrite })
         }
+        // Valid, and 500 by definition (HTTPRouteRule.backendRefs).
+        ActionInput::Nothing => Action::Broken(v1::Broken { reason: "backendRefs is empty".into() }),
     });
     Ok(())
 }
@@ -155,7 +154,7 @@ fn match_(one: &RouteMatch) -> Result<v1::Match, String> {
         PathMatchType::RegularExpression => v1::PathKind::RegularExpression,
     };
     if path.kind == PathMatchType::RegularExpression {
-        check_expression(&path.value).map_err(|error| format!("matches.path.value: {error}"))?;
+        check::expression(&path.value).map_err(|error| format!("matches.path.value: {error}"))?;
     } else if !path.value.starts_with('/') {
         return Err(format!("matches.path.value: {:?} does not begin with `/`", path.value));
     }
@@ -177,35 +176,21 @@ fn match_(one: &RouteMatch) -> Result<v1::Match, String> {
 
 fn value_match(one: &ValueMatch, field: &str, is_header: bool) -> Result<v1::ValueMatch, String> {
     if is_header {
-        header_name(&one.name).map_err(|error| format!("matches.{field}.name: {error}"))?;
+        check::token(&one.name).map_err(|error| format!("matches.{field}.name: {error}"))?;
     }
     let kind = match one.kind {
         ValueMatchType::Exact => v1::ValueKind::Exact,
         ValueMatchType::RegularExpression => {
-            check_expression(&one.value).map_err(|error| format!("matches.{field}.value: {error}"))?;
+            check::expression(&one.value).map_err(|error| format!("matches.{field}.value: {error}"))?;
             v1::ValueKind::RegularExpression
         }
     };
     Ok(v1::ValueMatch { name: one.name.clone(), kind: kind.into(), value: one.value.clone() })
 }
 
-fn check_expression(pattern: &str) -> Result<(), String> {
-    let shown: String = pattern.chars().take(80).collect();
-    match RegexBuilder::new(&format!(r"\A(?:{pattern})\z")).size_limit(EXPRESSION_BYTES).build() {
-        Ok(_) => Ok(()),
-        Err(regex::Error::CompiledTooBig(_)) => Err(format!("regular expression {shown:?} is too large")),
-        // The library draws the place over several lines; its last line says what is wrong.
-        Err(error) => {
-            let text = error.to_string();
-            let what = text.lines().next_back().unwrap_or("").trim().trim_start_matches("error: ").to_owned();
-            Err(format!("regular expression {shown:?}: {what}"))
-        }
-    }
-}
-
 fn changes(changes: &HeaderChanges) -> Result<v1::HeaderChanges, String> {
     for name in &changes.remove {
-        header_name(name)?;
+        check::header_name(name)?;
     }
     Ok(v1::HeaderChanges {
         set: changes.set.iter().map(header).collect::<Result<_, _>>()?,
@@ -215,24 +200,11 @@ fn changes(changes: &HeaderChanges) -> Result<v1::HeaderChanges, String> {
 }
 
 fn header(header: &gatehouse_crds::Header) -> Result<v1::Header, String> {
-    header_name(&header.name)?;
+    check::header_name(&header.name)?;
     if header.value.bytes().any(|byte| (byte < b' ' && byte != b'\t') || byte == 0x7f) {
         return Err(format!("the value of header {} holds a control character", header.name));
     }
     Ok(v1::Header { name: header.name.clone(), value: header.value.clone() })
-}
-
-/// RFC 9110, 5.6.2; and the fields that frame a message are not for users to change.
-fn header_name(name: &str) -> Result<(), String> {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.is_empty() || !name.bytes().all(token) {
-        return Err(format!("{name:?} is no header name: use letters, digits and `-`"));
-    }
-    let framing = ["connection", "content-length", "transfer-encoding", "upgrade"];
-    if framing.iter().any(|framing| name.eq_ignore_ascii_case(framing)) {
-        return Err(format!("header {name} frames the message and can't be changed"));
-    }
-    Ok(())
 }
 
 fn redirect(redirect: &Redirect, path: Option<v1::PathRewrite>) -> Result<v1::Redirect, String> {
@@ -244,23 +216,35 @@ fn redirect(redirect: &Redirect, path: Option<v1::PathRewrite>) -> Result<v1::Re
         scheme: redirect.scheme.clone().unwrap_or_default(),
         hostname: redirect.hostname.clone().unwrap_or_default(),
         path,
-        port: redirect.port.and_then(|port| u32::try_from(port).ok()).unwrap_or(0),
+        port: match redirect.port {
+            None => 0,
+            Some(port) => {
+                u16::try_from(port).map_err(|_| format!("redirect port {port}: use 1 to 65535"))?.into()
+            }
+        },
         status: u32::try_from(status).unwrap_or(302),
     })
 }
 
 fn path_modifier(path: &PathModifier, only_prefixes: bool) -> Result<v1::PathRewrite, String> {
-    let missing = |field: &str| format!("path.{field} is missing");
+    let text = |field: &str, text: &Option<String>| {
+        let text = text.clone().ok_or_else(|| format!("path.{field} is missing"))?;
+        // Nothing at all stands for `/`.
+        if !text.is_empty() {
+            check::path(&text).map_err(|error| format!("path.{field}: {error}"))?;
+        }
+        Ok::<_, String>(text)
+    };
     let kind = match path.kind {
         PathModifierType::ReplaceFullPath => {
-            RewriteKind::Full(path.replace_full_path.clone().ok_or_else(|| missing("replaceFullPath"))?)
+            RewriteKind::Full(text("replaceFullPath", &path.replace_full_path)?)
         }
         PathModifierType::ReplacePrefixMatch if !only_prefixes => {
             return Err("path.replacePrefixMatch needs matches of type PathPrefix alone".into());
         }
-        PathModifierType::ReplacePrefixMatch => RewriteKind::Prefix(
-            path.replace_prefix_match.clone().ok_or_else(|| missing("replacePrefixMatch"))?,
-        ),
+        PathModifierType::ReplacePrefixMatch => {
+            RewriteKind::Prefix(text("replacePrefixMatch", &path.replace_prefix_match)?)
+        }
     };
     Ok(v1::PathRewrite { kind: Some(kind) })
 }

@@ -60,6 +60,12 @@ fn redis(redis: &Redis, namespace: &str, resources: &Resources) -> Result<v1::Re
         }
         (None, None) => return Err("redis: give exactly one of url and urlSecretRef".into()),
     };
+    // Never the URL itself in a message: it may hold a password.
+    let is_redis =
+        url::Url::parse(&url).is_ok_and(|url| ["redis", "valkey"].contains(&url.scheme()) && url.has_host());
+    if !is_redis {
+        return Err("redis: the URL is not redis://[user:password@]host:port[/db]".into());
+    }
     let timeout = parse_duration(&redis.timeout).map_err(|error| format!("redis.timeout: {error}"))?;
     Ok(v1::Redis { url, timeout_ms: milliseconds(timeout) })
 }

@@ -1,44 +1,42 @@
 //! AuthPolicy -> `AuthConfig`.
 
-use gatehouse_crds::{Anonymous, AuthMethod, AuthPolicy, CredentialSource, JwtMethod, KeyFormat};
-use gatehouse_proto::config::v1::{self, auth_method, credential_source, jwt_key};
-use serde_json::Value;
+use gatehouse_crds::{
+    Anonymous, AuthMethod, AuthPolicy, ClaimHeader, CredentialSource, JwtMethod, KeyFormat,
+};
+use gatehouse_proto::config::v1::{self, auth_method, credential_source};
 
+use super::{Findings, keys};
 use crate::{
     resources::{ObjectKey, Resources},
-    translate::conditions::{Problem, reason},
+    translate::{
+        check,
+        conditions::{Problem, reason},
+    },
 };
 
 const DEFAULT_ALGORITHMS: [&str; 3] = ["RS256", "ES256", "EdDSA"];
+/// What dataplanes know.
+const ALGORITHMS: [&str; 12] = [
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA", "HS256", "HS384",
+    "HS512",
+];
+/// Request headers that the gateway itself sets, or how they begin.
+const OWNED_HEADERS: [&str; 4] = ["x-consumer", "x-forwarded", "x-real-ip", "x-request-id"];
 
 /// A policy that does not exist or whose keys can't be had becomes one that refuses.
-pub(super) fn config(key: &ObjectKey, resources: &Resources) -> (v1::AuthConfig, Option<Problem>) {
+pub(super) fn config(key: &ObjectKey, resources: &Resources) -> (v1::AuthConfig, Findings) {
     let Some(policy) = resources.auth_policies.get(key) else {
-        return (broken(key, format!("AuthPolicy {key} does not exist")), None);
+        return (broken(key, format!("AuthPolicy {key} does not exist")), Findings::default());
     };
-    match methods(policy, key, resources) {
-        Ok((any_of, pending)) => {
-            let spec = &policy.spec;
-            let config = v1::AuthConfig {
-                namespace: key.namespace.clone(),
-                any_of,
-                allow_anonymous: spec.anonymous == Anonymous::Allow,
-                identity: spec.identity.as_ref().map(|identity| v1::IdentityForwarding {
-                    claims: identity
-                        .claims
-                        .iter()
-                        .map(|claim| v1::ClaimHeader {
-                            claim: claim.claim.clone(),
-                            header: claim.header.clone(),
-                        })
-                        .collect(),
-                    forward_credential: identity.forward_credential,
-                }),
-                broken: String::new(),
-            };
-            (config, pending)
+    let mut findings = Findings::default();
+    match compile(policy, key, resources, &mut findings) {
+        Ok(config) => (config, findings),
+        Err(problem) => {
+            let broken = broken(key, problem.message.clone());
+            // The reference is what is wrong, and the policy can't do its work.
+            let unresolved = (problem.reason == reason::SECRET_NOT_FOUND).then(|| problem.clone());
+            (broken, Findings { unaccepted: Some(problem), unresolved, notes: Vec::new() })
         }
-        Err(problem) => (broken(key, problem.message.clone()), Some(problem)),
     }
 }
 
@@ -46,144 +44,134 @@ fn broken(key: &ObjectKey, reason: String) -> v1::AuthConfig {
     v1::AuthConfig { namespace: key.namespace.clone(), broken: reason, ..v1::AuthConfig::default() }
 }
 
-/// With a problem that goes away by itself, if keys are still to come.
-fn methods(
+fn compile(
     policy: &AuthPolicy,
     key: &ObjectKey,
     resources: &Resources,
-) -> Result<(Vec<v1::AuthMethod>, Option<Problem>), Problem> {
-    let mut pending = None;
-    let methods = policy
-        .spec
+    findings: &mut Findings,
+) -> Result<v1::AuthConfig, Problem> {
+    let spec = &policy.spec;
+    let any_of = spec
         .any_of
         .iter()
         .enumerate()
-        .map(|(index, method)| {
-            let kind = match method {
-                AuthMethod { jwt: Some(jwt), .. } => {
-                    let (jwt, problem) = self::jwt(jwt, index, key, resources)?;
-                    pending = pending.take().or(problem);
-                    auth_method::Kind::Jwt(jwt)
-                }
-                AuthMethod { api_key: Some(api_key), .. } => auth_method::Kind::ApiKey(v1::ApiKey {
-                    sources: api_key.sources.iter().filter_map(source).collect(),
-                }),
-                AuthMethod { jwt: None, api_key: None } => {
-                    let message = format!("anyOf[{index}]: give exactly one of jwt and apiKey");
-                    return Err(Problem::new(reason::INVALID, message));
-                }
-            };
-            Ok(v1::AuthMethod { kind: Some(kind) })
+        .map(|(index, method)| self::method(method, &format!("anyOf[{index}]"), key, resources, findings))
+        .collect::<Result<_, _>>()?;
+    let identity = spec.identity.as_ref().map(|identity| {
+        Ok::<_, Problem>(v1::IdentityForwarding {
+            claims: identity.claims.iter().map(claim).collect::<Result<_, _>>()?,
+            forward_credential: identity.forward_credential,
         })
-        .collect::<Result<_, Problem>>()?;
-    Ok((methods, pending))
+    });
+    Ok(v1::AuthConfig {
+        namespace: key.namespace.clone(),
+        any_of,
+        allow_anonymous: spec.anonymous == Anonymous::Allow,
+        identity: identity.transpose()?,
+        broken: String::new(),
+    })
+}
+
+fn method(
+    method: &AuthMethod,
+    place: &str,
+    policy: &ObjectKey,
+    resources: &Resources,
+    findings: &mut Findings,
+) -> Result<v1::AuthMethod, Problem> {
+    let kind = match (&method.jwt, &method.api_key) {
+        (Some(jwt), None) => {
+            auth_method::Kind::Jwt(self::jwt(jwt, &format!("{place}.jwt"), policy, resources, findings)?)
+        }
+        (None, Some(api_key)) => auth_method::Kind::ApiKey(v1::ApiKey {
+            sources: sources(&api_key.sources, &format!("{place}.apiKey"))?,
+        }),
+        _ => {
+            let message = format!("{place}: give exactly one of jwt and apiKey");
+            return Err(Problem::new(reason::INVALID, message));
+        }
+    };
+    Ok(v1::AuthMethod { kind: Some(kind) })
 }
 
 fn jwt(
     jwt: &JwtMethod,
-    index: usize,
+    place: &str,
     policy: &ObjectKey,
     resources: &Resources,
-) -> Result<(v1::Jwt, Option<Problem>), Problem> {
-    let invalid = |what: String| Problem::new(reason::INVALID, format!("anyOf[{index}].jwt: {what}"));
-    let mut algorithms: Vec<&str> = jwt.algorithms.iter().map(String::as_str).collect();
-    let mut pending = None;
-    let mut keys_pending = false;
-    let keys = if let Some(jwks) = &jwt.jwks {
-        let state = resources.jwks.get(&jwks.url);
-        match state.and_then(|state| state.document.as_deref()) {
-            Some(document) => keys_of(document).map_err(|error| invalid(format!("{}: {error}", jwks.url)))?,
-            None => {
-                let why = state.and_then(|state| state.error.as_deref()).unwrap_or("not fetched yet");
-                keys_pending = true;
-                pending = Some(Problem::new(
-                    reason::KEYS_PENDING,
-                    format!("anyOf[{index}].jwt.jwks: {}: {why}", jwks.url),
-                ));
-                Vec::new()
-            }
-        }
-    } else if let Some(secret) = &jwt.secret_ref {
-        let bytes =
-            resources.secret_entry(&policy.namespace, &secret.name, &secret.key).ok_or_else(|| {
-                let message = format!(
-                    "anyOf[{index}].jwt.secretRef: Secret {}/{} has no entry {}",
-                    policy.namespace, secret.name, secret.key
-                );
-                Problem::new(reason::SECRET_NOT_FOUND, message)
-            })?;
-        let text =
-            || std::str::from_utf8(bytes).map_err(|_| invalid(format!("Secret {} is no text", secret.name)));
-        match secret.format {
-            KeyFormat::Jwks => {
-                keys_of(text()?).map_err(|error| invalid(format!("Secret {}: {error}", secret.name)))?
-            }
-            KeyFormat::Pem => vec![key(jwt_key::Kind::PublicKeyPem(text()?.to_owned()))],
-            KeyFormat::Hmac => {
-                if bytes.len() < 32 {
-                    let message = format!(
-                        "Secret {}: a shared secret needs at least 32 bytes, it has {}",
-                        secret.name,
-                        bytes.len()
-                    );
-                    return Err(invalid(message));
-                }
-                if algorithms.is_empty() {
-                    algorithms.push("HS256");
-                }
-                vec![key(jwt_key::Kind::Secret(bytes.to_vec()))]
-            }
-        }
-    } else {
-        match jwt.inline.as_ref().map(|inline| (&inline.jwks, &inline.pem)) {
-            Some((Some(document), _)) => {
-                keys_of(document).map_err(|error| invalid(format!("inline.jwks: {error}")))?
-            }
-            Some((None, Some(pem))) => vec![key(jwt_key::Kind::PublicKeyPem(pem.clone()))],
-            _ => return Err(invalid("give exactly one of jwks, secretRef and inline".into())),
-        }
-    };
-    if algorithms.is_empty() {
-        algorithms.extend(DEFAULT_ALGORITHMS);
+    findings: &mut Findings,
+) -> Result<v1::Jwt, Problem> {
+    let algorithms = algorithms(jwt)
+        .map_err(|what| Problem::new(reason::INVALID, format!("{place}.algorithms: {what}")))?;
+    let found = keys::of(jwt, &algorithms, place, policy, resources)?;
+    if let Some(pending) = &found.pending {
+        let problem = Problem::new(reason::KEYS_PENDING, format!("{place}.{pending}"));
+        findings.unresolved = Problem::join(findings.unresolved.take().into_iter().chain([problem]));
     }
-    let wire = v1::Jwt {
+    findings.notes.extend(found.notes.iter().map(|note| format!("{place}: {note}")));
+    Ok(v1::Jwt {
         issuer: jwt.issuer.clone(),
         audiences: jwt.audiences.clone(),
         algorithms: algorithms.into_iter().map(str::to_owned).collect(),
-        keys,
-        sources: jwt.sources.iter().filter_map(source).collect(),
+        keys_pending: found.pending.is_some(),
+        keys: found.keys,
+        sources: sources(&jwt.sources, place)?,
         leeway_seconds: u32::try_from(jwt.leeway_seconds).unwrap_or(0),
-        keys_pending,
-    };
-    Ok((wire, pending))
+    })
 }
 
-/// Each key of a JSON Web Key Set by itself: one that can't be used must not harm the others.
-fn keys_of(document: &str) -> Result<Vec<v1::JwtKey>, String> {
-    let set: Value =
-        serde_json::from_str(document).map_err(|error| format!("no JSON Web Key Set: {error}"))?;
-    let keys =
-        set.get("keys").and_then(Value::as_array).ok_or("no JSON Web Key Set: it has no list `keys`")?;
-    if keys.is_empty() {
-        return Err("the JSON Web Key Set holds no key".into());
+/// A public key must never be taken for a shared secret, nor the other way round (RFC 8725, 2.1).
+fn algorithms(jwt: &JwtMethod) -> Result<Vec<&str>, String> {
+    let format = jwt.secret_ref.as_ref().map(|secret| secret.format);
+    if jwt.algorithms.is_empty() {
+        return Ok(if format == Some(KeyFormat::Hmac) { vec!["HS256"] } else { DEFAULT_ALGORITHMS.to_vec() });
     }
-    Ok(keys.iter().map(|jwk| key(jwt_key::Kind::Jwk(jwk.to_string()))).collect())
+    let algorithms: Vec<&str> = jwt.algorithms.iter().map(String::as_str).collect();
+    if let Some(unknown) = algorithms.iter().find(|name| !ALGORITHMS.contains(name)) {
+        return Err(format!("{unknown:?} is not known"));
+    }
+    let shared = algorithms.iter().filter(|name| name.starts_with("HS")).count();
+    match format {
+        Some(KeyFormat::Hmac) if shared < algorithms.len() => {
+            Err("a shared secret verifies HS256, HS384 and HS512 only".into())
+        }
+        Some(KeyFormat::Hmac | KeyFormat::Jwks) => Ok(algorithms),
+        _ if shared > 0 => {
+            Err("HS256, HS384 and HS512 need a shared secret: use secretRef with format HMAC or JWKS".into())
+        }
+        _ => Ok(algorithms),
+    }
 }
 
-fn key(kind: jwt_key::Kind) -> v1::JwtKey {
-    v1::JwtKey { kind: Some(kind), key_id: String::new() }
+fn claim(claim: &ClaimHeader) -> Result<v1::ClaimHeader, Problem> {
+    let invalid = |what: String| Problem::new(reason::INVALID, format!("identity.claims: {what}"));
+    check::header_name(&claim.header).map_err(invalid)?;
+    let lower = claim.header.to_ascii_lowercase();
+    if !lower.starts_with("x-") || OWNED_HEADERS.iter().any(|owned| lower.starts_with(owned)) {
+        let what =
+            format!("header {}: begin with X-, and not with what the gateway itself sets", claim.header);
+        return Err(invalid(what));
+    }
+    Ok(v1::ClaimHeader { claim: claim.claim.clone(), header: claim.header.clone() })
 }
 
-fn source(source: &CredentialSource) -> Option<v1::CredentialSource> {
-    let kind = if let Some(header) = &source.header {
-        credential_source::Kind::Header(v1::HeaderSource {
-            name: header.name.clone(),
-            scheme: header.scheme.clone().unwrap_or_default(),
-        })
-    } else if let Some(query) = &source.query {
-        credential_source::Kind::Query(query.name.clone())
-    } else {
-        credential_source::Kind::Cookie(source.cookie.as_ref()?.name.clone())
+fn sources(sources: &[CredentialSource], place: &str) -> Result<Vec<v1::CredentialSource>, Problem> {
+    let invalid = |what: String| Problem::new(reason::INVALID, format!("{place}.sources: {what}"));
+    sources.iter().map(|one| source(one).map_err(invalid)).collect()
+}
+
+fn source(source: &CredentialSource) -> Result<v1::CredentialSource, String> {
+    let kind = match (&source.header, &source.query, &source.cookie) {
+        (Some(header), None, None) => {
+            check::token(&header.name)?;
+            credential_source::Kind::Header(v1::HeaderSource {
+                name: header.name.clone(),
+                scheme: header.scheme.clone().unwrap_or_default(),
+            })
+        }
+        (None, Some(query), None) => credential_source::Kind::Query(query.name.clone()),
+        (None, None, Some(cookie)) => credential_source::Kind::Cookie(cookie.name.clone()),
+        _ => return Err("give exactly one of header, query and cookie".into()),
     };
-    Some(v1::CredentialSource { kind: Some(kind) })
+    Ok(v1::CredentialSource { kind: Some(kind) })
 }

@@ -1,5 +1,5 @@
-//! Policies by what they target. Of two with the same target the older counts, then the one whose name comes first
-//! (GEP-713).
+//! Policies by what they target. Of two with the same target one counts: what is required before what is not, because
+//! nothing may weaken it; then the older, then the one whose name comes first (GEP-713).
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,13 @@ pub(super) struct Target {
     section: Option<String>,
 }
 
+/// The smallest counts: `false` for what is required, age, name.
+type Claim<'a> = (bool, i64, &'a ObjectKey);
+
 #[derive(Debug)]
 pub(super) struct Index<'a> {
     /// The one that counts.
-    by_target: BTreeMap<Target, (i64, &'a ObjectKey)>,
+    by_target: BTreeMap<Target, Claim<'a>>,
     targets: BTreeMap<&'a ObjectKey, &'a [TargetRef]>,
 }
 
@@ -34,13 +37,14 @@ impl Target {
 }
 
 impl<'a> Index<'a> {
+    /// Policies with what they target and whether they are required.
     pub(super) fn new<P: ResourceExt + 'a>(
-        policies: impl Iterator<Item = (&'a ObjectKey, &'a P, &'a [TargetRef])>,
+        policies: impl Iterator<Item = (&'a ObjectKey, &'a P, &'a [TargetRef], bool)>,
     ) -> Self {
         let mut index = Index { by_target: BTreeMap::new(), targets: BTreeMap::new() };
-        for (key, policy, targets) in policies {
+        for (key, policy, targets, is_required) in policies {
             index.targets.insert(key, targets);
-            let claim = (created(policy), key);
+            let claim = (!is_required, created(policy), key);
             for target in targets {
                 index
                     .by_target
@@ -53,7 +57,7 @@ impl<'a> Index<'a> {
     }
 
     pub(super) fn at(&self, target: &Target) -> Option<&'a ObjectKey> {
-        self.by_target.get(target).map(|(_, key)| *key)
+        self.by_target.get(target).map(|(_, _, key)| *key)
     }
 
     /// What a policy targets, each with the policy that counts there.

@@ -3,10 +3,11 @@
 use gatehouse_crds::{Algorithm, Limit, LimitKey, LimitScope, LimitStore, StoreFailure, parse_duration};
 use gatehouse_proto::config::v1::{self, limit_key::Kind};
 
+use super::Findings;
 use crate::{
     resources::{ObjectKey, Resources},
     translate::{
-        Settings,
+        Settings, check,
         conditions::{Problem, reason},
     },
 };
@@ -16,16 +17,23 @@ pub(super) fn config(
     key: &ObjectKey,
     resources: &Resources,
     settings: &Settings,
-) -> (v1::RateLimit, Option<Problem>) {
-    let broken = |reason: String| v1::RateLimit { broken: reason, ..v1::RateLimit::default() };
+) -> (v1::RateLimit, Findings) {
+    // Whole but for its limits: a dataplane would not take a message without a store, and keep what it had.
+    let broken = |reason: String| v1::RateLimit {
+        store: v1::LimitStore::Local.into(),
+        scope: v1::LimitScope::Policy.into(),
+        on_store_failure: v1::StoreFailure::Deny.into(),
+        broken: reason,
+        ..v1::RateLimit::default()
+    };
     let Some(policy) = resources.rate_limit_policies.get(key) else {
-        return (broken(format!("RateLimitPolicy {key} does not exist")), None);
+        return (broken(format!("RateLimitPolicy {key} does not exist")), Findings::default());
     };
     let spec = &policy.spec;
     match spec.limits.iter().map(limit).collect::<Result<Vec<_>, _>>() {
         Err(message) => {
             let problem = Problem::new(reason::INVALID, message);
-            (broken(problem.message.clone()), Some(problem))
+            (broken(problem.message.clone()), Findings { unaccepted: Some(problem), ..Findings::default() })
         }
         Ok(limits) => {
             let config = v1::RateLimit {
@@ -49,7 +57,7 @@ pub(super) fn config(
                 replicas: settings.replicas.max(1),
                 broken: String::new(),
             };
-            (config, None)
+            (config, Findings::default())
         }
     }
 }
@@ -69,11 +77,11 @@ fn limit(limit: &Limit) -> Result<v1::Limit, String> {
         key: limit
             .key
             .iter()
-            .map(|part| key(part).ok_or_else(|| place("key is empty")))
+            .map(|part| key(part).map_err(|what| format!("{}: {what}", place("key"))))
             .collect::<Result<_, _>>()?,
-        requests: count(limit.requests),
+        requests: count(limit.requests).ok_or_else(|| place("requests: use 1 or more"))?,
         per_ms: per("per", &limit.per)?,
-        burst: limit.burst.map_or(0, count),
+        burst: burst(limit.burst).ok_or_else(|| place("burst: use 1 or more"))?,
         algorithm: match limit.algorithm {
             Algorithm::TokenBucket => v1::Algorithm::TokenBucket,
             Algorithm::SlidingWindow => v1::Algorithm::SlidingWindow,
@@ -85,31 +93,41 @@ fn limit(limit: &Limit) -> Result<v1::Limit, String> {
             .map(|tier| {
                 Ok(v1::LimitTier {
                     tier: tier.tier.clone(),
-                    requests: count(tier.requests),
+                    requests: count(tier.requests).ok_or_else(|| place("tiers.requests: use 1 or more"))?,
                     per_ms: tier.per.as_deref().map_or(Ok(0), |text| per("tiers.per", text))?,
-                    burst: tier.burst.map_or(0, count),
+                    burst: burst(tier.burst).ok_or_else(|| place("tiers.burst: use 1 or more"))?,
                 })
             })
             .collect::<Result<_, String>>()?,
     })
 }
 
-fn count(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
+fn count(number: i64) -> Option<u64> {
+    u64::try_from(number).ok().filter(|number| *number > 0)
 }
 
-fn key(part: &LimitKey) -> Option<v1::LimitKey> {
-    let kind = if part.consumer.is_some() {
-        Kind::Consumer(v1::Empty {})
-    } else if part.credential.is_some() {
-        Kind::Credential(v1::Empty {})
-    } else if let Some(address) = &part.client_ip {
-        Kind::ClientIp(v1::ClientAddress {
-            ipv4_prefix: u32::try_from(address.ipv4_prefix).unwrap_or(32),
-            ipv6_prefix: u32::try_from(address.ipv6_prefix).unwrap_or(64),
-        })
-    } else {
-        Kind::Header(part.header.as_ref()?.name.clone())
+/// 0 for none: as many as requests.
+fn burst(burst: Option<i64>) -> Option<u64> {
+    burst.map_or(Some(0), count)
+}
+
+fn key(part: &LimitKey) -> Result<v1::LimitKey, String> {
+    let prefix = |field: &str, bits: i32, most: u32| {
+        let bits = u32::try_from(bits).ok().filter(|bits| (1..=most).contains(bits));
+        bits.ok_or_else(|| format!("clientIP.{field}: use 1 to {most}"))
     };
-    Some(v1::LimitKey { kind: Some(kind) })
+    let kind = match (&part.consumer, &part.credential, &part.client_ip, &part.header) {
+        (Some(_), None, None, None) => Kind::Consumer(v1::Empty {}),
+        (None, Some(_), None, None) => Kind::Credential(v1::Empty {}),
+        (None, None, Some(address), None) => Kind::ClientIp(v1::ClientAddress {
+            ipv4_prefix: prefix("ipv4Prefix", address.ipv4_prefix, 32)?,
+            ipv6_prefix: prefix("ipv6Prefix", address.ipv6_prefix, 128)?,
+        }),
+        (None, None, None, Some(header)) => {
+            check::token(&header.name)?;
+            Kind::Header(header.name.clone())
+        }
+        _ => return Err("give exactly one of consumer, credential, clientIP and header".into()),
+    };
+    Ok(v1::LimitKey { kind: Some(kind) })
 }

@@ -1,0 +1,116 @@
+//! Values that the schemas check as well. They are checked again because what a dataplane can't use it refuses whole:
+//! here it becomes a condition on the object, and a safe answer. Errors are sentences without the field's name.
+
+use regex::RegexBuilder;
+
+/// As the dataplane bounds it.
+const EXPRESSION_BYTES: usize = 1 << 20;
+
+/// A regular expression that must match the whole of a value.
+pub(super) fn expression(pattern: &str) -> Result<(), String> {
+    let shown: String = pattern.chars().take(80).collect();
+    let build = |text: &str| RegexBuilder::new(text).size_limit(EXPRESSION_BYTES).build();
+    // By itself as well: `a)|(b` is none, but between the dataplane's anchors and brackets it would be one without anchors.
+    match build(pattern).and_then(|_| build(&format!(r"\A(?:{pattern})\z"))) {
+        Ok(_) => Ok(()),
+        Err(regex::Error::CompiledTooBig(_)) => Err(format!("regular expression {shown:?} is too large")),
+        // The library draws the place over several lines; its last line says what is wrong.
+        Err(error) => {
+            let text = error.to_string();
+            let what = text.lines().next_back().unwrap_or("").trim().trim_start_matches("error: ").to_owned();
+            Err(format!("regular expression {shown:?}: {what}"))
+        }
+    }
+}
+
+/// RFC 9110, 5.6.2.
+pub(super) fn token(name: &str) -> Result<(), String> {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(token) {
+        return Err(format!("{name:?} is no header name: use letters, digits and `-`"));
+    }
+    Ok(())
+}
+
+/// A header that users may change: not one that frames the message.
+pub(super) fn header_name(name: &str) -> Result<(), String> {
+    token(name)?;
+    let framing = ["connection", "content-length", "transfer-encoding", "upgrade"];
+    if framing.iter().any(|framing| name.eq_ignore_ascii_case(framing)) {
+        return Err(format!("header {name} frames the message and can't be changed"));
+    }
+    Ok(())
+}
+
+/// A path that a request is sent on to, without query.
+pub(super) fn path(path: &str) -> Result<(), String> {
+    let refused = |byte: u8| byte <= b' ' || byte >= 0x7f || b"\"<>\\#?".contains(&byte);
+    let mut escapes = path.split('%').skip(1);
+    let is_escape = |after: &str| {
+        let digits = after.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit) && digits != b"00")
+    };
+    if !path.starts_with('/') || path.bytes().any(refused) || !escapes.all(is_escape) || leaves_root(path) {
+        return Err(format!("{path:?} is no path: begin with `/` and write what needs it as `%20`"));
+    }
+    Ok(())
+}
+
+fn leaves_root(path: &str) -> bool {
+    let mut depth = 0_usize;
+    path.split('/').skip(1).any(|segment| match segment.to_ascii_lowercase().replace("%2e", ".").as_str() {
+        "." => false,
+        ".." => {
+            let is_root = depth == 0;
+            depth = depth.saturating_sub(1);
+            is_root
+        }
+        _ => {
+            depth += 1;
+            false
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{expression, header_name, path};
+
+    #[test]
+    fn expressions() {
+        for good in ["", "a", "/api/.*", "a|b", "(?i)x", "[0-9]{1,5}", "a)?".trim_end_matches(")?")] {
+            assert_eq!(expression(good), Ok(()), "{good}");
+        }
+        for bad in ["(", "a)|(b", ")(", "[", "*", "(?=x)", r"\1", r"\w{100}{100}", &"x{1000}".repeat(100)] {
+            let error = expression(bad).unwrap_err();
+            assert!(error.starts_with("regular expression") && error.lines().count() == 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn headers() {
+        for good in ["X-A", "x_1", "!"] {
+            assert_eq!(header_name(good), Ok(()), "{good}");
+        }
+        for bad in
+            ["", "x y", "x:", "x\n", "é", "Connection", "CONTENT-LENGTH", "transfer-encoding", "upgrade"]
+        {
+            assert!(header_name(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn paths() {
+        for good in
+            ["/", "//", "/a/b", "/a%20b", "/a/../b", "/a;b=c@:d", "/a/.", "/%2e%2e".trim_end_matches("%2e")]
+        {
+            assert_eq!(path(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "", "a", "/ ", "/a?b", "/a#b", "/\\", "/é", "/a\n", "/%", "/%2", "/%zz", "/%00", "/..",
+            "/a/../..", "/%2E%2e",
+        ] {
+            assert!(path(bad).is_err(), "{bad:?}");
+        }
+    }
+}
