@@ -18,14 +18,7 @@ pub(super) fn config(
     resources: &Resources,
     settings: &Settings,
 ) -> (v1::RateLimit, Findings) {
-    // Whole but for its limits: a dataplane would not take a message without a store, and keep what it had.
-    let broken = |reason: String| v1::RateLimit {
-        store: v1::LimitStore::Local.into(),
-        scope: v1::LimitScope::Policy.into(),
-        on_store_failure: v1::StoreFailure::Deny.into(),
-        broken: reason,
-        ..v1::RateLimit::default()
-    };
+    let broken = |reason: String| v1::RateLimit { broken: reason, ..v1::RateLimit::default() };
     let Some(policy) = resources.rate_limit_policies.get(key) else {
         return (broken(format!("RateLimitPolicy {key} does not exist")), Findings::default());
     };
