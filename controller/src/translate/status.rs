@@ -56,18 +56,25 @@ impl Statuses {
     /// Everything that a user must act on: the object, where in it, and the condition.
     pub fn problems(&self) -> impl Iterator<Item = (&ObjectId, String, &Condition)> {
         self.0.iter().flat_map(|(id, status)| {
-            let own = status.conditions.iter().map(|condition| (String::new(), condition));
+            let own = told(&status.conditions).map(|condition| (String::new(), condition));
             let listeners = status.listeners.iter().flat_map(|listener| {
-                listener.conditions.iter().map(|condition| (format!("listener {}", listener.name), condition))
+                told(&listener.conditions).map(|condition| (format!("listener {}", listener.name), condition))
             });
             let parents = status.parents.iter().flat_map(|parent| {
                 let name = &parent.parent_ref.name;
-                parent.conditions.iter().map(move |condition| (format!("on {name}"), condition))
+                told(&parent.conditions).map(move |condition| (format!("on {name}"), condition))
             });
-            own.chain(listeners)
-                .chain(parents)
-                .filter(|(_, condition)| condition.is_problem())
-                .map(move |(place, condition)| (id, place, condition))
+            own.chain(listeners).chain(parents).map(move |(place, condition)| (id, place, condition))
         })
     }
+}
+
+/// The problems among conditions. What one cause makes of several conditions is told once.
+fn told(conditions: &[Condition]) -> impl Iterator<Item = &Condition> {
+    conditions.iter().enumerate().filter_map(|(index, condition)| {
+        let is_told = conditions[..index]
+            .iter()
+            .any(|before| before.is_problem() && before.message == condition.message);
+        (condition.is_problem() && !is_told).then_some(condition)
+    })
 }

@@ -91,7 +91,10 @@ fn in_secret(secret: &KeySecretRef, bytes: &[u8], algorithms: &[&str]) -> Result
             let strongest = algorithms.iter().filter_map(|name| hash_bytes(name)).max();
             let needed = strongest.unwrap_or(SHORTEST_SECRET);
             if bytes.len() < needed {
-                return Err(format!("holds {} bytes: algorithms asks for {needed} or more", bytes.len()));
+                let has = bytes.len();
+                return Err(format!(
+                    "is too short: a shared secret needs at least {needed} bytes, it has {has}"
+                ));
             }
             Ok(Keys { keys: vec![key(Kind::Secret(bytes.to_vec()))], ..Keys::default() })
         }
