@@ -16,7 +16,7 @@ use k8s_openapi::{
     },
 };
 use kube::ResourceExt;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
 use serde_json::Value;
 
 use crate::fetch::JwksState;
@@ -78,7 +78,7 @@ impl Resources {
             ("discovery.k8s.io", "EndpointSlice") => namespaced(&mut self.endpoint_slices, object),
             ("", "Namespace") => cluster_wide(&mut self.namespaces, object),
             ("", "Secret") => {
-                let mut secret: Secret = serde_json::from_value(object)?;
+                let mut secret: Secret = named(object)?;
                 // The API server does this when it stores one.
                 let plain = secret.string_data.take().unwrap_or_default();
                 let data = secret.data.get_or_insert_default();
@@ -101,7 +101,7 @@ fn namespaced<T>(objects: &mut Objects<T>, object: Value) -> Result<Applied, Wro
 where
     T: DeserializeOwned + ResourceExt,
 {
-    let object: T = serde_json::from_value(object)?;
+    let object: T = named(object)?;
     objects.insert(ObjectKey::of(&object), object);
     Ok(Applied::Taken)
 }
@@ -110,7 +110,15 @@ fn cluster_wide<T>(objects: &mut BTreeMap<String, T>, object: Value) -> Result<A
 where
     T: DeserializeOwned + ResourceExt,
 {
-    let object: T = serde_json::from_value(object)?;
+    let object: T = named(object)?;
     objects.insert(object.name_any(), object);
     Ok(Applied::Taken)
+}
+
+fn named<T: DeserializeOwned + ResourceExt>(object: Value) -> Result<T, WrongShape> {
+    let object: T = serde_json::from_value(object)?;
+    if object.name_any().is_empty() {
+        return Err(serde_json::Error::custom("metadata.name is missing").into());
+    }
+    Ok(object)
 }

@@ -124,6 +124,20 @@ fn outputs_are_what_they_were() {
     assert!(stale.is_empty(), "{}", stale.join("\n"));
 }
 
+/// Puts objects under a namespace and a class of their own, so that their names are no rivals.
+fn estrange(documents: &mut [Value]) {
+    for document in documents {
+        if document["kind"] == "GatewayClass" {
+            document["metadata"]["name"] = json!("strange");
+        } else {
+            document["metadata"]["namespace"] = json!("stranger");
+        }
+        if document["kind"] == "Gateway" {
+            document["spec"]["gatewayClassName"] = json!("strange");
+        }
+    }
+}
+
 /// What is right stays the same, resource by resource, beside anything that is wrong.
 #[test]
 fn a_broken_object_harms_only_itself() {
@@ -133,18 +147,7 @@ fn a_broken_object_harms_only_itself() {
     assert!(alone.gateways.values().any(|config| config.len() > 5));
     for case in cases() {
         let mut documents = documents(&fs::read_to_string(case.join("in.yaml")).unwrap());
-        // Under a namespace and a class of its own, so that its names are no rivals.
-        for document in &mut documents {
-            let is_class = document["kind"] == "GatewayClass";
-            if is_class {
-                document["metadata"]["name"] = json!("strange");
-            } else {
-                document["metadata"]["namespace"] = json!("stranger");
-            }
-            if document["kind"] == "Gateway" {
-                document["spec"]["gatewayClassName"] = json!("strange");
-            }
-        }
+        estrange(&mut documents);
         let both = run(&resources(good.iter().chain(&documents)));
         for (key, config) in &alone.gateways {
             for (name, kind) in config {
@@ -152,4 +155,86 @@ fn a_broken_object_harms_only_itself() {
             }
         }
     }
+}
+
+/// Whatever a single value is replaced by: translation ends, gives the same twice, tells no secret, and leaves what does
+/// not refer to it alone.
+#[test]
+fn no_value_breaks_more_than_its_object() {
+    let values = [
+        json!(null),
+        json!(""),
+        json!("\u{0}\r\n: {}é*."),
+        json!("("),
+        json!(-1),
+        json!(i64::MAX),
+        json!(true),
+        json!([]),
+        json!({}),
+    ];
+    let full = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/gateway-route/full/in.yaml");
+    let good = documents(&fs::read_to_string(full).unwrap());
+    let alone = run(&resources(&good));
+    let mut translated = 0;
+    for case in cases() {
+        let mut documents = documents(&fs::read_to_string(case.join("in.yaml")).unwrap());
+        estrange(&mut documents);
+        let whole = resources(good.iter().chain(&documents));
+        let secrets: Vec<String> = documents.iter().flat_map(secrets).collect();
+        let places: Vec<(usize, String)> = documents
+            .iter()
+            .enumerate()
+            .flat_map(|(index, document)| pointers(document).into_iter().map(move |place| (index, place)))
+            // What says which object it is.
+            .filter(|(_, place)| !["/apiVersion", "/kind", "/metadata"].contains(&place.as_str()))
+            .filter(|(_, place)| !["/metadata/name", "/metadata/namespace"].contains(&place.as_str()))
+            .collect();
+        for (index, place) in places {
+            let original = documents[index].pointer(&place).cloned().unwrap_or_default();
+            for value in &values {
+                *documents[index].pointer_mut(&place).unwrap() = value.clone();
+                let mut both = whole.clone();
+                // What does not have the shape of its kind is refused before.
+                if both.apply(documents[index].clone()).is_ok() {
+                    let translation = run(&both);
+                    let told = format!("{} {place} = {value}", case.display());
+                    for (key, config) in &alone.gateways {
+                        assert!(translation.gateways.get(key) == Some(config), "{told}");
+                    }
+                    let statuses = format!("{:?}", translation.statuses);
+                    for secret in &secrets {
+                        assert!(!statuses.contains(secret), "{told} tells {secret}");
+                    }
+                    let again = run(&both);
+                    assert!(again.gateways == translation.gateways, "{told}");
+                    assert!(again.statuses.0 == translation.statuses.0, "{told}");
+                    translated += 1;
+                }
+                *documents[index].pointer_mut(&place).unwrap() = original.clone();
+            }
+        }
+    }
+    assert!(translated > 1000, "only {translated} were well-formed");
+}
+
+/// JSON pointers to every value of a document.
+fn pointers(value: &Value) -> Vec<String> {
+    let below = |name: &str, value: &Value| -> Vec<String> {
+        let own = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+        let deeper = pointers(value).into_iter().map(|place| format!("{own}{place}"));
+        std::iter::once(own.clone()).chain(deeper).collect()
+    };
+    match value {
+        Value::Object(map) => map.iter().flat_map(|(name, value)| below(name, value)).collect(),
+        Value::Array(list) => {
+            list.iter().enumerate().flat_map(|(index, value)| below(&index.to_string(), value)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The texts of a Secret that are long enough to be known again.
+fn secrets(document: &Value) -> Vec<String> {
+    let entries = document["stringData"].as_object().into_iter().flat_map(Map::values);
+    entries.filter_map(|text| text.as_str().filter(|text| text.len() >= 12).map(str::to_owned)).collect()
 }
