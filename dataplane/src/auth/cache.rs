@@ -1,5 +1,5 @@
 //! Tokens that a worker has verified before: clients send the same one with every request, and a signature costs more
-//! than all else that is done for a request.
+//! than the rest of authentication.
 //!
 //! Only valid tokens are kept, so invented ones can't push them out. An entry counts for the very verifier that made it:
 //! when the policy changes, be it by a key that is withdrawn, the old entries count no more. Times are checked at each use.
@@ -14,7 +14,7 @@ use super::{
     jwt::{Token, TokenError, Verifier},
 };
 
-/// Tokens of 1 KiB take about 3 KiB each here.
+/// Per half. A token of 1 KiB takes some 3 KiB here.
 const HALF: usize = 2048;
 
 /// In two halves: when the fresh one is full, the other, whose tokens were not used since, is dropped.
