@@ -2,7 +2,7 @@
 //! other workers is read through one pointer.
 
 use std::{
-    cell::RefCell,
+    cell::{RefCell, RefMut},
     ops::Deref,
     rc::Rc,
     sync::{
@@ -21,6 +21,7 @@ use tokio::{
 };
 
 use crate::{
+    auth::TokenCache,
     limit,
     listen::{self, TlsPorts},
     observe::{self, Observer},
@@ -68,6 +69,7 @@ pub(crate) struct Worker {
     pub(crate) draining: watch::Receiver<bool>,
     current: RefCell<Current>,
     stores: RefCell<Rc<limit::Stores>>,
+    tokens: RefCell<TokenCache>,
     pool: Rc<Pool>,
 }
 
@@ -93,6 +95,7 @@ impl Worker {
             draining,
             current: RefCell::new(current),
             stores: RefCell::new(Rc::new(stores)),
+            tokens: RefCell::default(),
             pool: Rc::default(),
             shared,
         }
@@ -115,6 +118,11 @@ impl Worker {
 
     pub(crate) fn pool(&self) -> &Rc<Pool> {
         &self.pool
+    }
+
+    /// Not to be held across an await.
+    pub(crate) fn tokens(&self) -> RefMut<'_, TokenCache> {
+        self.tokens.borrow_mut()
     }
 
     pub(crate) fn stores(&self) -> Rc<limit::Stores> {

@@ -1,58 +1,22 @@
-//! Who sends a request, and what the backend is told of it.
+//! Who sends a request, as far as its credential tells.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{fmt, sync::Arc};
 
-use gatehouse_proto::config::v1;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use serde_json::Value;
 
-use super::{Invalid, consumer::Consumer, jwt::Claims};
-use crate::http::headers::IDENTITY_PREFIX;
+use super::{
+    consumer::Consumer,
+    jwt::{Claims, Token},
+};
 
-const X_CONSUMER_CREDENTIAL: HeaderName = HeaderName::from_static("x-consumer-credential");
+static CREDENTIAL: HeaderName = HeaderName::from_static("x-consumer-credential");
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Identity {
     consumer: Option<Arc<Consumer>>,
     /// `None`: anonymous.
     credential: Option<Arc<str>>,
-    claims: Claims,
-}
-
-/// Which claims go into which headers, and whether the credential goes on.
-#[derive(Debug, Default)]
-pub(super) struct Forwarding {
-    claims: Vec<(Vec<Box<str>>, HeaderName)>,
-    credential: bool,
-}
-
-impl Forwarding {
-    pub(super) fn compile(wire: Option<&v1::IdentityForwarding>) -> Result<Self, Invalid> {
-        let Some(wire) = wire else { return Ok(Forwarding::default()) };
-        let claims = wire
-            .claims
-            .iter()
-            .map(|claim| {
-                let name = HeaderName::from_bytes(claim.header.as_bytes())
-                    .map_err(|_| Invalid(format!("identity.claims: {:?} is no header name", claim.header)))?;
-                if name.as_str().starts_with(IDENTITY_PREFIX) {
-                    return Err(Invalid(format!(
-                        "identity.claims: {name} says who the consumer is: choose another"
-                    )));
-                }
-                Ok((claim.claim.split('.').map(Box::from).collect(), name))
-            })
-            .collect::<Result<_, Invalid>>()?;
-        Ok(Forwarding { claims, credential: wire.forward_credential })
-    }
-
-    pub(super) fn headers(&self) -> impl Iterator<Item = &HeaderName> {
-        self.claims.iter().map(|(_, name)| name)
-    }
-
-    pub(super) fn credential(&self) -> bool {
-        self.credential
-    }
+    token: Option<Arc<Token>>,
 }
 
 impl Identity {
@@ -60,12 +24,19 @@ impl Identity {
         Identity::default()
     }
 
-    pub(super) fn known(consumer: Arc<Consumer>, credential: Arc<str>) -> Self {
-        Identity { consumer: Some(consumer), credential: Some(credential), claims: Claims::new() }
+    pub(super) fn of_key(consumer: Arc<Consumer>, credential: Arc<str>) -> Self {
+        Identity { consumer: Some(consumer), credential: Some(credential), token: None }
     }
 
-    pub(super) fn of_token(consumer: Option<Arc<Consumer>>, credential: Arc<str>, claims: Claims) -> Self {
-        Identity { consumer, credential: Some(credential), claims }
+    pub(super) fn of_token(consumer: Option<Arc<Consumer>>, token: Arc<Token>) -> Self {
+        Identity { consumer, credential: Some(Arc::clone(&token.credential)), token: Some(token) }
+    }
+
+    /// Of several policies that admit a request, each by its own credential, the last that knows a consumer says who it
+    /// is, else the last that knows anything. `None`: anonymous.
+    pub(crate) fn most_telling(all: Vec<Identity>) -> Option<Identity> {
+        let told = all.into_iter().filter(|identity| identity.credential.is_some());
+        told.max_by_key(|identity| identity.consumer.is_some())
     }
 
     /// `namespace/name`.
@@ -73,6 +44,7 @@ impl Identity {
         self.consumer.as_ref().map(|consumer| &consumer.id)
     }
 
+    /// `NAMESPACE/NAME#CREDENTIAL` of an API key, `jwt:ISSUER#SUBJECT` of a token.
     pub(crate) fn credential(&self) -> Option<&str> {
         self.credential.as_deref()
     }
@@ -81,36 +53,29 @@ impl Identity {
         self.consumer.as_ref().map(|consumer| &*consumer.tier).filter(|tier| !tier.is_empty())
     }
 
-    /// A claim that no header can hold is left out.
-    pub(super) fn write(&self, headers: &mut HeaderMap, forwarding: &Forwarding) {
-        if let Some(consumer) = &self.consumer {
-            for (name, value) in &consumer.headers {
-                headers.insert(*name, value.clone());
-            }
+    pub(super) fn claims(&self) -> Option<&Claims> {
+        self.token.as_ref().map(|token| &token.claims)
+    }
+
+    /// Tells the backend in `X-Consumer-*`, which must be clear of what the client said.
+    pub(crate) fn describe(&self, headers: &mut HeaderMap) {
+        for (name, value) in self.consumer.iter().flat_map(|consumer| &consumer.headers) {
+            headers.insert(name.clone(), value.clone());
         }
-        if let Some(Ok(value)) = self.credential.as_deref().map(HeaderValue::from_str) {
-            headers.insert(X_CONSUMER_CREDENTIAL, value);
-        }
-        for (path, name) in &forwarding.claims {
-            if let Some(Ok(value)) = claim(&self.claims, path).map(|text| HeaderValue::from_str(&text)) {
-                headers.insert(name.clone(), value);
-            }
+        let credential =
+            self.credential.as_deref().map(|credential| HeaderValue::from_bytes(credential.as_bytes()));
+        if let Some(Ok(value)) = credential {
+            headers.insert(CREDENTIAL.clone(), value);
         }
     }
 }
 
-/// Texts as they are, lists of plain values joined by commas, anything else as JSON.
-fn claim<'a>(claims: &'a Claims, path: &[Box<str>]) -> Option<Cow<'a, str>> {
-    let (first, rest) = path.split_first()?;
-    let value = rest.iter().try_fold(claims.get(&**first)?, |value, name| value.get(&**name))?;
-    Some(match value {
-        Value::Null => return None,
-        Value::String(text) => Cow::Borrowed(text),
-        Value::Array(values) if values.iter().all(|value| !value.is_array() && !value.is_object()) => {
-            let texts =
-                values.iter().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-            Cow::Owned(texts.collect::<Vec<_>>().join(","))
-        }
-        other => Cow::Owned(other.to_string()),
-    })
+/// Claims are about people.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("consumer", &self.consumer())
+            .field("credential", &self.credential)
+            .finish_non_exhaustive()
+    }
 }

@@ -1,74 +1,69 @@
 //! JSON Web Tokens (RFC 7519), checked as RFC 8725 asks.
 //!
 //! What a token says of itself decides nothing: the algorithm must be one that the policy lists and that fits the key.
-//! `jku`, `x5u`, `jwk` and `x5c` are never looked at. The library verifies signatures; header and claims are read here,
-//! strictly, because its own reading takes claims of a wrong type for absent ones.
+//! No JWT library reads them: those at hand parse the key anew for each token, and take claims of a wrong type for absent
+//! ones. aws-lc verifies the signatures.
 
+mod algorithm;
+mod compact;
+mod error;
 mod key;
+mod material;
 mod strict;
+mod token;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use gatehouse_proto::config::v1;
-use jsonwebtoken::{Algorithm, crypto};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Invalid, UnixMillis};
-use key::Key;
+use {algorithm::Algorithm, compact::Compact, key::Key};
+pub(super) use {
+    error::TokenError,
+    token::{Claims, Token},
+};
 
-pub(crate) type Claims = Map<String, Value>;
+/// So many keys are tried for one token, in the policy's order: enough for any rotation, and a bound on what a
+/// forged token costs.
+const TRIES: usize = 16;
+/// Seconds. More would keep tokens alive that their issuer takes for dead.
+const LEEWAY: u32 = 300;
 
-/// Longer tokens are refused unread. Servers commonly take no longer header lines.
-const TOKEN_BYTES: usize = 8 << 10;
-const KEY_ID_BYTES: usize = 256;
-/// The greatest integer that JSON numbers hold exactly; no time lies beyond it.
-const LATEST: f64 = 9_007_199_254_740_991.0;
-
-/// Why a credential is not accepted. The texts go into `error_description`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum TokenError {
-    #[error("more than one credential")]
-    Several,
-    #[error("unknown credential")]
-    Unknown,
-    #[error("malformed token")]
-    Malformed,
-    #[error("algorithm not allowed")]
-    Algorithm,
-    #[error("unknown key")]
-    Key,
-    #[error("bad signature")]
-    Signature,
-    #[error("token expired")]
-    Expired,
-    #[error("token not valid yet")]
-    NotYet,
-    #[error("bad claim")]
-    Claim,
-    #[error("wrong issuer")]
-    Issuer,
-    #[error("wrong audience")]
-    Audience,
-}
-
+/// The issuer, keys and audiences that a token must come up to.
 #[derive(Debug)]
 pub(super) struct Verifier {
     issuer: Box<str>,
     audiences: Vec<Box<str>>,
+    /// Seconds.
     leeway: f64,
     keys: Vec<Key>,
+    /// More keys are on their way.
     pending: bool,
 }
 
 impl Verifier {
     pub(super) fn compile(jwt: &v1::Jwt) -> Result<Self, Invalid> {
+        // `#` separates issuer and subject in the name of a credential; no issuer of OpenID Connect has it.
+        if jwt.issuer.is_empty() || jwt.issuer.contains('#') {
+            return Err(Invalid("jwt.issuer: give the exact `iss` of the tokens, without `#`".into()));
+        }
+        if jwt.leeway_seconds > LEEWAY {
+            return Err(Invalid(format!("jwt.leewaySeconds: use {LEEWAY} or less")));
+        }
         let algorithms = jwt
             .algorithms
             .iter()
-            .map(|name| name.parse().map_err(|_| Invalid(format!("jwt.algorithms: {name:?} is not known"))))
-            .collect::<Result<Vec<Algorithm>, _>>()?;
+            .map(|name| {
+                Algorithm::named(name)
+                    .ok_or_else(|| Invalid(format!("jwt.algorithms: {name:?} is not known")))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        if algorithms.is_empty() {
+            return Err(Invalid("jwt.algorithms: name at least one".into()));
+        }
         let mut keys = Vec::new();
         let mut unusable = None;
         for key in &jwt.keys {
+            // Key sets hold keys for other uses too, which must not harm the rest (RFC 7517, 5).
             match Key::compile(key, &algorithms) {
                 Ok(key) => keys.push(key),
                 Err(reason) => unusable = Some(reason),
@@ -82,115 +77,50 @@ impl Verifier {
             issuer: jwt.issuer.as_str().into(),
             audiences: jwt.audiences.iter().map(|audience| audience.as_str().into()).collect(),
             leeway: jwt.leeway_seconds.into(),
-            pending: keys.is_empty(),
+            pending: jwt.keys_pending,
             keys,
         })
     }
 
-    /// No key has arrived yet: nobody can be told apart.
-    pub(super) fn is_pending(&self) -> bool {
-        self.pending
+    /// Everything but the times, which [`Verifier::check_times`] checks.
+    ///
+    /// # Errors
+    /// [`TokenError::Issuer`] is found before the signature is looked at: another method may know the issuer.
+    pub(super) fn verify(&self, token: &str) -> Result<Token, TokenError> {
+        let compact = Compact::read(token)?;
+        if compact.claims.get("iss").and_then(Value::as_str) != Some(&*self.issuer) {
+            return Err(TokenError::Issuer);
+        }
+        self.verify_signature(&compact)
+            .map_err(|error| if self.pending { TokenError::Pending } else { error })?;
+        Token::of(compact.claims, &self.issuer, &self.audiences)
     }
 
-    pub(super) fn verify(&self, token: &str, now: UnixMillis) -> Result<Claims, TokenError> {
-        if token.len() > TOKEN_BYTES {
-            return Err(TokenError::Malformed);
-        }
-        let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
-        let (header, payload) = message.split_once('.').ok_or(TokenError::Malformed)?;
-        // Five parts are an encrypted token.
-        if payload.contains('.') || signature.is_empty() {
-            return Err(TokenError::Malformed);
-        }
-        let (algorithm, key_id) = read_header(&object(header)?)?;
-        self.verify_signature(message, signature, algorithm, key_id.as_deref())?;
-        let claims = object(payload)?;
-        self.check(&claims, now)?;
-        Ok(claims)
+    pub(super) fn check_times(&self, token: &Token, now: UnixMillis) -> Result<(), TokenError> {
+        token.check_times(now, self.leeway)
     }
 
-    fn verify_signature(
-        &self,
-        message: &str,
-        signature: &str,
-        algorithm: Algorithm,
-        key_id: Option<&str>,
-    ) -> Result<(), TokenError> {
+    /// A token that names a key gets the keys of that name, then those without a name; one that names none may get any.
+    fn verify_signature(&self, token: &Compact<'_>) -> Result<(), TokenError> {
+        let wanted = token.key_id.as_deref();
+        let named = self.keys.iter().filter(|key| wanted.is_none() || key.id() == wanted);
+        let nameless = self.keys.iter().filter(|key| wanted.is_some() && key.id().is_none());
         let mut failure = TokenError::Key;
-        for key in self.keys.iter().filter(|key| key.answers_to(key_id)) {
-            let Some(decoding) = key.for_algorithm(algorithm) else {
-                failure = TokenError::Algorithm;
-                continue;
-            };
-            match crypto::verify(signature, message.as_bytes(), decoding, algorithm) {
-                Ok(true) => return Ok(()),
-                Ok(false) | Err(_) => failure = TokenError::Signature,
+        let mut tries = 0;
+        for key in named.chain(nameless) {
+            match key.verify(token.algorithm, token.message, &token.signature) {
+                Some(true) => return Ok(()),
+                Some(false) => {
+                    failure = TokenError::Signature;
+                    tries += 1;
+                }
+                None if failure == TokenError::Key => failure = TokenError::Algorithm,
+                None => {}
+            }
+            if tries == TRIES {
+                break;
             }
         }
         Err(failure)
-    }
-
-    /// RFC 7519, 4.1.
-    fn check(&self, claims: &Claims, now: UnixMillis) -> Result<(), TokenError> {
-        #[allow(clippy::cast_precision_loss)] // Milliseconds of this era are exact in 53 bits.
-        let now = now as f64 / 1000.0;
-        let expires = time(claims, "exp")?.ok_or(TokenError::Claim)?;
-        if now >= expires + self.leeway {
-            return Err(TokenError::Expired);
-        }
-        if time(claims, "nbf")?.is_some_and(|not_before| now + self.leeway < not_before) {
-            return Err(TokenError::NotYet);
-        }
-        time(claims, "iat")?;
-        if claims.get("sub").is_some_and(|subject| !subject.is_string()) {
-            return Err(TokenError::Claim);
-        }
-        if claims.get("iss").and_then(Value::as_str) != Some(&*self.issuer) {
-            return Err(TokenError::Issuer);
-        }
-        let wanted = |audience: &Value| {
-            audience
-                .as_str()
-                .is_some_and(|audience| self.audiences.iter().any(|wanted| **wanted == *audience))
-        };
-        let fits = match claims.get("aud") {
-            _ if self.audiences.is_empty() => true,
-            Some(Value::Array(audiences)) => audiences.iter().any(wanted),
-            Some(audience) => wanted(audience),
-            None => false,
-        };
-        if fits { Ok(()) } else { Err(TokenError::Audience) }
-    }
-}
-
-/// A part of the token: base64url without padding, holding one JSON object without repeated names.
-fn object(part: &str) -> Result<Claims, TokenError> {
-    let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed)?;
-    strict::object(&bytes).map_err(|_| TokenError::Malformed)
-}
-
-fn read_header(header: &Claims) -> Result<(Algorithm, Option<String>), TokenError> {
-    // Extensions that must be understood, and none is (RFC 7515, 4.1.11; RFC 7797; RFC 7516).
-    if ["crit", "b64", "zip", "enc"].iter().any(|name| header.contains_key(*name)) {
-        return Err(TokenError::Malformed);
-    }
-    let algorithm = header.get("alg").and_then(Value::as_str).ok_or(TokenError::Malformed)?;
-    let algorithm = algorithm.parse().map_err(|_| TokenError::Algorithm)?;
-    let key_id = match header.get("kid") {
-        None => None,
-        Some(Value::String(id)) if id.len() <= KEY_ID_BYTES => Some(id.clone()),
-        Some(_) => return Err(TokenError::Malformed),
-    };
-    Ok((algorithm, key_id))
-}
-
-/// A NumericDate; fractions are allowed (RFC 7519, 2).
-fn time(claims: &Claims, name: &str) -> Result<Option<f64>, TokenError> {
-    match claims.get(name) {
-        None => Ok(None),
-        Some(value) => {
-            let seconds = value.as_f64().filter(|seconds| (0.0..=LATEST).contains(seconds));
-            seconds.map(Some).ok_or(TokenError::Claim)
-        }
     }
 }

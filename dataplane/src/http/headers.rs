@@ -46,6 +46,13 @@ static HOP_BY_HOP: [HeaderName; 9] = [
     HTTP2_SETTINGS,
 ];
 
+/// Fields that the gateway itself removes or sets on every route: no policy can give them another meaning.
+pub(crate) fn is_ours(name: &HeaderName) -> bool {
+    name.as_str().starts_with(IDENTITY_PREFIX)
+        || [EXPECT, TRAILER].contains(name)
+        || HOP_BY_HOP.iter().chain(&FORWARDING).chain(&ALSO_OURS).any(|ours| ours == name)
+}
+
 /// Makes a client's fields fit for a backend: hop-by-hop fields, those that `Connection` lists, framing, expectations,
 /// identity and other names of it go, and what the client claims of its way unless a trusted proxy says it.
 pub(crate) fn clean_request(headers: &mut HeaderMap, from_trusted_proxy: bool) {
@@ -71,8 +78,8 @@ pub(crate) fn clean_request(headers: &mut HeaderMap, from_trusted_proxy: bool) {
 
 /// Removes a field that only the gateway may set, under its name and under spellings that servers read as the same.
 pub(crate) fn remove_with_aliases(headers: &mut HeaderMap, name: &HeaderName) {
-    headers.remove(name);
-    remove_if(headers, |other| other.contains('_') && other.replace('_', "-") == name.as_str());
+    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    remove_if(headers, |other| other.bytes().map(fold).eq(name.as_str().bytes().map(fold)));
 }
 
 /// Makes a backend's fields fit for the client.
@@ -193,7 +200,7 @@ mod tests {
 
     use http::{HeaderMap, HeaderName, HeaderValue};
 
-    use super::{clean_request, client_address, set_forwarded};
+    use super::{clean_request, client_address, remove_with_aliases, set_forwarded};
 
     fn headers(lines: &[(&str, &str)]) -> HeaderMap {
         lines
@@ -263,5 +270,20 @@ mod tests {
         assert_eq!(of("10.0.0.1", &["junk, 10.0.0.3"]), "10.0.0.3");
         assert_eq!(of("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(of("::ffff:10.0.0.1", &["2001:db8::1"]), "2001:db8::1");
+    }
+
+    #[test]
+    fn other_spellings_of_a_field_go_with_it() {
+        for ours in ["x-user-id", "x_user_id"] {
+            let mut headers = HeaderMap::new();
+            for name in ["x-user-id", "x_user_id", "x-user_id", "x-user-ids", "x_other", "xuserid"] {
+                headers.append(name, HeaderValue::from_static("v"));
+                headers.append(name, HeaderValue::from_static("w"));
+            }
+            remove_with_aliases(&mut headers, &HeaderName::from_static(ours));
+            let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+            left.sort_unstable();
+            assert_eq!(left, ["x-user-ids", "x_other", "xuserid"]);
+        }
     }
 }

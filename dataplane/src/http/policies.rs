@@ -39,7 +39,7 @@ pub(super) async fn admit(
     let now = Instant::now();
     let mut quota = None;
     limit(connection, rule, Phase::BeforeIdentity, parts, client, None, now, &mut quota).await?;
-    let (identity, query) = authenticate(snapshot, rule, parts)?;
+    let (identity, query) = authenticate(connection, snapshot, rule, parts)?;
     admitted.query = query;
     if let Some(consumer) = identity.as_ref().and_then(Identity::consumer) {
         exchange.consumer(consumer);
@@ -51,8 +51,9 @@ pub(super) async fn admit(
     Ok(admitted)
 }
 
-/// Every policy must admit the request. The last one, being the most specific, says who it is.
+/// Every policy must admit the request, and sees it as the client sent it.
 fn authenticate(
+    connection: &Connection,
     snapshot: &Snapshot,
     rule: &Rule,
     parts: &mut Parts,
@@ -71,7 +72,8 @@ fn authenticate(
         .iter()
         .map(|policy| {
             let request = auth::Request { headers: &parts.headers, query: parts.uri.query() };
-            policy.authenticate(&snapshot.consumers, request, now).map_err(Refusal::from)
+            let mut tokens = connection.worker.tokens();
+            policy.authenticate(&snapshot.consumers, &mut tokens, request, now).map_err(Refusal::from)
         })
         .collect::<Result<Vec<_>, _>>()?;
     for name in policies.iter().flat_map(|policy| policy.owned_headers()) {
@@ -84,7 +86,11 @@ fn authenticate(
             query = Some(stripped);
         }
     }
-    Ok((identities.into_iter().next_back(), query))
+    let identity = Identity::most_telling(identities);
+    if let Some(identity) = &identity {
+        identity.describe(&mut parts.headers);
+    }
+    Ok((identity, query))
 }
 
 #[allow(clippy::too_many_arguments)] // One call site a phase; a struct would only rename them.

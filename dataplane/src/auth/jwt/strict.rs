@@ -1,4 +1,5 @@
-//! JSON that says each thing once. Parsers differ in which of two equal names counts; so none does.
+//! JSON that says each thing once and plainly. Parsers differ in which of two equal names counts, and searches in text
+//! miss a name that is written with escapes; so neither is accepted.
 
 use std::fmt;
 
@@ -71,11 +72,74 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
-        while let Some((name, Strict(value))) = map.next_entry::<String, Strict>()? {
+        while let Some((Name(name), Strict(value))) = map.next_entry::<Name, Strict>()? {
             if object.insert(name, value).is_some() {
                 return Err(A::Error::custom("a name is repeated"));
             }
         }
         Ok(Value::Object(object))
+    }
+}
+
+/// The name of a member. Letters, digits and `_` need no escapes; a name made of them that uses one wants to hide.
+struct Name(String);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+struct NameVisitor;
+
+impl<'de> Visitor<'de> for NameVisitor {
+    type Value = Name;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name without needless escapes")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name, E> {
+        Ok(Name(name.to_owned()))
+    }
+
+    /// What the parser can't borrow from its input was written with escapes.
+    fn visit_str<E: Error>(self, name: &str) -> Result<Name, E> {
+        if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            return Err(E::custom("a plain name is written with escapes"));
+        }
+        Ok(Name(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::object;
+
+    #[test]
+    fn once_and_plainly() {
+        for (json, is_good) in [
+            (r#"{"a":1,"b":{"a":[null,true,-1,1.5,"x"]}}"#, true),
+            (r#" {"https:\/\/example.com\/roles":"\u0041"} "#, true),
+            (r#"{"a":1,"a":1}"#, false),
+            (r#"{"x":{"a":1,"a":2}}"#, false),
+            (r#"{"x":[{"a":1,"a":2}]}"#, false),
+            (r#"{"exp":1,"\u0065xp":2}"#, false),
+            (r#"{"\u0065xp":2}"#, false),
+            (r#"{"a":1}x"#, false),
+            (r#"{"a":1}{}"#, false),
+            (r#"{"a":1e999}"#, false),
+            (r#"{"a":NaN}"#, false),
+            (r#"{"a":1,}"#, false),
+            ("[]", false),
+            ("null", false),
+            ("", false),
+            ("\u{feff}{}", false),
+        ] {
+            assert_eq!(object(json.as_bytes()).is_ok(), is_good, "{json}");
+        }
+        assert!(object(b"{\"a\":\"\xff\"}").is_err(), "not UTF-8");
+        assert!(object("[".repeat(8000).as_bytes()).is_err(), "the depth is bounded");
+        assert!(object(format!("{{\"a\":{}", "[".repeat(8000)).as_bytes()).is_err(), "the depth is bounded");
     }
 }
