@@ -50,6 +50,16 @@ pub struct GatewaySpec {
     pub listeners: Vec<Listener>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub infrastructure: Option<GatewayInfrastructure>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<GatewayWideTls>,
+}
+
+/// Read only to refuse what is not served: a listener must never be more open than its owner wrote.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GatewayWideTls {
+    /// Client certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frontend: Option<serde_json::Value>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -33,10 +33,10 @@ pub use consumer::{
 pub use duration::{InvalidDuration, parse_duration};
 pub use gateway_api::{
     AllowedRoutes, CertificateRef, FilterType, Gateway, GatewayClass, GatewayClassSpec,
-    GatewayInfrastructure, GatewaySpec, GatewayStatus, GatewayTls, GrantFrom, GrantTo, HttpBackendRef,
-    HttpFilter, HttpRoute, HttpRouteRule, HttpRouteSpec, LabelSelector, LabelSelectorRequirement, Listener,
-    ListenerStatus, NamespaceSelector, NamespacesFrom, ParametersRef, ReferenceGrant, ReferenceGrantSpec,
-    RouteKind,
+    GatewayInfrastructure, GatewaySpec, GatewayStatus, GatewayTls, GatewayWideTls, GrantFrom, GrantTo,
+    HttpBackendRef, HttpFilter, HttpRoute, HttpRouteRule, HttpRouteSpec, LabelSelector,
+    LabelSelectorRequirement, Listener, ListenerStatus, NamespaceSelector, NamespacesFrom, ParametersRef,
+    ReferenceGrant, ReferenceGrantSpec, RouteKind,
 };
 pub use gateway_config::{
     AccessLog, GatewayConfig, GatewayConfigSpec, Limits, Redis, RedisSecretRef, Tracing,

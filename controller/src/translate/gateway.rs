@@ -101,6 +101,9 @@ impl<'a> GatewayView<'a> {
             .iter()
             .map(|listener| ListenerView::new(listener, &key.namespace, resources))
             .collect();
+        if gateway.spec.tls.as_ref().is_some_and(|tls| tls.frontend.is_some()) {
+            listeners.iter_mut().for_each(ListenerView::refuse_client_certificates);
+        }
         find_conflicts(&mut listeners);
         Some(GatewayView { key, listeners, require_auth, settings: Kind::Settings(settings), problem })
     }

@@ -55,6 +55,15 @@ impl<'a> ListenerView<'a> {
         view
     }
 
+    /// The Gateway asks for client certificates, which are not served: without them its listeners would be open to all.
+    pub(super) fn refuse_client_certificates(&mut self) {
+        if self.protocol == Some(Protocol::Https) {
+            self.protocol = None;
+            let message = "tls.frontend of the Gateway: client certificates are not served";
+            self.unaccepted = Some(Problem::new(reason::UNSUPPORTED_VALUE, message));
+        }
+    }
+
     fn terminate(&mut self, namespace: &str, resources: &Resources) {
         let tls = self.spec.tls.as_ref();
         if tls.and_then(|tls| tls.mode.as_deref()).is_some_and(|mode| mode != "Terminate") {

@@ -8,6 +8,7 @@ use http::{HeaderName, Method, StatusCode};
 use super::State;
 use crate::{
     filter::{HeaderChanges, Redirect, Rewrite, header},
+    http::target::canonical_path,
     observe::metrics::Metrics,
     route::{
         Age, Conditions, Entry, Hostname, Match, PathMatch, ValueCondition, WholeExpression, normal_prefix,
@@ -102,8 +103,8 @@ fn compile_match(wire: &v1::Match) -> Result<Match, String> {
     let path = match &wire.path {
         None => PathMatch::Prefix("".into()),
         Some(path) => match path.kind() {
-            v1::PathKind::Exact => PathMatch::Exact(path.value.as_str().into()),
-            v1::PathKind::Prefix => PathMatch::Prefix(normal_prefix(&path.value).into()),
+            v1::PathKind::Exact => PathMatch::Exact(canonical(&path.value)?),
+            v1::PathKind::Prefix => PathMatch::Prefix(normal_prefix(&canonical(&path.value)?).into()),
             v1::PathKind::RegularExpression => PathMatch::Expression(expression(&path.value)?),
             v1::PathKind::Unspecified => {
                 return Err("this dataplane does not know the kind of path match".into());
@@ -129,6 +130,14 @@ fn compile_match(wire: &v1::Match) -> Result<Match, String> {
         .map(|param| Ok((param.name.as_str().into(), condition(param)?)))
         .collect::<Result<_, String>>()?;
     Ok(Match { path, conditions: Conditions { method, headers, query_params } })
+}
+
+/// In the form that requests are brought to before they are compared.
+fn canonical(path: &str) -> Result<Box<str>, String> {
+    let canonical = canonical_path(path).map_err(|_| {
+        format!("{path:?} is no path that a request can have: begin with `/` and escape what needs it")
+    })?;
+    Ok(Box::from(&*canonical))
 }
 
 fn condition(wire: &v1::ValueMatch) -> Result<ValueCondition, String> {

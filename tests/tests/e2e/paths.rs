@@ -17,7 +17,14 @@ async fn the_backend_sees_the_path_that_was_matched() {
 - matches: [{path: {value: /admin}}]
   respond: {status: 403}
 - backendRefs: [{name: echo, port: 80}]";
-    let gateway = Gateway::with(&route(rules), &[("echo", backend.address)]).await;
+    // As the Gateway API allows rules to be written; requests are compared in their canonical form.
+    let escaped = "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: escaped}\nspec:\n  \
+                   parentRefs: [{name: edge}]\n  rules:\n  - matches: [{path: {type: PathPrefix, value: \
+                   '/caf%c3%a9/%7Eme'}}]\n    filters: [{type: RequestRedirect, requestRedirect: {statusCode: 302}}]\n";
+    let gateway = Gateway::with(&format!("{}{escaped}", route(rules)), &[("echo", backend.address)]).await;
+    for path in ["/caf%c3%a9/%7Eme", "/caf%C3%A9/~me/x"] {
+        assert_eq!(get(gateway.http(), path).send().await.status, 302, "{path}");
+    }
     for (path, wanted) in [
         ("/%61dmin", None),
         ("/x/../admin", None),
