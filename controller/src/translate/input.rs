@@ -181,7 +181,7 @@ impl<'a> Filters<'a> {
     }
 }
 
-/// The error continues "filters[0] ...".
+/// The error continues "`filters[0]` ...".
 fn take<'a, T>(place: &mut Option<&'a T>, filter: Option<&'a T>) -> Result<(), &'static str> {
     let filter = filter.ok_or("lacks the field that its type asks for")?;
     place.replace(filter).map_or(Ok(()), |_| Err("repeats an earlier one: put both into one"))
