@@ -98,28 +98,74 @@ async fn two_dataplanes_that_share_redis_admit_exactly_the_limit() {
     assert_eq!(backend.seen().len(), 100);
 }
 
+/// Measures how late the machine lets a thread wake up. A round in which it stalls tells nothing about the gateway.
+struct Stalls {
+    worst: std::thread::JoinHandle<Duration>,
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Stalls {
+    fn watch() -> Stalls {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let stop = std::sync::Arc::new(AtomicBool::new(false));
+        let stopped = std::sync::Arc::clone(&stop);
+        let worst = std::thread::spawn(move || {
+            let mut worst = Duration::ZERO;
+            while !stopped.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                std::thread::sleep(Duration::from_millis(1));
+                worst = worst.max(began.elapsed());
+            }
+            worst
+        });
+        Stalls { worst, stop }
+    }
+
+    fn worst(self) -> Duration {
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.worst.join().unwrap()
+    }
+}
+
+/// The slowest of 400 answers, of which Redis is there for the first 50.
+async fn slowest_without_redis(freeze: bool) -> Duration {
+    let mut redis = Redis::start().await;
+    let backend = Backend::echo("echo").await;
+    let gateway = limited(&backend, &redis).await;
+    let mut client = Client::connect(&gateway).await;
+    let mut slowest = Duration::ZERO;
+    for index in 0..400 {
+        if index == 50 {
+            if freeze { redis.pause() } else { redis.kill() }
+        }
+        let began = Instant::now();
+        let status = client.get("/").await.unwrap();
+        slowest = slowest.max(began.elapsed());
+        assert!(status == 200 || status == 429, "request {index}: {status}");
+    }
+    if freeze {
+        redis.resume();
+    }
+    slowest
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_redis_nobody_waits_and_nobody_gets_an_error() {
     let _turn = TURN.lock().await;
     for freeze in [false, true] {
-        let mut redis = Redis::start().await;
-        let backend = Backend::echo("echo").await;
-        let gateway = limited(&backend, &redis).await;
-        let mut client = Client::connect(&gateway).await;
-        let mut slowest = Duration::ZERO;
-        for index in 0..400 {
-            if index == 50 {
-                if freeze { redis.pause() } else { redis.kill() }
+        let how = if freeze { "frozen" } else { "killed" };
+        let mut rounds = 0;
+        loop {
+            rounds += 1;
+            let stalls = Stalls::watch();
+            let slowest = slowest_without_redis(freeze).await;
+            let stall = stalls.worst();
+            println!("Redis {how}: slowest answer {slowest:?}, the machine's worst stall {stall:?}");
+            if slowest <= Duration::from_millis(50) {
+                break;
             }
-            let began = Instant::now();
-            let status = client.get("/").await.unwrap();
-            slowest = slowest.max(began.elapsed());
-            assert!(status == 200 || status == 429, "request {index}: {status}");
-        }
-        println!("Redis {}: slowest answer {slowest:?}", if freeze { "frozen" } else { "killed" });
-        assert!(slowest <= Duration::from_millis(50), "{slowest:?}");
-        if freeze {
-            redis.resume();
+            let is_void = stall > Duration::from_millis(15) && rounds < 5;
+            assert!(is_void, "Redis {how}: {slowest:?} with stalls of at most {stall:?}");
         }
     }
 }
