@@ -9,7 +9,7 @@ use gatehouse_proto::config::v1::limit_key::Kind;
 use gatehouse_proto::config::v1::{Algorithm, LimitStore};
 use tokio::task::LocalSet;
 
-use super::super::{Phase, Stores, Verdict};
+use super::super::{Outcome, Phase, StoreError, Stores, Verdict};
 use super::harness::{Redis, admitted, check, config, facts, key, limit, policy, stores, target};
 
 /// Several dataplanes, each with many requests at once: together they admit exactly what one would.
@@ -151,12 +151,21 @@ async fn one_decision_is_one_command_and_takes_all_or_nothing() {
 
 #[tokio::test]
 async fn a_script_that_redis_forgot_is_sent_again() {
-    let redis = Redis::start();
     let policy = policy(&config(LimitStore::Redis, vec![limit("a", Algorithm::TokenBucket, 2, 3_600_000)]));
-    let stores = stores(Some(&redis.target()));
-    assert!(admitted(&check(&policy, &stores).await));
-    redis.query::<()>(redis::cmd("SCRIPT").arg("FLUSH"));
-    let outcome = check(&policy, &stores).await;
-    assert!(admitted(&outcome) && outcome.degraded.is_none());
-    assert!(!admitted(&check(&policy, &stores).await));
+    // A call may time out on a busy machine, and be counted all the same: such a round tells nothing.
+    for _ in 0..5 {
+        let redis = Redis::start();
+        let stores = stores(Some(&redis.target()));
+        let first = check(&policy, &stores).await;
+        redis.query::<()>(redis::cmd("SCRIPT").arg("FLUSH"));
+        let outcomes = [first, check(&policy, &stores).await, check(&policy, &stores).await];
+        let timed_out = |outcome: &Outcome| outcome.degraded == Some(StoreError::TimedOut);
+        if outcomes.iter().any(timed_out) {
+            continue;
+        }
+        assert!(outcomes.iter().all(|outcome| outcome.degraded.is_none()), "{outcomes:?}");
+        assert_eq!(outcomes.each_ref().map(admitted), [true, true, false]);
+        return;
+    }
+    panic!("five rounds in which Redis did not answer in time");
 }
