@@ -126,6 +126,8 @@ impl State {
             Kind::Consumer(consumer) => {
                 self.consumers.insert(key(), consumer);
             }
+            // No request depends on it.
+            Kind::Siblings(_) => {}
         }
         Ok(())
     }
