@@ -45,10 +45,11 @@ fn show(resources: &Resources) -> String {
     let translation = translate(resources, &translate::Settings { replicas: 1 });
     let mut documents = Vec::new();
     for (key, gateway) in &resources.gateways {
-        let Provisioning::Wanted(config) = &translation.provisioning[key] else {
-            panic!("{key} has no usable configuration");
+        let config = match &translation.provisioning[key] {
+            Provisioning::Wanted(config) => Some(config.as_deref()),
+            Provisioning::Keep => None,
         };
-        let plan = plan(gateway, config.as_deref(), &settings);
+        let plan = plan(gateway, config.expect("a usable configuration"), &settings);
         assert_eq!(plan.gateway(), key);
         let objects = plan.objects().into_iter().filter_map(|object| object.content);
         documents.extend(objects.map(|content| serde_saphyr::to_string(&content).unwrap()));

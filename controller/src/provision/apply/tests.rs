@@ -41,7 +41,7 @@ impl Fake {
                 let place = format!("{}/{}", place[1], place[0]);
                 let body = serde_json::from_slice(&body).unwrap_or_default();
                 let query = head.uri.query().unwrap_or("").replace("%2F", "/");
-                let (status, answer) = fake.answer(head.method.as_str(), place, query, &body);
+                let (status, answer) = fake.answer(head.method.as_str(), place, &query, &body);
                 let answer = Body::from(answer.to_string().into_bytes());
                 Ok::<_, Infallible>(http::Response::builder().status(status).body(answer).unwrap())
             }
@@ -49,9 +49,9 @@ impl Fake {
         Client::new(service, "default")
     }
 
-    fn answer(&self, method: &str, place: Place, query: String, body: &Value) -> (u16, Value) {
+    fn answer(&self, method: &str, place: Place, query: &str, body: &Value) -> (u16, Value) {
         let mut server = self.0.lock().unwrap();
-        server.calls.push((method.to_owned(), place.clone(), query.clone()));
+        server.calls.push((method.to_owned(), place.clone(), query.to_owned()));
         if let Some((code, message)) = server.refused.get(&place).filter(|_| method != "GET") {
             return (*code, failure(*code, message));
         }
@@ -59,7 +59,7 @@ impl Fake {
         match (method, stored) {
             ("GET", Some(object)) => (200, object),
             ("PATCH", stored) => {
-                let object = applied(body, stored.as_ref(), &query);
+                let object = applied(body, stored.as_ref(), query);
                 server.objects.insert(place, object.clone());
                 (200, object)
             }
