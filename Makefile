@@ -24,7 +24,7 @@ crds: ## Write the CRDs anew
 	$(CARGO) run -p gatehouse-crds --bin crdgen -- crds/generated
 
 golden: ## Write the outputs of the golden tests anew; read the diff
-	UPDATE=1 $(CARGO) test -p gatehouse-controller --test golden
+	UPDATE=1 $(CARGO) test -p gatehouse-controller --test golden --test golden_provision
 
 tools: ## Install what the tests need: redis-server and curl
 	@tests/tools.sh

@@ -5,6 +5,7 @@
 //! ```
 
 pub mod fetch;
+pub mod provision;
 pub mod resources;
 pub mod serve;
 pub mod translate;

@@ -29,6 +29,7 @@ use std::{
     time::Duration,
 };
 
+use gatehouse_crds::GatewayConfigSpec;
 use gatehouse_proto::config::v1::resource::Kind;
 
 use crate::resources::{ObjectKey, Resources};
@@ -53,8 +54,19 @@ pub struct Translation {
     /// By Gateway, then by resource name.
     pub gateways: BTreeMap<ObjectKey, Config>,
     pub statuses: Statuses,
+    /// By Gateway: those of our classes, as in `gateways`.
+    pub provisioning: BTreeMap<ObjectKey, Provisioning>,
     /// JWKS URLs that policies refer to, and how often each is to be fetched.
     pub jwks_urls: BTreeMap<String, Duration>,
+}
+
+/// What a Gateway's pods and Service are to be planned by.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Provisioning {
+    /// By its GatewayConfig; `None`: it has none, and the defaults hold.
+    Wanted(Option<Box<GatewayConfigSpec>>),
+    /// Its parametersRef leads nowhere: nothing is planned, and what is deployed stays as it is.
+    Keep,
 }
 
 /// The resources of one Gateway, by name.
@@ -81,10 +93,12 @@ pub fn translate(resources: &Resources, settings: &Settings) -> Translation {
     policies.emit(&mut configs, &mut used_namespaces, &mut statuses);
     consumer::emit(resources, &used_namespaces, &mut configs, &mut statuses);
     endpoints::emit(resources, &mut configs);
-    for (key, gateway) in &gateways {
+    let mut provisioning = BTreeMap::new();
+    for (key, gateway) in gateways {
         statuses.set("Gateway", key, gateway.status());
+        provisioning.insert(key.clone(), gateway.provisioning);
     }
-    Translation { gateways: configs, statuses, jwks_urls: policies.jwks_urls() }
+    Translation { gateways: configs, statuses, provisioning, jwks_urls: policies.jwks_urls() }
 }
 
 /// Namespaces whose consumers a Gateway needs.

@@ -1,11 +1,18 @@
 //! What holds for a whole Gateway.
 
+mod infrastructure;
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ConditionsStatus;
 use crate::pattern::{ADDRESS_RANGE, DURATION, LINE, SECRET_ENTRY};
+
+pub use infrastructure::{
+    Autoscaling, DeploymentConfig, DisruptionBudget, Drain, ExternalTrafficPolicy, Quantities,
+    ResourcesConfig, ServiceConfig, ServiceType,
+};
 
 /// Referred to by `parametersRef` of a GatewayClass, or of a Gateway's `infrastructure`, which goes first.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -25,7 +32,26 @@ use crate::pattern::{ADDRESS_RANGE, DURATION, LINE, SECRET_ENTRY};
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.autoscaling) || !has(self.deployment) || !has(self.deployment.replicas)").message("give at most one of deployment.replicas and autoscaling"),
+    validation = Rule::new("!has(self.autoscaling) || !has(self.deployment) || !has(self.deployment.resources) || (has(self.deployment.resources.requests) && 'cpu' in self.deployment.resources.requests)").message("autoscaling needs deployment.resources.requests.cpu"),
+)]
 pub struct GatewayConfigSpec {
+    /// The pods that serve the Gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<DeploymentConfig>,
+    /// The number of pods follows their load. Default: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
+    /// How many pods may be evicted at once. Default: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disruption_budget: Option<DisruptionBudget>,
+    /// How the Gateway is reached. Default: by a load balancer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceConfig>,
+    /// How a pod that is to go ends its connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
     /// Where limits of store `Redis` count. Default: locally.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redis: Option<Redis>,

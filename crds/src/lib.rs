@@ -39,7 +39,9 @@ pub use gateway_api::{
     ReferenceGrant, ReferenceGrantSpec, RouteKind,
 };
 pub use gateway_config::{
-    AccessLog, GatewayConfig, GatewayConfigSpec, Limits, Redis, RedisSecretRef, Tracing,
+    AccessLog, Autoscaling, DeploymentConfig, DisruptionBudget, Drain, ExternalTrafficPolicy, GatewayConfig,
+    GatewayConfigSpec, Limits, Quantities, Redis, RedisSecretRef, ResourcesConfig, ServiceConfig,
+    ServiceType, Tracing,
 };
 pub use gateway_route::{
     Auth, BackendRef, Defaults, GatewayRoute, GatewayRouteRule, GatewayRouteSpec, Respond,

@@ -56,6 +56,12 @@ pub(crate) const ALGORITHM: &str = "^((RS|PS|HS)(256|384|512)|ES(256|384)|EdDSA)
 /// Whole, or what it begins with and `*`.
 pub(crate) const SUBJECT: &str = r"^[^*]*\*?$";
 
+/// An amount of a resource (Kubernetes' Quantity) that is not negative: `500m`, `1.5Gi`, `2e3`.
+pub(crate) const QUANTITY: &str = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$";
+
+/// A number of pods, or a share of them.
+pub(crate) const COUNT_OR_PERCENT: &str = "^([0-9]{1,4}|[1-9]?[0-9]%|100%)$";
+
 /// An IP address or CIDR.
 pub(crate) const ADDRESS_RANGE: &str = concat!(
     r"^(((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])",
@@ -68,8 +74,8 @@ mod tests {
     use regex::Regex;
 
     use super::{
-        ADDRESS_RANGE, ALGORITHM, HEADER_VALUE, HOSTNAME, LIST_ENTRY, PATH, PREFIX_REPLACEMENT, SECTION,
-        SUBJECT, TOKEN,
+        ADDRESS_RANGE, ALGORITHM, COUNT_OR_PERCENT, HEADER_VALUE, HOSTNAME, LIST_ENTRY, PATH,
+        PREFIX_REPLACEMENT, QUANTITY, SECTION, SUBJECT, TOKEN,
     };
 
     #[test]
@@ -83,6 +89,7 @@ mod tests {
                 &["RS256", "PS512", "ES384", "EdDSA", "HS256"],
                 &["none", "ES512", "rs256", "RS256 "],
             ),
+            (COUNT_OR_PERCENT, &["0", "1", "50%", "100%"], &["", "-1", "%", "101%", "1.5"]),
             (HEADER_VALUE, &["", "a b", "a\tb", "é"], &["a\r\nb", "a\0", "\u{7f}"]),
             (
                 HOSTNAME,
@@ -92,6 +99,7 @@ mod tests {
             (LIST_ENTRY, &["staff", "night shift"], &["", "a,b", "a\nb"]),
             (PREFIX_REPLACEMENT, &["", "/", "/a"], &["a", "/a b", "/a?b"]),
             (PATH, &["/", "/a/b", "/%20"], &["", "a", "/a b", "/a?b", "/a#b", "/a\r\nb"]),
+            (QUANTITY, &["0", "500m", "1.5Gi", ".5", "2e3", "1k"], &["", "-1", "1 Gi", "1GiB", "half"]),
             (SECTION, &["http", "a.b"], &["", "Http", "a_b", "-a"]),
             (SUBJECT, &["alice", "svc-*", "*"], &["a*b", "**"]),
             (TOKEN, &["X-API-Key", "`", "~"], &["", "a b", "a:b", "é"]),

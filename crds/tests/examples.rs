@@ -8,10 +8,19 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 /// Of two alternatives an example gives one.
-const ALTERNATIVES: [&str; 2] = ["spec.redis.url", "spec.anyOf[].jwt.inline.pem"];
-/// Where a type stands a second time, it is not filled in again.
-const SHOWN_ELSEWHERE: [&str; 3] =
-    ["spec.rules[].responseHeaders", "spec.defaults.auth", "spec.anyOf[].apiKey.sources"];
+const ALTERNATIVES: [&str; 4] = [
+    "spec.redis.url",
+    "spec.anyOf[].jwt.inline.pem",
+    "spec.deployment.replicas",
+    "spec.disruptionBudget.maxUnavailable",
+];
+/// Where a type stands a second time, or is Kubernetes' own, it is not filled in.
+const SHOWN_ELSEWHERE: [&str; 4] = [
+    "spec.rules[].responseHeaders",
+    "spec.defaults.auth",
+    "spec.anyOf[].apiKey.sources",
+    "spec.deployment.affinity",
+];
 
 #[test]
 fn whole_objects_survive_the_types() {
@@ -65,13 +74,17 @@ fn the_types_have_the_defaults_of_the_schemas() {
     assert_eq!(filled["identity"]["forwardCredential"], false);
 
     let config: GatewayConfig = read(
-        r#"{"spec": {"redis": {"url": "redis://r"}, "accessLog": {}, "tracing": {"endpoint": "http://c"}}}"#,
+        r#"{"spec": {"redis": {"url": "redis://r"}, "accessLog": {}, "tracing": {"endpoint": "http://c"},
+            "autoscaling": {"maxReplicas": 5}, "service": {}, "drain": {}}}"#,
     );
     let filled = serde_json::to_value(&config.spec).unwrap();
     assert_eq!(filled["redis"]["timeout"], "20ms");
     assert_eq!(filled["accessLog"]["enabled"], true);
     assert_eq!(filled["tracing"]["samplingPercent"], 100.0);
     assert_eq!(filled["requireAuth"], false);
+    assert_eq!(filled["autoscaling"], json!({"minReplicas": 2, "maxReplicas": 5, "cpuUtilization": 70}));
+    assert_eq!(filled["service"]["type"], "LoadBalancer");
+    assert_eq!(filled["drain"], json!({"delay": "5s", "timeout": "30s"}));
 }
 
 fn read<T: DeserializeOwned + CustomResourceExt>(json: &str) -> T {

@@ -116,7 +116,19 @@ fn what_yaml_alone_can_decide_has_a_rule() {
             ],
         ),
         ("Consumer", &["give exactly one of apiKey and jwt", "expires must be after notBefore"]),
-        ("GatewayConfig", &["give exactly one of url and urlSecretRef", "use 1ms to 50ms"]),
+        (
+            "GatewayConfig",
+            &[
+                "give exactly one of url and urlSecretRef",
+                "use 1ms to 50ms",
+                "give at most one of deployment.replicas and autoscaling",
+                "autoscaling needs deployment.resources.requests.cpu",
+                "minReplicas can't be more than maxReplicas",
+                "give exactly one of minAvailable and maxUnavailable",
+                "externalTrafficPolicy belongs to the types LoadBalancer and NodePort",
+                "use 0s to 5m",
+            ],
+        ),
     ] {
         let text = schema_of(kind).to_string();
         for message in messages {
@@ -147,6 +159,11 @@ fn defaults_stand_in_the_schemas() {
         ("GatewayConfig", "/accessLog/properties/enabled", json!(true)),
         ("GatewayConfig", "/limits/properties/maxConnections", json!(50_000)),
         ("GatewayConfig", "/requireAuth", json!(false)),
+        ("GatewayConfig", "/autoscaling/properties/minReplicas", json!(2)),
+        ("GatewayConfig", "/autoscaling/properties/cpuUtilization", json!(70)),
+        ("GatewayConfig", "/service/properties/type", json!("LoadBalancer")),
+        ("GatewayConfig", "/drain/properties/delay", json!("5s")),
+        ("GatewayConfig", "/drain/properties/timeout", json!("30s")),
     ] {
         let root = schema_of(kind);
         let spec = &root["properties"]["spec"]["properties"];

@@ -19,6 +19,7 @@ const PAGES: &[&str] = &[
     "docs/rate-limits.md",
     "docs/tls.md",
     "docs/observability.md",
+    "docs/gateways.md",
     "docs/run.md",
 ];
 

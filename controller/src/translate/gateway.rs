@@ -6,7 +6,7 @@ use gatehouse_crds::{GROUP, Gateway, GatewayConfigSpec, ParametersRef};
 use gatehouse_proto::config::v1::resource::Kind;
 
 use super::{
-    CONTROLLER_NAME, Config,
+    CONTROLLER_NAME, Config, Provisioning,
     conditions::{Condition, ConditionType, Problem, reason},
     listener::ListenerView,
     names, settings,
@@ -26,6 +26,7 @@ pub(super) struct GatewayView<'a> {
     pub(super) key: &'a ObjectKey,
     pub(super) listeners: Vec<ListenerView<'a>>,
     pub(super) require_auth: bool,
+    pub(super) provisioning: Provisioning,
     settings: Kind,
     problem: Option<Problem>,
 }
@@ -89,6 +90,10 @@ impl<'a> GatewayView<'a> {
         // What can't be read may have said that authentication is required.
         let require_auth =
             parameters.as_ref().map_or(true, |config| config.is_some_and(|(_, config)| config.require_auth));
+        let provisioning = match &parameters {
+            Ok(config) => Provisioning::Wanted(config.map(|(_, config)| Box::new(config.clone()))),
+            Err(_) => Provisioning::Keep,
+        };
         let (config, missing) = match parameters {
             Ok(config) => (config, None),
             Err(problem) => (class.as_ref().ok().copied().flatten(), Some(problem)),
@@ -105,7 +110,8 @@ impl<'a> GatewayView<'a> {
             listeners.iter_mut().for_each(ListenerView::refuse_client_certificates);
         }
         find_conflicts(&mut listeners);
-        Some(GatewayView { key, listeners, require_auth, settings: Kind::Settings(settings), problem })
+        let settings = Kind::Settings(settings);
+        Some(GatewayView { key, listeners, require_auth, provisioning, settings, problem })
     }
 
     /// What does not depend on routes.

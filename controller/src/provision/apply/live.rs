@@ -1,0 +1,48 @@
+//! What an object that stands in the API server is to a Gateway.
+
+use gatehouse_crds::GATEWAY_GROUP;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{ResourceExt, api::DynamicObject};
+
+use crate::provision::{Plan, identity::MANAGED_BY};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Ours,
+    /// Ours, and on its way out.
+    Going,
+    /// Of a Gateway of the same name that is gone; Kubernetes collects it.
+    Leftover,
+    Foreign,
+}
+
+pub(super) fn standing(live: &DynamicObject, plan: &Plan) -> Standing {
+    let is_ours = |owner: &&OwnerReference| owner.uid == plan.gateway_uid;
+    let was_ours = |owner: &&OwnerReference| {
+        let group = owner.api_version.split('/').next();
+        group == Some(GATEWAY_GROUP) && owner.kind == "Gateway" && owner.name == plan.gateway.name
+    };
+    let owners = live.owner_references();
+    if owners.iter().any(|owner| is_ours(&owner)) {
+        if live.metadata.deletion_timestamp.is_some() { Standing::Going } else { Standing::Ours }
+    } else if owners.iter().any(|owner| was_ours(&owner)) {
+        Standing::Leftover
+    } else {
+        Standing::Foreign
+    }
+}
+
+/// Made by us, and not only owned by the Gateway.
+pub(super) fn is_labelled(live: &DynamicObject) -> bool {
+    live.labels().get(MANAGED_BY.0).is_some_and(|manager| manager == MANAGED_BY.1)
+}
+
+/// A manager's last apply had a number of replicas, and nobody has written another since.
+pub(super) fn owns_replicas(live: &DynamicObject, manager: &str) -> bool {
+    live.managed_fields().iter().any(|entry| {
+        entry.manager.as_deref() == Some(manager)
+            && entry.operation.as_deref() == Some("Apply")
+            && entry.subresource.as_deref().unwrap_or("").is_empty()
+            && entry.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer("/f:spec/f:replicas").is_some())
+    })
+}
