@@ -10,14 +10,14 @@ mod attach;
 mod backend;
 mod certificate;
 mod check;
-mod conditions;
+pub(crate) mod conditions;
 mod consumer;
 mod endpoints;
 mod gateway;
 mod grant;
 mod input;
 mod listener;
-mod names;
+pub(crate) mod names;
 mod policy;
 mod route;
 mod rule;
@@ -36,6 +36,7 @@ use {gateway::GatewayView, policy::Policies};
 
 pub use conditions::{Condition, ConditionType};
 pub use endpoints::endpoints;
+pub(crate) use listener::route_group;
 pub use status::{ListenerStatus, ObjectId, ObjectStatus, ParentStatus, Statuses};
 
 /// The controller's name in GatewayClasses and statuses.
@@ -78,6 +79,7 @@ pub fn translate(resources: &Resources, settings: &Settings) -> Translation {
         }
     }
     let mut used_namespaces = BTreeMap::new();
+    gateway::configs(resources, &mut statuses);
     policies.emit(&mut configs, &mut used_namespaces, &mut statuses);
     consumer::emit(resources, &used_namespaces, &mut configs, &mut statuses);
     endpoints::emit(resources, &mut configs);
