@@ -7,4 +7,5 @@
 pub mod fetch;
 pub mod resources;
 pub mod serve;
+pub mod status;
 pub mod translate;
