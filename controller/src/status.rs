@@ -7,8 +7,12 @@
 //!
 //! `plan` and everything before it is pure; only the writer and the events do I/O, and only on the leader.
 
+mod addresses;
+mod plan;
 mod programmed;
 mod ready;
 
+pub use addresses::addresses;
+pub use plan::{Flip, GatewayFacts, Input, Trouble, Write, plan};
 pub use programmed::{Programmed, Tracker};
 pub use ready::ready;

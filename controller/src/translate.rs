@@ -34,6 +34,7 @@ use gatehouse_proto::config::v1::resource::Kind;
 use crate::resources::{ObjectKey, Resources};
 use {gateway::GatewayView, policy::Policies};
 
+pub(crate) use attach::parent_key;
 pub use conditions::{Condition, ConditionType};
 pub use endpoints::endpoints;
 pub(crate) use listener::route_group;

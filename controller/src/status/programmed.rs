@@ -111,7 +111,11 @@ impl Track {
             return;
         }
         self.position += 1;
-        self.positions.insert(version, self.position);
+        if let Some(before) = self.positions.insert(version, self.position) {
+            // Who had it then has it now.
+            let same = self.dataplanes.values_mut().flatten().filter(|known| known.position == before);
+            same.for_each(|known| known.position = self.position);
+        }
         self.order.push_back((self.position, version));
         match &self.latest {
             None => self.floor = self.position,

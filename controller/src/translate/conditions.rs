@@ -38,18 +38,32 @@ impl Condition {
 
     /// Something is wrong that a user must act on.
     pub fn is_problem(&self) -> bool {
-        match self.kind {
-            ConditionType::Accepted | ConditionType::ResolvedRefs => !self.status,
-            // Most often it is a matter of moments, and what is not accepted is told already.
-            ConditionType::Programmed | ConditionType::GatehouseProgrammed => {
-                !self.status && [reason::REJECTED, reason::NO_RESOURCES].contains(&self.reason)
-            }
-            ConditionType::Conflicted | ConditionType::PartiallyInvalid => self.status,
-        }
+        self.kind.is_problem(self.status, self.reason)
     }
 }
 
 impl ConditionType {
+    pub(crate) const ALL: [ConditionType; 6] = [
+        ConditionType::Accepted,
+        ConditionType::ResolvedRefs,
+        ConditionType::Conflicted,
+        ConditionType::PartiallyInvalid,
+        ConditionType::Programmed,
+        ConditionType::GatehouseProgrammed,
+    ];
+
+    /// Whether a condition of this type is one that a user must act on.
+    pub(crate) fn is_problem(self, status: bool, reason: &str) -> bool {
+        match self {
+            ConditionType::Accepted | ConditionType::ResolvedRefs => !status,
+            ConditionType::Conflicted | ConditionType::PartiallyInvalid => status,
+            // Else it is most often a matter of moments.
+            ConditionType::Programmed | ConditionType::GatehouseProgrammed => {
+                !status && [reason::REJECTED, reason::INVALID, reason::NO_RESOURCES].contains(&reason)
+            }
+        }
+    }
+
     /// As it stands in a status.
     pub fn as_str(self) -> &'static str {
         match self {

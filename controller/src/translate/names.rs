@@ -34,11 +34,11 @@ pub(super) fn endpoints(service: &ObjectKey, port: i32) -> String {
     format!("endpoints/{service}/{port}")
 }
 
-pub(super) fn auth(policy: &ObjectKey) -> String {
+pub(crate) fn auth(policy: &ObjectKey) -> String {
     format!("auth/{policy}")
 }
 
-pub(super) fn rate_limit(policy: &ObjectKey) -> String {
+pub(crate) fn rate_limit(policy: &ObjectKey) -> String {
     format!("ratelimit/{policy}")
 }
 

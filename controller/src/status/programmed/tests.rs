@@ -124,6 +124,7 @@ fn what_changes_back_is_what_the_dataplane_has() {
     rig.ack("a", first, &[]);
     rig.publish(&[("x", "2")]);
     rig.publish(&[("x", "1")]);
+    assert!(rig.is_programmed("x"), "whether or not it says so again");
     rig.ack("a", first, &[]);
     assert!(rig.is_programmed("x"));
 }
