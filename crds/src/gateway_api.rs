@@ -10,9 +10,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    BackendRef, HeaderChanges, ParentRef, Redirect, RouteMatch, RouteStatus, Timeouts, UrlRewrite,
-};
+use crate::{BackendRef, HeaderChanges, ParentRef, Redirect, RouteMatch, RouteStatus, Timeouts, UrlRewrite};
 
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(

@@ -33,9 +33,8 @@ pub use consumer::{
 pub use duration::{InvalidDuration, parse_duration};
 pub use gateway_api::{
     AllowedRoutes, CertificateRef, FilterType, Gateway, GatewayAddress, GatewayClass, GatewayClassSpec,
-    GatewayClassStatus,
-    GatewayInfrastructure, GatewaySpec, GatewayStatus, GatewayTls, GatewayWideTls, GrantFrom, GrantTo,
-    HttpBackendRef, HttpFilter, HttpRoute, HttpRouteRule, HttpRouteSpec, LabelSelector,
+    GatewayClassStatus, GatewayInfrastructure, GatewaySpec, GatewayStatus, GatewayTls, GatewayWideTls,
+    GrantFrom, GrantTo, HttpBackendRef, HttpFilter, HttpRoute, HttpRouteRule, HttpRouteSpec, LabelSelector,
     LabelSelectorRequirement, Listener, ListenerStatus, NamespaceSelector, NamespacesFrom, ParametersRef,
     ReferenceGrant, ReferenceGrantSpec, RouteKind, SupportedFeature,
 };

@@ -94,9 +94,11 @@ impl State {
     pub fn differences<'a>(&'a self, other: &'a State) -> impl Iterator<Item = &'a str> {
         let gone = other.0.resources.keys().filter(|name| !self.0.resources.contains_key(*name));
         let changed = self.0.resources.iter().filter(|(name, resource)| {
-            other.0.resources.get(*name).is_none_or(|before| {
-                !Arc::ptr_eq(before, resource) && before.version != resource.version
-            })
+            other
+                .0
+                .resources
+                .get(*name)
+                .is_none_or(|before| !Arc::ptr_eq(before, resource) && before.version != resource.version)
         });
         changed.map(|(name, _)| &**name).chain(gone.map(|name| &**name))
     }

@@ -45,9 +45,16 @@ mod tests {
         let ingress = json!([{"ip": "192.0.2.1"}, {"hostname": "lb.example.com"}]);
         let assigned = addresses(cluster, json!({"loadBalancer": {"ingress": ingress}}));
         assert_eq!(assigned, ["IPAddress 192.0.2.1", "Hostname lb.example.com"]);
-        let inside = json!({"type": "ClusterIP", "clusterIPs": ["10.0.0.1", "fd00::1"], "externalIPs": ["192.0.2.7"]});
-        assert_eq!(addresses(inside, json!({})), ["IPAddress 192.0.2.7", "IPAddress 10.0.0.1", "IPAddress fd00::1"]);
-        assert_eq!(addresses(json!({"type": "NodePort", "clusterIPs": ["10.0.0.2"]}), json!({})), ["IPAddress 10.0.0.2"]);
+        let inside =
+            json!({"type": "ClusterIP", "clusterIPs": ["10.0.0.1", "fd00::1"], "externalIPs": ["192.0.2.7"]});
+        assert_eq!(
+            addresses(inside, json!({})),
+            ["IPAddress 192.0.2.7", "IPAddress 10.0.0.1", "IPAddress fd00::1"]
+        );
+        assert_eq!(
+            addresses(json!({"type": "NodePort", "clusterIPs": ["10.0.0.2"]}), json!({})),
+            ["IPAddress 10.0.0.2"]
+        );
         assert!(addresses(json!({"clusterIPs": ["None"]}), json!({})).is_empty());
     }
 }

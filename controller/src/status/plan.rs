@@ -22,8 +22,8 @@ use super::programmed::{Programmed, Tracker};
 use crate::{
     resources::{ObjectKey, Resources},
     translate::{
-        Condition, ConditionType, ObjectId, ObjectStatus, Statuses, conditions::reason, names,
-        names::Owner, parent_key,
+        Condition, ConditionType, ObjectId, ObjectStatus, Statuses, conditions::reason, names, names::Owner,
+        parent_key,
     },
 };
 use conditions::{Moment, Scope};
@@ -142,7 +142,8 @@ fn wanted_entries(
     parents
         .iter()
         .map(|parent| {
-            let refused = parent.conditions.iter().find(|one| one.kind == ConditionType::Accepted && !one.status);
+            let refused =
+                parent.conditions.iter().find(|one| one.kind == ConditionType::Accepted && !one.status);
             let programmed = match refused {
                 Some(refused) => not_programmed(reason::NOT_ACCEPTED, refused.message.clone()),
                 None => programmed(state(&parent.parent_ref, key)),

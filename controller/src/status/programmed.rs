@@ -92,11 +92,6 @@ impl Tracker {
         self.gateways.iter().filter(move |(_, track)| holds(track)).map(|(gateway, _)| gateway)
     }
 
-    /// Whether the Gateway has a ready dataplane.
-    pub(super) fn has_dataplanes(&self, gateway: &ObjectKey) -> bool {
-        self.gateways.get(gateway).is_some_and(|track| !track.dataplanes.is_empty())
-    }
-
     /// Whether the present state of the Gateway has the resource.
     pub(super) fn holds(&self, gateway: &ObjectKey, resource: &str) -> bool {
         let latest = self.gateways.get(gateway).and_then(|track| track.latest.as_ref());
@@ -166,9 +161,8 @@ impl Track {
     fn assign(&self, acks: &Acks) -> BTreeMap<Owner, Vec<(u64, String)>> {
         let oversized = acks.oversized.iter().map(|(name, reason)| (self.position, name, reason));
         let acknowledged = self.dataplanes.values().flatten();
-        let refused = acknowledged.flat_map(|known| {
-            known.rejected.iter().map(|(name, reason)| (known.position, name, reason))
-        });
+        let refused = acknowledged
+            .flat_map(|known| known.rejected.iter().map(|(name, reason)| (known.position, name, reason)));
         let rejections: Vec<_> = oversized
             .chain(refused)
             .filter_map(|(position, name, reason)| Some((position, name, reason, names::owner(name)?)))
@@ -177,7 +171,9 @@ impl Track {
             .collect();
         let shared: BTreeSet<&str> = rejections
             .iter()
-            .filter(|(.., owner)| matches!(owner, Owner::Object(id) if ["Service", "Secret"].contains(&id.kind)))
+            .filter(
+                |(.., owner)| matches!(owner, Owner::Object(id) if ["Service", "Secret"].contains(&id.kind)),
+            )
             .map(|(_, name, ..)| name.as_str())
             .collect();
         let referrers = self.referrers(&shared);

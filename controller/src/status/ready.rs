@@ -45,18 +45,26 @@ mod tests {
                 "metadata": {"name": name, "namespace": namespace, "labels": {"kubernetes.io/service-name": service}},
                 "endpoints": endpoints})
         };
-        let pod = |name: &str, conditions: serde_json::Value| {
-            json!({"addresses": ["10.0.0.1"], "conditions": conditions, "targetRef": {"kind": "Pod", "name": name}})
-        };
+        let pod = |name: &str, conditions: serde_json::Value| json!({"addresses": ["10.0.0.1"], "conditions": conditions, "targetRef": {"kind": "Pod", "name": name}});
         let mut resources = Resources::default();
         for object in [
-            slice("a", "shop", "edge-gatehouse", json!([
-                pod("a-1", json!({"ready": true})),
-                pod("a-2", json!({"ready": false, "serving": true, "terminating": true})),
-                pod("a-3", json!({})),
-                json!({"addresses": ["10.0.0.9"]}),
-            ])),
-            slice("b", "shop", "edge-gatehouse", json!([pod("b-1", json!({"ready": true})), pod("a-1", json!({}))])),
+            slice(
+                "a",
+                "shop",
+                "edge-gatehouse",
+                json!([
+                    pod("a-1", json!({"ready": true})),
+                    pod("a-2", json!({"ready": false, "serving": true, "terminating": true})),
+                    pod("a-3", json!({})),
+                    json!({"addresses": ["10.0.0.9"]}),
+                ]),
+            ),
+            slice(
+                "b",
+                "shop",
+                "edge-gatehouse",
+                json!([pod("b-1", json!({"ready": true})), pod("a-1", json!({}))]),
+            ),
             slice("c", "shop", "other", json!([pod("c-1", json!({"ready": true}))])),
             slice("d", "else", "edge-gatehouse", json!([pod("d-1", json!({"ready": true}))])),
         ] {

@@ -128,7 +128,9 @@ mod tests {
         ] {
             assert_eq!(owner(&name), Some(wanted), "{name}");
         }
-        for foreign in ["", "settings/x", "route/Pod/shop/orders/0", "route/HTTPRoute/shop", "auth/shop", "x/y/z"] {
+        for foreign in
+            ["", "settings/x", "route/Pod/shop/orders/0", "route/HTTPRoute/shop", "auth/shop", "x/y/z"]
+        {
             assert_eq!(owner(foreign), None, "{foreign}");
         }
     }
@@ -143,7 +145,8 @@ mod tests {
         };
         let route = v1::Route { action: Some(v1::route::Action::Forward(forward)), ..v1::Route::default() };
         assert_eq!(references(&Kind::Route(route)), [super::service(&key, 80), super::endpoints(&key, 80)]);
-        let listener = v1::Listener { certificates: vec![super::certificate(&key)], ..v1::Listener::default() };
+        let listener =
+            v1::Listener { certificates: vec![super::certificate(&key)], ..v1::Listener::default() };
         assert_eq!(references(&Kind::Listener(listener)), [super::certificate(&key)]);
     }
 }

@@ -1,6 +1,6 @@
 //! Conditions as they are written: with generation and time, within the bounds of the schemas.
 
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{self, Time};
 use kube::Resource;
 
@@ -48,7 +48,7 @@ pub struct Trouble {
 impl Moment {
     pub(super) fn of(input: &Input<'_>, object: &impl Resource) -> Self {
         // Times are stored to the second.
-        let now = input.now.round(Unit::Second).unwrap_or(input.now);
+        let now = Timestamp::from_second(input.now.as_second()).unwrap_or(input.now);
         Moment { now, generation: object.meta().generation, settling: input.settling }
     }
 }
@@ -62,7 +62,8 @@ pub(super) fn settle(
     moment: &Moment,
 ) -> (Vec<v1::Condition>, Vec<Flip>) {
     let find = |kind: &str| wanted.iter().find(|one| one.kind.as_str() == kind);
-    let is_ours = |kind: &str| scope == Scope::Whole || ConditionType::ALL.iter().any(|ours| ours.as_str() == kind);
+    let is_ours =
+        |kind: &str| scope == Scope::Whole || ConditionType::ALL.iter().any(|ours| ours.as_str() == kind);
     let kept = observed.iter().filter_map(|before| match find(&before.type_) {
         Some(wanted) => Some(next(wanted, Some(before), moment)),
         None => (!is_ours(&before.type_)).then(|| before.clone()),
@@ -81,7 +82,8 @@ pub(super) fn settle(
 }
 
 fn next(wanted: &Condition, before: Option<&v1::Condition>, moment: &Moment) -> v1::Condition {
-    let is_programmed = [ConditionType::Programmed, ConditionType::GatehouseProgrammed].contains(&wanted.kind);
+    let is_programmed =
+        [ConditionType::Programmed, ConditionType::GatehouseProgrammed].contains(&wanted.kind);
     if let Some(before) = before
         && moment.settling
         && is_programmed
@@ -92,7 +94,8 @@ fn next(wanted: &Condition, before: Option<&v1::Condition>, moment: &Moment) -> 
         return before.clone();
     }
     let status = if wanted.status { "True" } else { "False" };
-    let since = before.filter(|before| before.status == status).map(|before| before.last_transition_time.clone());
+    let since =
+        before.filter(|before| before.status == status).map(|before| before.last_transition_time.clone());
     v1::Condition {
         type_: wanted.kind.as_str().to_owned(),
         status: status.to_owned(),
@@ -126,11 +129,13 @@ fn flips(wanted: &[Condition], observed: &[v1::Condition], place: &str, moment: 
             (Some(problem), before) => {
                 let is_same = before.filter(|_| was_problem).is_some_and(|before| {
                     before.reason == problem.reason
-                        && (before.message == problem.message || before.observed_generation == moment.generation)
+                        && (before.message == problem.message
+                            || before.observed_generation == moment.generation)
                 });
                 // One cause that makes several conditions is told once.
                 let is_told = wanted.iter().take_while(|one| one.kind != kind);
-                let is_told = is_told.filter(|one| one.is_problem()).any(|one| one.message == problem.message);
+                let is_told =
+                    is_told.filter(|one| one.is_problem()).any(|one| one.message == problem.message);
                 if !is_same && !is_told {
                     let Condition { reason, message, .. } = problem.clone();
                     flips.push(flip(Some(Trouble { reason, message })));

@@ -71,7 +71,8 @@ pub(super) fn merge<E: Entry>(wanted: &[Wanted], observed: &[E], moment: &Moment
     let mut flips = Vec::new();
     let mut add = |wanted: &Wanted, before: &[v1::Condition], entries: &mut Vec<E>| {
         let place = format!("on {}", wanted.reference.name);
-        let (conditions, flipped) = conditions::settle(&wanted.conditions, before, Scope::Whole, &place, moment);
+        let (conditions, flipped) =
+            conditions::settle(&wanted.conditions, before, Scope::Whole, &place, moment);
         flips.extend(flipped);
         entries.push(E::new(wanted.reference.clone(), conditions));
     };
