@@ -2,17 +2,25 @@
 //!
 //! ```text
 //! published states + acks + ready pods -> Tracker -\
-//! Resources + Statuses + addresses + errors -------+-> plan -> Vec<Write> -> writer -> API server, events
+//! Resources + Statuses + addresses + errors -------+-> plan -> Vec<Write> -> write_statuses -> API server
+//!                                                                                 \-> send_events
 //! ```
 //!
-//! `plan` and everything before it is pure; only the writer and the events do I/O, and only on the leader.
+//! Everything up to the plan is pure; only what writes and sends does I/O, and only on the leader.
 
 mod addresses;
+mod events;
 mod plan;
 mod programmed;
 mod ready;
+mod writer;
 
 pub use addresses::addresses;
+pub use events::{EventCounters, send_events};
 pub use plan::{Flip, GatewayFacts, Input, Trouble, Write, plan};
 pub use programmed::{Programmed, Tracker};
 pub use ready::ready;
+pub use writer::{KubeStatusApi, StatusApi, WriteError, WriterCounters, WriterOptions, write_statuses};
+
+/// Whose the fields are that the controller writes.
+pub(crate) const FIELD_MANAGER: &str = "gatehouse.dev/controller";
