@@ -8,4 +8,5 @@ pub mod fetch;
 pub mod provision;
 pub mod resources;
 pub mod serve;
+pub mod status;
 pub mod translate;

@@ -15,6 +15,7 @@ mod peer;
 mod published;
 mod service;
 mod session;
+mod state;
 mod version;
 
 use std::{
@@ -34,6 +35,7 @@ use gateway::{Gateway, Seat};
 
 pub use acks::{Acks, DataplaneAck};
 pub use published::Generation;
+pub use state::{InvalidVersion, State, StateVersion};
 
 /// A `Hello` lists what its dataplane holds: about 100 bytes a resource.
 const MESSAGE_BYTES: usize = 64 << 20;
@@ -93,6 +95,13 @@ impl ConfigServer {
     /// dataplanes acknowledge; it is a new one only if something differs.
     pub fn publish(&self, gateway: &str, resources: BTreeMap<String, Kind>) -> Generation {
         self.gateway(gateway).publish(resources, &self.inner.next_generation)
+    }
+
+    /// The present state of a Gateway. `None`: it is not published.
+    pub fn published(&self, gateway: &str) -> Option<State> {
+        let found = self.inner.gateways.lock().get(gateway).cloned()?;
+        let published = found.state().borrow().clone();
+        published.map(State::new)
     }
 
     /// Forgets a Gateway. Dataplanes that are still connected keep what they have, as if it had never been published.

@@ -10,14 +10,14 @@ mod attach;
 mod backend;
 mod certificate;
 mod check;
-mod conditions;
+pub(crate) mod conditions;
 mod consumer;
 mod endpoints;
 mod gateway;
 mod grant;
 mod input;
 mod listener;
-mod names;
+pub(crate) mod names;
 mod policy;
 mod route;
 mod rule;
@@ -35,8 +35,10 @@ use gatehouse_proto::config::v1::resource::Kind;
 use crate::resources::{ObjectKey, Resources};
 use {gateway::GatewayView, policy::Policies};
 
+pub(crate) use attach::parent_key;
 pub use conditions::{Condition, ConditionType};
 pub use endpoints::endpoints;
+pub(crate) use listener::route_group;
 pub use status::{ListenerStatus, ObjectId, ObjectStatus, ParentStatus, Statuses};
 
 /// The controller's name in GatewayClasses and statuses.
@@ -90,6 +92,7 @@ pub fn translate(resources: &Resources, settings: &Settings) -> Translation {
         }
     }
     let mut used_namespaces = BTreeMap::new();
+    gateway::configs(resources, &mut statuses);
     policies.emit(&mut configs, &mut used_namespaces, &mut statuses);
     consumer::emit(resources, &used_namespaces, &mut configs, &mut statuses);
     endpoints::emit(resources, &mut configs);

@@ -22,8 +22,11 @@ use crate::{PolicyStatus, TargetRef};
     status = "PolicyStatus",
     derive = "PartialEq",
     derive = "Default",
+    printcolumn = r#"{"name":"Target","type":"string","jsonPath":".spec.targetRefs[*].name"}"#,
     printcolumn = r#"{"name":"Enforcement","type":"string","jsonPath":".spec.enforcement"}"#,
     printcolumn = r#"{"name":"Accepted","type":"string","jsonPath":".status.ancestors[*].conditions[?(@.type==\"Accepted\")].status"}"#,
+    printcolumn = r#"{"name":"Programmed","type":"string","jsonPath":".status.ancestors[*].conditions[?(@.type==\"gatehouse.dev/Programmed\")].status"}"#,
+    printcolumn = r#"{"name":"Problem","type":"string","jsonPath":".status.ancestors[*].conditions[?(@.status==\"False\")].reason"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]

@@ -23,7 +23,10 @@ use crate::pattern::{LINE, LIST_ENTRY, SECRET_ENTRY, SUBJECT};
     derive = "Default",
     printcolumn = r#"{"name":"Username","type":"string","jsonPath":".spec.username"}"#,
     printcolumn = r#"{"name":"Tier","type":"string","jsonPath":".spec.tier"}"#,
+    printcolumn = r#"{"name":"Groups","type":"string","jsonPath":".spec.groups","priority":1}"#,
     printcolumn = r#"{"name":"Accepted","type":"string","jsonPath":".status.conditions[?(@.type==\"Accepted\")].status"}"#,
+    printcolumn = r#"{"name":"Programmed","type":"string","jsonPath":".status.conditions[?(@.type==\"gatehouse.dev/Programmed\")].status"}"#,
+    printcolumn = r#"{"name":"Problem","type":"string","jsonPath":".status.conditions[?(@.status==\"False\")].reason"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]

@@ -10,10 +10,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    BackendRef, HeaderChanges, ParentRef, Redirect, RouteMatch, RouteStatus, Timeouts, UrlRewrite,
-    status::ConditionsStatus,
-};
+use crate::{BackendRef, HeaderChanges, ParentRef, Redirect, RouteMatch, RouteStatus, Timeouts, UrlRewrite};
 
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -21,7 +18,7 @@ use crate::{
     version = "v1",
     kind = "GatewayClass",
     plural = "gatewayclasses",
-    status = "ConditionsStatus",
+    status = "GatewayClassStatus",
     derive = "PartialEq",
     derive = "Default"
 )]
@@ -169,7 +166,32 @@ pub struct RouteKind {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayClassStatus {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub supported_features: Vec<SupportedFeature>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SupportedFeature {
+    pub name: String,
+}
+
+/// Where a Gateway can be reached.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GatewayAddress {
+    /// `IPAddress` or `Hostname`.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    pub value: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GatewayStatus {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<GatewayAddress>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

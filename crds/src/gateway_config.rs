@@ -29,6 +29,8 @@ pub use infrastructure::{
     derive = "PartialEq",
     derive = "Default",
     printcolumn = r#"{"name":"RequireAuth","type":"boolean","jsonPath":".spec.requireAuth"}"#,
+    printcolumn = r#"{"name":"Accepted","type":"string","jsonPath":".status.conditions[?(@.type==\"Accepted\")].status"}"#,
+    printcolumn = r#"{"name":"Problem","type":"string","jsonPath":".status.conditions[?(@.status==\"False\")].reason"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]

@@ -24,7 +24,10 @@ use crate::{
     derive = "PartialEq",
     derive = "Default",
     printcolumn = r#"{"name":"Hostnames","type":"string","jsonPath":".spec.hostnames"}"#,
+    printcolumn = r#"{"name":"Gateway","type":"string","jsonPath":".spec.parentRefs[*].name"}"#,
     printcolumn = r#"{"name":"Accepted","type":"string","jsonPath":".status.parents[*].conditions[?(@.type==\"Accepted\")].status"}"#,
+    printcolumn = r#"{"name":"Programmed","type":"string","jsonPath":".status.parents[*].conditions[?(@.type==\"gatehouse.dev/Programmed\")].status"}"#,
+    printcolumn = r#"{"name":"Problem","type":"string","jsonPath":".status.parents[*].conditions[?(@.status==\"False\")].reason"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]

@@ -32,11 +32,11 @@ pub use consumer::{
 };
 pub use duration::{InvalidDuration, parse_duration};
 pub use gateway_api::{
-    AllowedRoutes, CertificateRef, FilterType, Gateway, GatewayClass, GatewayClassSpec,
-    GatewayInfrastructure, GatewaySpec, GatewayStatus, GatewayTls, GatewayWideTls, GrantFrom, GrantTo,
-    HttpBackendRef, HttpFilter, HttpRoute, HttpRouteRule, HttpRouteSpec, LabelSelector,
+    AllowedRoutes, CertificateRef, FilterType, Gateway, GatewayAddress, GatewayClass, GatewayClassSpec,
+    GatewayClassStatus, GatewayInfrastructure, GatewaySpec, GatewayStatus, GatewayTls, GatewayWideTls,
+    GrantFrom, GrantTo, HttpBackendRef, HttpFilter, HttpRoute, HttpRouteRule, HttpRouteSpec, LabelSelector,
     LabelSelectorRequirement, Listener, ListenerStatus, NamespaceSelector, NamespacesFrom, ParametersRef,
-    ReferenceGrant, ReferenceGrantSpec, RouteKind,
+    ReferenceGrant, ReferenceGrantSpec, RouteKind, SupportedFeature,
 };
 pub use gateway_config::{
     AccessLog, Autoscaling, DeploymentConfig, DisruptionBudget, Drain, ExternalTrafficPolicy, GatewayConfig,

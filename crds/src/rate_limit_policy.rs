@@ -21,8 +21,13 @@ use crate::{PolicyStatus, TargetRef};
     status = "PolicyStatus",
     derive = "PartialEq",
     derive = "Default",
+    printcolumn = r#"{"name":"Target","type":"string","jsonPath":".spec.targetRefs[*].name"}"#,
+    printcolumn = r#"{"name":"Requests","type":"integer","jsonPath":".spec.limits[*].requests"}"#,
+    printcolumn = r#"{"name":"Per","type":"string","jsonPath":".spec.limits[*].per"}"#,
     printcolumn = r#"{"name":"Store","type":"string","jsonPath":".spec.store"}"#,
     printcolumn = r#"{"name":"Accepted","type":"string","jsonPath":".status.ancestors[*].conditions[?(@.type==\"Accepted\")].status"}"#,
+    printcolumn = r#"{"name":"Programmed","type":"string","jsonPath":".status.ancestors[*].conditions[?(@.type==\"gatehouse.dev/Programmed\")].status"}"#,
+    printcolumn = r#"{"name":"Problem","type":"string","jsonPath":".status.ancestors[*].conditions[?(@.status==\"False\")].reason"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]

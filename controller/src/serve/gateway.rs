@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::{
     acks::{Acks, DataplaneAck},
     published::{Generation, Published},
+    state::StateVersion,
 };
 
 #[derive(Debug)]
@@ -95,7 +96,14 @@ impl Gateway {
     /// `None` when there are too many already.
     pub(super) fn join(self: &Arc<Self>, node: String, build: String, stream: u64) -> Option<Seat> {
         let permit = self.streams.clone().try_acquire_owned().ok()?;
-        let ack = DataplaneAck { build, generation: None, rejected: BTreeMap::new(), stream };
+        let ack = DataplaneAck {
+            build,
+            connected_ms: jiff::Timestamp::now().as_millisecond(),
+            state: None,
+            generation: None,
+            rejected: BTreeMap::new(),
+            stream,
+        };
         self.acks.send_modify(|acks| {
             acks.dataplanes.insert(node.clone(), ack);
         });
@@ -113,11 +121,17 @@ impl Seat {
     }
 
     /// The dataplane has this state whole, but for what is rejected.
-    pub(super) fn report(&self, generation: Generation, rejected: &BTreeMap<String, String>) {
+    pub(super) fn report(
+        &self,
+        generation: Generation,
+        state: StateVersion,
+        rejected: &BTreeMap<String, String>,
+    ) {
         self.gateway.acks.send_if_modified(|acks| match acks.dataplanes.get_mut(&self.node) {
             Some(ack) if ack.stream == self.stream => {
                 let differs = ack.generation != Some(generation) || ack.rejected != *rejected;
                 ack.generation = Some(generation);
+                ack.state = Some(state);
                 ack.rejected.clone_from(rejected);
                 differs
             }

@@ -6,6 +6,7 @@ use gatehouse_proto::config::v1::{Hello, Rejection};
 
 use super::{
     published::{Generation, Published, Versioned},
+    state::StateVersion,
     version::Version,
 };
 
@@ -25,6 +26,7 @@ pub(super) struct Peer {
 #[derive(Debug)]
 pub(super) struct Delta {
     pub(super) generation: Generation,
+    pub(super) state: StateVersion,
     pub(super) upserts: Vec<Arc<Versioned>>,
     pub(super) removals: Vec<Arc<str>>,
 }
@@ -53,6 +55,7 @@ impl Peer {
         let gone = |name: &&Arc<str>| !desired.resources.contains_key(*name);
         Delta {
             generation: desired.generation,
+            state: desired.version,
             upserts: desired.resources.values().filter(differs).cloned().collect(),
             removals: self.given.keys().filter(gone).cloned().collect(),
         }

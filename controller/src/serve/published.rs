@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use gatehouse_proto::config::v1::{Resource, resource::Kind};
 
-use super::version::Version;
+use super::{state::StateVersion, version::Version};
 
 /// The largest resource that the channel carries, encoded, in bytes.
 const MAX_RESOURCE_BYTES: usize = 8 << 20;
@@ -20,12 +20,13 @@ pub(super) struct Versioned {
     pub(super) version: Version,
     /// Bytes that the content takes on the wire.
     pub(super) encoded_len: usize,
-    kind: Kind,
+    pub(super) kind: Kind,
 }
 
 #[derive(Debug)]
 pub(super) struct Published {
     pub(super) generation: Generation,
+    pub(super) version: StateVersion,
     pub(super) resources: BTreeMap<Arc<str>, Arc<Versioned>>,
     /// Resources that are too large to be sent, and why, for the user. What was published under the name before stays.
     pub(super) oversized: BTreeMap<String, String>,
@@ -48,7 +49,8 @@ impl Published {
         kinds: BTreeMap<String, Kind>,
         generation: Generation,
     ) -> Result<Self, Generation> {
-        let mut next = Self { generation, resources: BTreeMap::new(), oversized: BTreeMap::new() };
+        let mut resources: BTreeMap<Arc<str>, Arc<Versioned>> = BTreeMap::new();
+        let mut oversized = BTreeMap::new();
         let mut kept = 0;
         for (name, kind) in kinds {
             let before = previous.and_then(|previous| previous.resources.get(name.as_str()));
@@ -56,16 +58,16 @@ impl Published {
                 && before.kind == kind
             {
                 kept += 1;
-                next.resources.insert(before.name.clone(), before.clone());
+                resources.insert(before.name.clone(), before.clone());
                 continue;
             }
             let (version, encoded_len) = Version::of(&kind);
             if encoded_len > MAX_RESOURCE_BYTES {
                 if let Some(before) = before {
                     kept += 1;
-                    next.resources.insert(before.name.clone(), before.clone());
+                    resources.insert(before.name.clone(), before.clone());
                 }
-                next.oversized.insert(
+                oversized.insert(
                     name,
                     format!(
                         "it takes {encoded_len} bytes, and a resource may have {MAX_RESOURCE_BYTES}: split the object"
@@ -74,17 +76,20 @@ impl Published {
                 continue;
             }
             let name = Arc::<str>::from(name);
-            next.resources.insert(name.clone(), Arc::new(Versioned { name, version, encoded_len, kind }));
+            resources.insert(name.clone(), Arc::new(Versioned { name, version, encoded_len, kind }));
         }
         match previous {
             Some(previous)
                 if kept == previous.resources.len()
-                    && kept == next.resources.len()
-                    && next.oversized == previous.oversized =>
+                    && kept == resources.len()
+                    && oversized == previous.oversized =>
             {
                 Err(previous.generation)
             }
-            _ => Ok(next),
+            _ => {
+                let version = StateVersion::of(resources.values().map(Arc::as_ref));
+                Ok(Self { generation, version, resources, oversized })
+            }
         }
     }
 }

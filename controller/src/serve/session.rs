@@ -121,7 +121,7 @@ impl Session {
         let Some(desired) = self.published.borrow_and_update().clone() else { return false };
         let delta = self.peer.delta(&desired);
         if self.nonce > 0 && delta.is_empty() {
-            self.seat.report(desired.generation, self.peer.rejected());
+            self.seat.report(desired.generation, desired.version, self.peer.rejected());
             return false;
         }
         self.nonce += 1;
@@ -133,9 +133,9 @@ impl Session {
         let nonce = ack.nonce;
         match self.in_flight.take().and_then(|batch| batch.acknowledged_by(ack)) {
             Some((delta, rejected)) => {
-                let generation = delta.generation;
+                let (generation, state) = (delta.generation, delta.state);
                 self.peer.acknowledge(delta, rejected);
-                self.seat.report(generation, self.peer.rejected());
+                self.seat.report(generation, state, self.peer.rejected());
                 Ok(())
             }
             None => Err(Status::invalid_argument(format!("no batch with nonce {nonce} waits for an ack"))),

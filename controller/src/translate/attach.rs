@@ -12,7 +12,7 @@ use super::{
 use crate::resources::{ObjectKey, Resources};
 
 /// The Gateway that a parent reference names.
-pub(super) fn parent_key(parent: &ParentRef, route: &ObjectKey) -> Option<ObjectKey> {
+pub(crate) fn parent_key(parent: &ParentRef, route: &ObjectKey) -> Option<ObjectKey> {
     let is_gateway = parent.group.as_deref().is_none_or(|group| group == GATEWAY_GROUP)
         && parent.kind.as_deref().is_none_or(|kind| kind == "Gateway");
     let namespace = parent.namespace.as_deref().unwrap_or(&route.namespace);

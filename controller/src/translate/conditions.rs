@@ -2,15 +2,19 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// What a condition is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConditionType {
     Accepted,
     ResolvedRefs,
     Conflicted,
     PartiallyInvalid,
+    /// Of Gateways and listeners: every ready dataplane has it.
+    Programmed,
+    /// The same of kinds for which the Gateway API has no such condition.
+    GatehouseProgrammed,
 }
 
 /// A condition without what the writer knows: time and generation.
@@ -34,16 +38,54 @@ impl Condition {
 
     /// Something is wrong that a user must act on.
     pub fn is_problem(&self) -> bool {
-        match self.kind {
-            ConditionType::Accepted | ConditionType::ResolvedRefs => !self.status,
-            ConditionType::Conflicted | ConditionType::PartiallyInvalid => self.status,
+        self.kind.is_problem(self.status, self.reason)
+    }
+}
+
+impl ConditionType {
+    pub(crate) const ALL: [ConditionType; 6] = [
+        ConditionType::Accepted,
+        ConditionType::ResolvedRefs,
+        ConditionType::Conflicted,
+        ConditionType::PartiallyInvalid,
+        ConditionType::Programmed,
+        ConditionType::GatehouseProgrammed,
+    ];
+
+    /// Whether a condition of this type is one that a user must act on.
+    pub(crate) fn is_problem(self, status: bool, reason: &str) -> bool {
+        match self {
+            ConditionType::Accepted | ConditionType::ResolvedRefs => !status,
+            ConditionType::Conflicted | ConditionType::PartiallyInvalid => status,
+            // Else it is most often a matter of moments.
+            ConditionType::Programmed | ConditionType::GatehouseProgrammed => {
+                !status && [reason::REJECTED, reason::INVALID, reason::NO_RESOURCES].contains(&reason)
+            }
         }
+    }
+
+    /// As it stands in a status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ConditionType::Accepted => "Accepted",
+            ConditionType::ResolvedRefs => "ResolvedRefs",
+            ConditionType::Conflicted => "Conflicted",
+            ConditionType::PartiallyInvalid => "PartiallyInvalid",
+            ConditionType::Programmed => "Programmed",
+            ConditionType::GatehouseProgrammed => "gatehouse.dev/Programmed",
+        }
+    }
+}
+
+impl Serialize for ConditionType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 
 impl fmt::Display for ConditionType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+        f.write_str(self.as_str())
     }
 }
 
@@ -81,7 +123,7 @@ impl From<String> for Problem {
 }
 
 /// Reasons.
-pub(super) mod reason {
+pub(crate) mod reason {
     pub(in crate::translate) const ACCEPTED: &str = "Accepted";
     pub(in crate::translate) const RESOLVED_REFS: &str = "ResolvedRefs";
     pub(in crate::translate) const NO_CONFLICTS: &str = "NoConflicts";
@@ -104,8 +146,16 @@ pub(super) mod reason {
     pub(in crate::translate) const AUTH_REQUIRED: &str = "AuthRequired";
     pub(in crate::translate) const TARGET_NOT_FOUND: &str = "TargetNotFound";
     pub(in crate::translate) const CONFLICTED: &str = "Conflicted";
-    pub(in crate::translate) const INVALID: &str = "Invalid";
+    pub(crate) const INVALID: &str = "Invalid";
     pub(in crate::translate) const SECRET_NOT_FOUND: &str = "SecretNotFound";
     pub(in crate::translate) const KEYS_PENDING: &str = "KeysPending";
     pub(in crate::translate) const DUPLICATE_CREDENTIAL: &str = "DuplicateCredential";
+    // Of Programmed alone.
+    pub(crate) const PROGRAMMED: &str = "Programmed";
+    pub(crate) const PENDING: &str = "Pending";
+    pub(crate) const REJECTED: &str = "Rejected";
+    pub(crate) const NOT_ACCEPTED: &str = "NotAccepted";
+    pub(crate) const UNUSED: &str = "Unused";
+    pub(crate) const NO_RESOURCES: &str = "NoResources";
+    pub(crate) const ADDRESS_NOT_ASSIGNED: &str = "AddressNotAssigned";
 }

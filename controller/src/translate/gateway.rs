@@ -51,6 +51,19 @@ pub(super) fn classes<'a>(resources: &'a Resources, statuses: &mut Statuses) -> 
     classes
 }
 
+/// GatewayConfigs, whether or not anything refers to them.
+pub(super) fn configs(resources: &Resources, statuses: &mut Statuses) {
+    for (key, config) in &resources.gateway_configs {
+        let (_, problem) = settings::compile(Some((key, &config.spec)), resources);
+        let condition = match problem {
+            Some(problem) => Condition::not(ConditionType::Accepted, problem),
+            None => Condition::is(ConditionType::Accepted, reason::ACCEPTED),
+        };
+        let status = ObjectStatus { conditions: vec![condition], ..ObjectStatus::default() };
+        statuses.set("GatewayConfig", key, status);
+    }
+}
+
 fn configuration<'a>(
     reference: Option<&ParametersRef>,
     namespace: &str,

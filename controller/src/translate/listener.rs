@@ -15,6 +15,11 @@ use crate::resources::{ObjectKey, Resources};
 /// The kinds that can attach, with their groups.
 const ROUTE_KINDS: [(&str, &str); 2] = [(GATEWAY_GROUP, "HTTPRoute"), (GROUP, "GatewayRoute")];
 
+/// The API group of a kind that can attach.
+pub(crate) fn route_group(kind: &str) -> Option<&'static str> {
+    ROUTE_KINDS.iter().find(|(_, known)| *known == kind).map(|(group, _)| *group)
+}
+
 #[derive(Debug)]
 pub(super) struct ListenerView<'a> {
     pub(super) spec: &'a Listener,

@@ -1,10 +1,16 @@
-//! Names of wire resources. Each begins with its kind.
+//! Names of wire resources, and what they tell. Each begins with its kind.
 
+use gatehouse_proto::config::v1::{self, resource::Kind};
+
+use super::status::ObjectId;
 use crate::resources::ObjectKey;
+
+/// The kinds whose objects are routes.
+const ROUTES: [&str; 3] = ["HTTPRoute", "GatewayRoute", "Ingress"];
 
 pub(super) const SETTINGS: &str = "settings";
 
-pub(super) fn listener(gateway: &ObjectKey, section: &str) -> String {
+pub(crate) fn listener(gateway: &ObjectKey, section: &str) -> String {
     format!("listener/{gateway}/{section}")
 }
 
@@ -28,14 +34,119 @@ pub(super) fn endpoints(service: &ObjectKey, port: i32) -> String {
     format!("endpoints/{service}/{port}")
 }
 
-pub(super) fn auth(policy: &ObjectKey) -> String {
+pub(crate) fn auth(policy: &ObjectKey) -> String {
     format!("auth/{policy}")
 }
 
-pub(super) fn rate_limit(policy: &ObjectKey) -> String {
+pub(crate) fn rate_limit(policy: &ObjectKey) -> String {
     format!("ratelimit/{policy}")
 }
 
-pub(super) fn consumer(consumer: &ObjectKey) -> String {
+pub(crate) fn consumer(consumer: &ObjectKey) -> String {
     format!("consumer/{consumer}")
+}
+
+/// Whose resource it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Owner {
+    /// The Gateway as a whole.
+    Gateway,
+    /// A listener of the Gateway, by its name.
+    Listener(String),
+    /// An object that the Gateway's configuration is made from.
+    Object(ObjectId),
+}
+
+impl Owner {
+    pub(crate) fn object(kind: &'static str, key: &ObjectKey) -> Self {
+        Owner::Object(ObjectId { kind, key: key.clone() })
+    }
+}
+
+/// The inverse of the names above. `None`: no name of ours.
+pub(crate) fn owner(resource: &str) -> Option<Owner> {
+    let mut parts = resource.split('/');
+    let sort = parts.next()?;
+    if resource == SETTINGS {
+        return Some(Owner::Gateway);
+    }
+    let kind = match sort {
+        "listener" => return parts.nth(2).map(|section| Owner::Listener(section.to_owned())),
+        "route" => ROUTES.into_iter().find(|kind| parts.clone().next() == Some(*kind))?,
+        "certificate" => "Secret",
+        "service" | "endpoints" => "Service",
+        "auth" => "AuthPolicy",
+        "ratelimit" => "RateLimitPolicy",
+        "consumer" => "Consumer",
+        _ => return None,
+    };
+    if sort == "route" {
+        parts.next();
+    }
+    Some(Owner::Object(ObjectId { kind, key: ObjectKey::new(parts.next()?, parts.next()?) }))
+}
+
+/// What a resource names, that is no resource of its owner: a route's backends, a listener's certificates.
+pub(crate) fn references(kind: &Kind) -> Vec<String> {
+    match kind {
+        Kind::Listener(listener) => listener.certificates.clone(),
+        Kind::Route(route) => match &route.action {
+            Some(v1::route::Action::Forward(forward)) => forward
+                .backends
+                .iter()
+                .filter_map(|backend| backend.service.strip_prefix("service/"))
+                .flat_map(|place| [format!("service/{place}"), format!("endpoints/{place}")])
+                .collect(),
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gatehouse_proto::config::v1::{self, resource::Kind};
+
+    use super::{Owner, owner, references};
+    use crate::resources::ObjectKey;
+
+    #[test]
+    fn names_tell_their_owner() {
+        let key = ObjectKey::new("shop", "orders");
+        for (name, wanted) in [
+            (super::SETTINGS.to_owned(), Owner::Gateway),
+            (super::listener(&key, "http"), Owner::Listener("http".into())),
+            (super::certificate(&key), Owner::object("Secret", &key)),
+            (super::route("HTTPRoute/shop/orders", 3, None), Owner::object("HTTPRoute", &key)),
+            (super::route("GatewayRoute/shop/orders", 0, Some("http")), Owner::object("GatewayRoute", &key)),
+            (super::route("Ingress/shop/orders", 0, None), Owner::object("Ingress", &key)),
+            (super::service(&key, 80), Owner::object("Service", &key)),
+            (super::endpoints(&key, 80), Owner::object("Service", &key)),
+            (super::auth(&key), Owner::object("AuthPolicy", &key)),
+            (super::rate_limit(&key), Owner::object("RateLimitPolicy", &key)),
+            (super::consumer(&key), Owner::object("Consumer", &key)),
+        ] {
+            assert_eq!(owner(&name), Some(wanted), "{name}");
+        }
+        for foreign in
+            ["", "settings/x", "route/Pod/shop/orders/0", "route/HTTPRoute/shop", "auth/shop", "x/y/z"]
+        {
+            assert_eq!(owner(foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn routes_refer_to_backends_and_listeners_to_certificates() {
+        let key = ObjectKey::new("shop", "orders");
+        let backend = |service: String| v1::Backend { service, ..v1::Backend::default() };
+        let forward = v1::Forward {
+            backends: vec![backend(super::service(&key, 80)), backend(String::new())],
+            ..v1::Forward::default()
+        };
+        let route = v1::Route { action: Some(v1::route::Action::Forward(forward)), ..v1::Route::default() };
+        assert_eq!(references(&Kind::Route(route)), [super::service(&key, 80), super::endpoints(&key, 80)]);
+        let listener =
+            v1::Listener { certificates: vec![super::certificate(&key)], ..v1::Listener::default() };
+        assert_eq!(references(&Kind::Listener(listener)), [super::certificate(&key)]);
+    }
 }

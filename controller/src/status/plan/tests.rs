@@ -1,0 +1,418 @@
+#![allow(clippy::unwrap_used, reason = "helpers of tests; clippy only knows the test functions")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use gatehouse_crds::GatewayAddress;
+use jiff::Timestamp;
+use proptest::prelude::{Strategy, any, prop};
+use serde_json::{Value, json};
+
+use super::{GatewayFacts, Input, Write, plan};
+use crate::{
+    resources::{ObjectKey, Resources},
+    serve::{Acks, ConfigServer, Options},
+    status::Tracker,
+    translate::{CONTROLLER_NAME, Settings, translate},
+};
+
+/// An API server with a controller beside it.
+#[derive(Default)]
+struct World {
+    objects: BTreeMap<(String, String), Value>,
+    tracker: Tracker,
+    facts: BTreeMap<ObjectKey, GatewayFacts>,
+    now: i64,
+    version: u64,
+}
+
+/// What the dataplane of every Gateway does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Dataplane {
+    Absent,
+    Silent,
+    Acknowledges,
+    /// Every how manieth resource.
+    Rejects(usize),
+}
+
+impl World {
+    fn of(manifests: &str) -> Self {
+        let mut world = World::default();
+        for document in manifests.split("\n---\n") {
+            let object: Value = serde_saphyr::from_str(document).unwrap();
+            if !object.is_null() {
+                world.apply(object);
+            }
+        }
+        world
+    }
+
+    fn apply(&mut self, mut object: Value) {
+        self.version += 1;
+        let id = id_of(&object);
+        let before = self.objects.get(&id);
+        let generation = before.map_or(1, |before| before["metadata"]["generation"].as_i64().unwrap() + 1);
+        let status = before.map(|before| before["status"].clone());
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        object["metadata"]["uid"] = json!(id.1);
+        object["metadata"]["generation"] = json!(generation);
+        if let Some(status) = status {
+            object["status"] = status;
+        }
+        self.objects.insert(id, object);
+    }
+
+    fn resources(&self) -> Resources {
+        let mut resources = Resources::default();
+        for object in self.objects.values() {
+            let mut object = object.clone();
+            if object["status"].is_null() {
+                object.as_object_mut().unwrap().remove("status");
+            }
+            resources.apply(object).unwrap();
+        }
+        resources
+    }
+
+    fn plan(&mut self, dataplane: Dataplane) -> Vec<Write> {
+        let resources = self.resources();
+        let translation = translate(&resources, &Settings { replicas: 1 });
+        let server = ConfigServer::new(Options::default());
+        for (gateway, config) in &translation.gateways {
+            server.publish(&gateway.to_string(), config.clone());
+            let state = server.published(&gateway.to_string()).unwrap();
+            let names: Vec<String> = state.resources().map(|(name, _)| name.to_owned()).collect();
+            let rejected: BTreeMap<String, String> = match dataplane {
+                Dataplane::Rejects(step) => names
+                    .into_iter()
+                    .step_by(step)
+                    .map(|name| (name.clone(), format!("{name} is bad")))
+                    .collect(),
+                _ => BTreeMap::new(),
+            };
+            let ready = (dataplane != Dataplane::Absent).then(|| "a".to_owned());
+            let spoke = matches!(dataplane, Dataplane::Acknowledges | Dataplane::Rejects(_));
+            let acks = json!({"dataplanes": {"a": {"build": "1", "connected_ms": 1,
+                "state": spoke.then(|| state.version()), "rejected": rejected}}, "oversized": {}});
+            let acks: Acks = serde_json::from_value(acks).unwrap();
+            self.tracker.published(gateway, state);
+            self.tracker.acknowledged(gateway, &acks, &ready.into_iter().collect::<BTreeSet<_>>());
+        }
+        self.now += 10;
+        plan(&Input {
+            resources: &resources,
+            statuses: &translation.statuses,
+            tracker: &self.tracker,
+            facts: &self.facts,
+            settling: false,
+            now: Timestamp::from_millisecond(self.now * 1000 + 345).unwrap(),
+        })
+    }
+
+    /// As a merge patch of the status subresource does.
+    fn carry_out(&mut self, writes: &[Write]) {
+        for write in writes {
+            let id = (write.id.kind.to_owned(), write.id.key.to_string());
+            let object = self.objects.get_mut(&id).unwrap();
+            assert_eq!(object["metadata"]["resourceVersion"], write.resource_version.as_str());
+            if object["status"].is_null() {
+                object["status"] = json!({});
+            }
+            let before = object["status"].clone();
+            for (field, value) in write.status.as_object().unwrap() {
+                object["status"][field] = value.clone();
+            }
+            assert_ne!(object["status"], before, "{id:?} has what it had");
+            self.version += 1;
+            object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        }
+    }
+
+    fn settle(&mut self, dataplane: Dataplane) -> Vec<Write> {
+        let writes = self.plan(dataplane);
+        self.carry_out(&writes);
+        writes
+    }
+
+    fn status(&self, kind: &str, name: &str) -> &Value {
+        &self.objects[&(kind.to_owned(), name.to_owned())]["status"]
+    }
+
+    fn reach(&mut self, gateway: &str) {
+        let address = GatewayAddress { kind: Some("IPAddress".into()), value: "192.0.2.1".into() };
+        let facts = GatewayFacts { addresses: vec![address], errors: Vec::new() };
+        self.facts.insert(ObjectKey::new("default", gateway), facts);
+    }
+}
+
+fn id_of(object: &Value) -> (String, String) {
+    let kind = object["kind"].as_str().unwrap().to_owned();
+    let cluster_wide = ["GatewayClass", "Namespace"].contains(&kind.as_str());
+    let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default");
+    let namespace = if cluster_wide { "" } else { namespace };
+    (kind, format!("{namespace}/{}", object["metadata"]["name"].as_str().unwrap()))
+}
+
+/// `type=status/reason`, of an object's list of conditions.
+fn brief(conditions: &Value) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let one =
+        |one: &Value| format!("{}={}/{}", text(&one["type"]), text(&one["status"]), text(&one["reason"]));
+    conditions.as_array().into_iter().flatten().map(one).collect()
+}
+
+const SHOP: &str = r#"
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: gatehouse}
+spec: {controllerName: gatehouse.dev/gateway-controller}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  gatewayClassName: gatehouse
+  listeners:
+  - {name: http, protocol: HTTP, port: 80}
+  - {name: https, protocol: HTTPS, port: 443, tls: {certificateRefs: [{name: absent}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: orders}
+spec:
+  parentRefs: [{name: edge}]
+  rules: [{backendRefs: [{name: absent, port: 80}]}]
+---
+apiVersion: gatehouse.dev/v1alpha1
+kind: GatewayRoute
+metadata: {name: hello}
+spec:
+  parentRefs: [{name: edge}]
+  rules: [{auth: {policyRef: {name: keys}}, respond: {status: 200}}]
+---
+apiVersion: gatehouse.dev/v1alpha1
+kind: AuthPolicy
+metadata: {name: keys}
+spec: {anyOf: [{apiKey: {}}]}
+---
+apiVersion: gatehouse.dev/v1alpha1
+kind: RateLimitPolicy
+metadata: {name: idle}
+spec: {limits: [{name: a, requests: 1, per: 1s}]}
+---
+apiVersion: gatehouse.dev/v1alpha1
+kind: Consumer
+metadata: {name: kim}
+spec: {}
+---
+apiVersion: gatehouse.dev/v1alpha1
+kind: GatewayConfig
+metadata: {name: settings}
+spec: {}
+"#;
+
+#[test]
+fn every_kind_gets_its_conditions() {
+    let mut world = World::of(SHOP);
+    world.reach("edge");
+    world.settle(Dataplane::Acknowledges);
+    let parents = |kind, name, list: &str| brief(&world.status(kind, name)[list][0]["conditions"]);
+    let gateway = world.status("Gateway", "default/edge");
+    assert_eq!(brief(&gateway["conditions"]), ["Accepted=True/Accepted", "Programmed=True/Programmed"]);
+    assert_eq!(gateway["addresses"], json!([{"type": "IPAddress", "value": "192.0.2.1"}]));
+    let http = &gateway["listeners"][0];
+    let wanted = [
+        "Accepted=True/Accepted",
+        "ResolvedRefs=True/ResolvedRefs",
+        "Conflicted=False/NoConflicts",
+        "Programmed=True/Programmed",
+    ];
+    assert_eq!(
+        (brief(&http["conditions"]), &http["attachedRoutes"]),
+        (wanted.map(str::to_owned).to_vec(), &json!(2))
+    );
+    assert_eq!(http["supportedKinds"][1], json!({"group": "gatehouse.dev", "kind": "GatewayRoute"}));
+    let https = brief(&gateway["listeners"][1]["conditions"]);
+    assert!(https.contains(&"ResolvedRefs=False/InvalidCertificateRef".into()), "{https:?}");
+    assert!(https.contains(&"Programmed=False/Invalid".into()), "{https:?}");
+    assert_eq!(
+        parents("HTTPRoute", "default/orders", "parents"),
+        [
+            "Accepted=True/Accepted",
+            "ResolvedRefs=False/BackendNotFound",
+            "gatehouse.dev/Programmed=True/Programmed"
+        ]
+    );
+    let all = [
+        "Accepted=True/Accepted",
+        "ResolvedRefs=True/ResolvedRefs",
+        "gatehouse.dev/Programmed=True/Programmed",
+    ];
+    assert_eq!(parents("GatewayRoute", "default/hello", "parents"), all);
+    assert_eq!(parents("AuthPolicy", "default/keys", "ancestors"), all);
+    let entry = &world.status("AuthPolicy", "default/keys")["ancestors"][0];
+    assert_eq!(
+        (&entry["controllerName"], &entry["ancestorRef"]["kind"]),
+        (&json!(CONTROLLER_NAME), &json!("Gateway"))
+    );
+    assert!(
+        world.status("RateLimitPolicy", "default/idle").is_null(),
+        "nothing uses it and it targets nothing"
+    );
+    assert_eq!(
+        brief(&world.status("Consumer", "default/kim")["conditions"]),
+        ["Accepted=True/Accepted", "gatehouse.dev/Programmed=True/Programmed"]
+    );
+    assert_eq!(
+        brief(&world.status("GatewayConfig", "default/settings")["conditions"]),
+        ["Accepted=True/Accepted"]
+    );
+    let class = world.status("GatewayClass", "/gatehouse");
+    assert_eq!(brief(&class["conditions"]), ["Accepted=True/Accepted"]);
+    assert_eq!(class["supportedFeatures"][0], json!({"name": "Gateway"}));
+}
+
+#[test]
+fn what_is_not_programmed_says_why() {
+    let reason = |world: &World, pointer: &str| {
+        let conditions = world.status("Gateway", "default/edge").pointer(pointer).unwrap();
+        brief(conditions).into_iter().find(|one| one.starts_with("Programmed")).unwrap()
+    };
+    let mut world = World::of(SHOP);
+    world.settle(Dataplane::Acknowledges);
+    assert_eq!(reason(&world, "/conditions"), "Programmed=False/AddressNotAssigned");
+    world.reach("edge");
+    for (dataplane, of_gateway, of_listener) in [
+        (Dataplane::Absent, "Programmed=False/Pending", "Programmed=False/Pending"),
+        (Dataplane::Silent, "Programmed=False/Pending", "Programmed=False/Pending"),
+        (Dataplane::Rejects(1), "Programmed=False/Invalid", "Programmed=False/Invalid"),
+        (Dataplane::Acknowledges, "Programmed=True/Programmed", "Programmed=True/Programmed"),
+    ] {
+        // A new leader knows nothing of what was acknowledged before.
+        world.tracker = Tracker::default();
+        world.settle(dataplane);
+        assert_eq!(reason(&world, "/conditions"), of_gateway, "{dataplane:?}");
+        assert_eq!(reason(&world, "/listeners/0/conditions"), of_listener, "{dataplane:?}");
+    }
+    world.facts.get_mut(&ObjectKey::new("default", "edge")).unwrap().errors.push("exceeded quota".into());
+    let writes = world.settle(Dataplane::Acknowledges);
+    assert_eq!(reason(&world, "/conditions"), "Programmed=False/NoResources");
+    assert_eq!(writes[0].flips[0].problem.as_ref().unwrap().message, "exceeded quota");
+}
+
+#[test]
+fn a_rejection_is_told_in_the_words_of_the_dataplane() {
+    let mut world = World::of(SHOP);
+    let writes = world.settle(Dataplane::Rejects(1));
+    let route = world.status("GatewayRoute", "default/hello");
+    let programmed = &route["parents"][0]["conditions"][2];
+    assert_eq!(programmed["reason"], "Rejected");
+    assert_eq!(programmed["message"], "route/GatewayRoute/default/hello/0 is bad");
+    let write = writes.iter().find(|write| write.id.kind == "GatewayRoute").unwrap();
+    assert_eq!(write.flips.len(), 1, "{:?}", write.flips);
+}
+
+#[test]
+fn the_generation_that_was_translated_is_observed() {
+    let mut world = World::of(SHOP);
+    world.settle(Dataplane::Acknowledges);
+    let mut route = world.objects[&("HTTPRoute".into(), "default/orders".into())].clone();
+    route["spec"]["rules"] = json!([]);
+    world.apply(route);
+    let writes = world.settle(Dataplane::Acknowledges);
+    assert_eq!(writes.iter().map(|write| write.id.kind).collect::<Vec<_>>(), ["HTTPRoute"]);
+    let conditions = &world.status("HTTPRoute", "default/orders")["parents"][0]["conditions"];
+    assert!(conditions.as_array().unwrap().iter().all(|one| one["observedGeneration"] == 2));
+}
+
+#[test]
+fn only_our_entries_are_touched() {
+    let mut world = World::of(SHOP);
+    let theirs =
+        json!({"parentRef": {"name": "edge"}, "controllerName": "example.com/other", "conditions": []});
+    let stale = json!({"parentRef": {"name": "gone"}, "controllerName": CONTROLLER_NAME, "conditions": []});
+    let id = ("HTTPRoute".to_owned(), "default/orders".to_owned());
+    world.objects.get_mut(&id).unwrap()["status"] = json!({"parents": [theirs, stale]});
+    world.settle(Dataplane::Acknowledges);
+    let parents = &world.status("HTTPRoute", "default/orders")["parents"];
+    assert_eq!((&parents[0], parents.as_array().unwrap().len()), (&theirs, 2));
+    assert_eq!(parents[1]["parentRef"], json!({"name": "edge"}));
+    // Who is not ours any more keeps nothing of us.
+    let class = ("GatewayClass".to_owned(), "/gatehouse".to_owned());
+    world.objects.get_mut(&class).unwrap()["spec"]["controllerName"] = json!("example.com/other");
+    let writes = world.settle(Dataplane::Acknowledges);
+    assert_eq!(world.status("HTTPRoute", "default/orders")["parents"], json!([theirs]));
+    assert_eq!(world.status("GatewayRoute", "default/hello")["parents"], json!([]));
+    assert!(!writes.iter().any(|write| ["Gateway", "GatewayClass"].contains(&write.id.kind)));
+}
+
+#[test]
+fn lists_of_entries_keep_their_bounds() {
+    let mut world = World::of(SHOP);
+    let theirs = |index: usize| {
+        json!({"parentRef": {"name": format!("edge-{index}")},
+        "controllerName": "example.com/other", "conditions": []})
+    };
+    let id = ("HTTPRoute".to_owned(), "default/orders".to_owned());
+    world.objects.get_mut(&id).unwrap()["status"] =
+        json!({"parents": (0..32).map(theirs).collect::<Vec<_>>()});
+    let writes = world.settle(Dataplane::Acknowledges);
+    assert!(!writes.iter().any(|write| write.id.kind == "HTTPRoute"), "there is no room");
+}
+
+fn goldens() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let folders = |path: &Path| {
+        let mut all: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
+        all.sort();
+        all
+    };
+    let cases = folders(&root).into_iter().flat_map(|feature| folders(&feature));
+    cases.map(|case| fs::read_to_string(case.join("in.yaml")).unwrap()).collect()
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(96))]
+
+    /// Over the golden inputs, whatever stands in the statuses already and whatever dataplanes say.
+    #[test]
+    fn a_plan_that_was_carried_out_plans_nothing(
+        which in any::<prop::sample::Index>(),
+        before in any::<prop::sample::Index>(),
+        dataplanes in prop::collection::vec((0_usize..5).prop_map(|step| match step {
+            0 => Dataplane::Absent,
+            1 => Dataplane::Silent,
+            2 => Dataplane::Acknowledges,
+            step => Dataplane::Rejects(step - 2),
+        }), 1..4),
+        foreign in any::<bool>(),
+        reachable in any::<bool>(),
+    ) {
+        let goldens = goldens();
+        let mut world = World::of(&goldens[which.index(goldens.len())]);
+        if reachable {
+            let gateways: Vec<String> = world.objects.keys().filter(|id| id.0 == "Gateway")
+                .map(|id| id.1.trim_start_matches("default/").to_owned()).collect();
+            gateways.iter().for_each(|gateway| world.reach(gateway));
+        }
+        if foreign {
+            // Statuses of another time: those of another set of objects under the same names.
+            let mut other = World::of(&goldens[before.index(goldens.len())]);
+            other.settle(dataplanes[0]);
+            for (id, object) in &mut world.objects {
+                if let Some(former) = other.objects.get(id) {
+                    object["status"] = former["status"].clone();
+                }
+            }
+        }
+        for dataplane in dataplanes {
+            world.settle(dataplane);
+            let again = world.plan(dataplane);
+            proptest::prop_assert!(again.is_empty(), "{again:#?}");
+        }
+    }
+}
