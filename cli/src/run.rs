@@ -137,7 +137,12 @@ async fn serve(session: Session<'_>) -> Result<(), RunError> {
     let (states, mut jwks) = watch::channel(BTreeMap::new());
     tokio::spawn(Fetcher::new(&fetch::Options::default())?.run(wanted_urls, states));
 
-    let server = ConfigServer::new(serve::Options { heartbeat: HEARTBEAT, ..serve::Options::default() });
+    let server = ConfigServer::new(serve::Options {
+        heartbeat: HEARTBEAT,
+        // The pipe is within this process.
+        guarded: false,
+        ..serve::Options::default()
+    });
     let connect = local::serve(server.clone());
     let mut world = World::new(session.endpoints);
     let mut report = Report::default();
@@ -146,7 +151,7 @@ async fn serve(session: Session<'_>) -> Result<(), RunError> {
     let (mut started, mut reread) = (false, false);
     loop {
         world.build(&folder, jwks.borrow_and_update().clone());
-        let mut translation = translate::translate(world.resources(), &Settings { replicas: 1 });
+        let mut translation = translate::translate(world.resources(), &Settings::default());
         override_redis(&mut translation, session.common.redis.as_deref());
         let configs = std::mem::take(&mut translation.gateways);
         let routes: BTreeMap<_, _> =

@@ -4,9 +4,15 @@
 //! Resources -> translate -> config + statuses -> serve -> dataplanes
 //! ```
 
+pub mod admin;
+pub mod channel;
+pub mod election;
 pub mod fetch;
+pub mod metrics;
 pub mod provision;
+pub mod reconcile;
 pub mod resources;
 pub mod serve;
 pub mod status;
 pub mod translate;
+pub mod watch;

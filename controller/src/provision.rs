@@ -15,6 +15,7 @@ mod object;
 mod pods;
 mod scale;
 mod service;
+mod worker;
 
 use std::str::FromStr;
 
@@ -30,9 +31,10 @@ use crate::resources::ObjectKey;
 use identity::Identity;
 
 pub use apply::Applier;
-pub use names::object_name;
+pub use names::{object_name, peers_host};
 pub use object::Object;
 pub use scale::DEFAULT_REPLICAS;
+pub use worker::{Failures, Plans, provision};
 
 /// Where a dataplane answers `/livez`, `/readyz` and `/metrics`. No listener may have this port.
 pub const ADMIN_PORT: i32 = 18081;

@@ -6,9 +6,10 @@
 //!
 //! A dataplane has one batch under way. What changes meanwhile goes into the next, so a slow dataplane gets fewer and
 //! larger batches and never a queue. A Gateway that has not been published yet is waited for: its dataplanes keep what
-//! they have. Who may ask for which Gateway is decided before a request comes here.
+//! they have. Who may ask for which Gateway is decided by the [`Admission`] that a request brings.
 
 mod acks;
+mod admission;
 mod gateway;
 mod parts;
 mod peer;
@@ -34,6 +35,7 @@ use tokio::sync::watch;
 use gateway::{Gateway, Seat};
 
 pub use acks::{Acks, DataplaneAck};
+pub use admission::Admission;
 pub use published::Generation;
 pub use state::{InvalidVersion, State, StateVersion};
 
@@ -49,6 +51,8 @@ pub struct Options {
     pub ack_deadline: Duration,
     /// Streams of one Gateway.
     pub max_streams: usize,
+    /// Requests without an [`Admission`] are refused. False where nobody but this process can reach the server.
+    pub guarded: bool,
 }
 
 impl Default for Options {
@@ -57,6 +61,7 @@ impl Default for Options {
             heartbeat: Duration::from_secs(5),
             ack_deadline: Duration::from_secs(60),
             max_streams: 1024,
+            guarded: true,
         }
     }
 }

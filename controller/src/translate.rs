@@ -19,6 +19,7 @@ mod input;
 mod listener;
 pub(crate) mod names;
 mod policy;
+mod references;
 mod route;
 mod rule;
 mod settings;
@@ -37,18 +38,19 @@ use {gateway::GatewayView, policy::Policies};
 
 pub(crate) use attach::parent_key;
 pub use conditions::{Condition, ConditionType};
-pub use endpoints::endpoints;
+pub use endpoints::{backends_of, endpoints};
 pub(crate) use listener::route_group;
+pub use references::wanted_secrets;
 pub use status::{ListenerStatus, ObjectId, ObjectStatus, ParentStatus, Statuses};
 
 /// The controller's name in GatewayClasses and statuses.
 pub const CONTROLLER_NAME: &str = "gatehouse.dev/gateway-controller";
 
 /// What translation depends on besides the objects.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// How many dataplanes share the local counts of a Gateway.
-    pub replicas: u32,
+    /// How many dataplanes share the local counts of a Gateway. Absent: one.
+    pub replicas: BTreeMap<ObjectKey, u32>,
 }
 
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ use std::{
 
 use gatehouse_controller::{
     resources::{Applied, Resources},
-    translate::{Settings, Translation, translate},
+    translate::{Settings, Translation, translate, wanted_secrets},
 };
 use serde_json::{Map, Value, json};
 
@@ -37,7 +37,7 @@ fn resources<'a>(documents: impl IntoIterator<Item = &'a Value>) -> Resources {
 }
 
 fn run(resources: &Resources) -> Translation {
-    translate(resources, &Settings { replicas: 1 })
+    translate(resources, &Settings::default())
 }
 
 /// As people read it: without what is default, and without secrets.
@@ -215,6 +215,21 @@ fn no_value_breaks_more_than_its_object() {
         }
     }
     assert!(translated > 1000, "only {translated} were well-formed");
+}
+
+/// A controller keeps no other Secrets than these.
+#[test]
+fn only_wanted_secrets_are_read() {
+    let mut kept = 0;
+    for case in cases() {
+        let whole = resources(&documents(&fs::read_to_string(case.join("in.yaml")).unwrap()));
+        let mut few = whole.clone();
+        let wanted = wanted_secrets(&few);
+        few.secrets.retain(|key, _| wanted.contains(key));
+        kept += few.secrets.len();
+        assert_eq!(show(&run(&few)), show(&run(&whole)), "{}", case.display());
+    }
+    assert!(kept > 5, "only {kept} Secrets in all cases");
 }
 
 /// JSON pointers to every value of a document.

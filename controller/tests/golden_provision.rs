@@ -42,7 +42,7 @@ fn show(resources: &Resources) -> String {
         controller_address: "https://gatehouse-controller.gatehouse-system.svc:18000".to_owned(),
         ca_pem: "-----BEGIN CERTIFICATE-----\n(the channel's)\n-----END CERTIFICATE-----\n".to_owned(),
     };
-    let translation = translate(resources, &translate::Settings { replicas: 1 });
+    let translation = translate(resources, &translate::Settings::default());
     let mut documents = Vec::new();
     for (key, gateway) in &resources.gateways {
         let config = match &translation.provisioning[key] {
@@ -91,6 +91,6 @@ spec:
   infrastructure: {parametersRef: {group: gatehouse.dev, kind: GatewayConfig, name: absent}}
   listeners: [{name: http, protocol: HTTP, port: 8080}]
 ";
-    let translation = translate(&resources(text), &translate::Settings { replicas: 1 });
+    let translation = translate(&resources(text), &translate::Settings::default());
     assert_eq!(translation.provisioning[&ObjectKey::new("shop", "edge")], Provisioning::Keep);
 }

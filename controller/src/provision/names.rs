@@ -6,6 +6,8 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 
+use crate::resources::ObjectKey;
+
 const OBJECT: &str = "-gatehouse";
 const PEERS: &str = "-gatehouse-peers";
 const LONGEST: usize = 63;
@@ -20,6 +22,11 @@ pub fn object_name(gateway: &str) -> String {
 /// Of the headless Service by which dataplanes find their siblings.
 pub(super) fn peers_name(gateway: &str) -> String {
     stem(gateway) + PEERS
+}
+
+/// Under which DNS name dataplanes find their siblings.
+pub fn peers_host(gateway: &ObjectKey) -> String {
+    format!("{}.{}.svc", peers_name(&gateway.name), gateway.namespace)
 }
 
 /// The value of a label that names something.

@@ -9,7 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::info;
 
-use super::{ConfigServer, peer::Peer, session::Session};
+use super::{Admission, ConfigServer, peer::Peer, session::Session};
 
 /// Resources that a dataplane may hold: ten times what a Gateway is tested with.
 const MAX_HELD: usize = 1_000_000;
@@ -26,6 +26,10 @@ impl ConfigService for ConfigServer {
         &self,
         request: Request<Streaming<ClientMessage>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        let admission = request.extensions().get::<Admission>().cloned();
+        if self.inner.options.guarded && admission.is_none() {
+            return Err(Status::unauthenticated("nobody has vouched for the caller"));
+        }
         let mut inbound = request.into_inner();
         let options = self.inner.options.clone();
         let first = timeout(3 * options.heartbeat, inbound.message())
@@ -35,6 +39,9 @@ impl ConfigService for ConfigServer {
             return Err(Status::invalid_argument("the first message of a stream must be Hello"));
         };
         check(&hello)?;
+        if let Some(admission) = admission {
+            admission.check(&hello)?;
+        }
 
         let gateway = hello.gateway.clone();
         let Some(seat) = self.join(&gateway, hello.node.clone(), hello.build.clone()) else {

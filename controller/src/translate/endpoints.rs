@@ -26,6 +26,13 @@ pub fn endpoints(resources: &Resources, service: &str) -> Option<(String, v1::En
     Some((names::endpoints(&backend.service, backend.port), of(&backend, &slices, resources)))
 }
 
+/// The backends of a configuration that are ports of this Service, named as their `Service` resources are.
+pub fn backends_of<'a>(config: &'a Config, service: &ObjectKey) -> impl Iterator<Item = String> + use<'a> {
+    let prefix = names::service_ports(service);
+    let first = prefix.clone();
+    config.range(first..).map(|(name, _)| name).take_while(move |name| name.starts_with(&prefix)).cloned()
+}
+
 /// Adds the endpoints of every Service in the configurations.
 pub(super) fn emit(resources: &Resources, configs: &mut BTreeMap<ObjectKey, Config>) {
     let mut slices: BTreeMap<(&str, &str), Vec<&EndpointSlice>> = BTreeMap::new();

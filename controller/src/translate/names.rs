@@ -9,6 +9,7 @@ use crate::resources::ObjectKey;
 const ROUTES: [&str; 3] = ["HTTPRoute", "GatewayRoute", "Ingress"];
 
 pub(super) const SETTINGS: &str = "settings";
+pub(crate) const SIBLINGS: &str = "siblings";
 
 pub(crate) fn listener(gateway: &ObjectKey, section: &str) -> String {
     format!("listener/{gateway}/{section}")
@@ -28,6 +29,11 @@ pub(super) fn route(object: &str, rule: usize, variant: Option<&str>) -> String 
 
 pub(super) fn service(service: &ObjectKey, port: i32) -> String {
     format!("service/{service}/{port}")
+}
+
+/// What the names of all its ports begin with.
+pub(super) fn service_ports(service: &ObjectKey) -> String {
+    format!("service/{service}/")
 }
 
 pub(super) fn endpoints(service: &ObjectKey, port: i32) -> String {

@@ -165,7 +165,7 @@ impl<'a> Policies<'a> {
             Emission { kind: "AuthPolicy", name: names::auth, index: &self.auth, used: &self.used_auth };
         self.emit_kind(&auth, resources.auth_policies.keys(), compiled, configs, statuses);
         let compiled = |key: &ObjectKey| {
-            let (config, findings) = limit::config(key, resources, self.settings);
+            let (config, findings) = limit::config(key, resources);
             (Kind::RateLimit(config), findings)
         };
         let limits = Emission {
@@ -191,7 +191,13 @@ impl<'a> Policies<'a> {
             let (config, findings) = compile(key);
             for gateway in emission.used.get(key).into_iter().flatten() {
                 if let Some(state) = configs.get_mut(gateway) {
-                    state.insert((emission.name)(key), config.clone());
+                    let mut config = config.clone();
+                    if let Kind::RateLimit(limit) = &mut config
+                        && let Some(replicas) = self.settings.replicas.get(gateway)
+                    {
+                        limit.replicas = *replicas;
+                    }
+                    state.insert((emission.name)(key), config);
                 }
             }
             if existing.contains(key) {

@@ -140,7 +140,11 @@ async fn a_resource_too_large_for_the_channel_is_reported_and_the_rest_arrives()
 #[tokio::test]
 async fn beats_go_on_while_a_batch_takes_its_time() {
     let beat = Duration::from_millis(50);
-    let server = serve::ConfigServer::new(serve::Options { heartbeat: beat, ..serve::Options::default() });
+    let server = serve::ConfigServer::new(serve::Options {
+        heartbeat: beat,
+        guarded: false,
+        ..serve::Options::default()
+    });
     let network = Network::to(server.clone());
     let mut dataplane = Dataplane::start(&network, beat);
     let gate = dataplane.gate.clone();

@@ -18,6 +18,7 @@ fn impatient() -> ConfigServer {
     ConfigServer::new(Options {
         heartbeat: BEAT,
         ack_deadline: Duration::from_millis(300),
+        guarded: false,
         ..Options::default()
     })
 }
@@ -194,7 +195,7 @@ async fn a_former_stream_does_not_speak_for_a_dataplane_that_came_back() {
 
 #[tokio::test]
 async fn a_gateway_takes_so_many_streams() {
-    let server = ConfigServer::new(Options { max_streams: 2, ..Options::default() });
+    let server = ConfigServer::new(Options { max_streams: 2, guarded: false, ..Options::default() });
     let network = Network::to(server.clone());
     let one = Wire::hello(&network, "node-1", vec![]).await;
     let _two = Wire::hello(&network, "node-2", vec![]).await;

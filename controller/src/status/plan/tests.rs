@@ -80,7 +80,7 @@ impl World {
 
     fn plan(&mut self, dataplane: Dataplane) -> Vec<Write> {
         let resources = self.resources();
-        let translation = translate(&resources, &Settings { replicas: 1 });
+        let translation = translate(&resources, &Settings::default());
         let server = ConfigServer::new(Options::default());
         for (gateway, config) in &translation.gateways {
             server.publish(&gateway.to_string(), config.clone());

@@ -7,17 +7,13 @@ use super::Findings;
 use crate::{
     resources::{ObjectKey, Resources},
     translate::{
-        Settings, check,
+        check,
         conditions::{Problem, reason},
     },
 };
 
 /// A policy that does not exist or can't be used becomes one that refuses.
-pub(super) fn config(
-    key: &ObjectKey,
-    resources: &Resources,
-    settings: &Settings,
-) -> (v1::RateLimit, Findings) {
+pub(super) fn config(key: &ObjectKey, resources: &Resources) -> (v1::RateLimit, Findings) {
     let broken = |reason: String| v1::RateLimit { broken: reason, ..v1::RateLimit::default() };
     let Some(policy) = resources.rate_limit_policies.get(key) else {
         return (broken(format!("RateLimitPolicy {key} does not exist")), Findings::default());
@@ -47,7 +43,8 @@ pub(super) fn config(
                     StoreFailure::Deny => v1::StoreFailure::Deny,
                 }
                 .into(),
-                replicas: settings.replicas.max(1),
+                // Each Gateway has its own.
+                replicas: 1,
                 broken: String::new(),
             };
             (config, Findings::default())

@@ -1,0 +1,32 @@
+//! What objects refer to by name, before it is looked up.
+
+use std::collections::BTreeSet;
+
+use crate::resources::{ObjectKey, Resources};
+
+/// Every Secret whose content translation may read. Others need not be in [`Resources`].
+pub fn wanted_secrets(resources: &Resources) -> BTreeSet<ObjectKey> {
+    let certificates = resources.gateways.iter().flat_map(|(gateway, object)| {
+        let tls = object.spec.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        tls.flat_map(|tls| &tls.certificate_refs).map(|reference| {
+            ObjectKey::new(reference.namespace.as_deref().unwrap_or(&gateway.namespace), &reference.name)
+        })
+    });
+    let api_keys = resources.consumers.iter().flat_map(|(consumer, object)| {
+        let credentials = object.spec.credentials.iter();
+        credentials
+            .filter_map(|credential| credential.api_key.as_ref())
+            .map(|api_key| ObjectKey::new(&consumer.namespace, &api_key.secret_ref.name))
+    });
+    let jwt_keys = resources.auth_policies.iter().flat_map(|(policy, object)| {
+        let methods = object.spec.any_of.iter().filter_map(|method| method.jwt.as_ref());
+        methods
+            .filter_map(|jwt| jwt.secret_ref.as_ref())
+            .map(|secret| ObjectKey::new(&policy.namespace, &secret.name))
+    });
+    let redis_urls = resources.gateway_configs.iter().filter_map(|(config, object)| {
+        let secret = object.spec.redis.as_ref()?.url_secret_ref.as_ref()?;
+        Some(ObjectKey::new(&config.namespace, &secret.name))
+    });
+    certificates.chain(api_keys).chain(jwt_keys).chain(redis_urls).collect()
+}

@@ -1,0 +1,140 @@
+//! Watches the API server and tells what changes, as steps that lead the view from one moment to the next.
+//!
+//! ```text
+//! API server -> a watch a kind -> Change -> whoever owns the view (one writer)
+//! ```
+//!
+//! A list replaces what was known of its kind at once, so nobody sees half a list. An object that does not have the
+//! shape of its kind is skipped, and what was known of it before stays. Kinds whose CRD is absent are waited for.
+
+mod change;
+mod kind;
+mod presence;
+mod secrets;
+mod source;
+
+use std::collections::BTreeSet;
+
+use gatehouse_crds::{
+    AuthPolicy, Consumer, Gateway, GatewayClass, GatewayConfig, GatewayRoute, HttpRoute, RateLimitPolicy,
+    ReferenceGrant,
+};
+use k8s_openapi::api::{
+    core::v1::{Namespace, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::Client;
+use tokio::sync::{mpsc, watch};
+
+use crate::resources::ObjectKey;
+use source::Place;
+
+pub use change::{Change, Effect};
+pub use source::Source;
+
+/// Changes that wait for whoever applies them. When they are many, the watches wait, and the API server with them.
+const CHANGES: usize = 1024;
+
+/// All watches. They end when this is dropped.
+#[derive(Debug)]
+pub struct Watches {
+    changes: mpsc::Receiver<Change>,
+    /// What has to list before the view is whole.
+    unlisted: BTreeSet<Source>,
+    wanted_secrets: watch::Sender<BTreeSet<ObjectKey>>,
+    _tasks: tokio::task::JoinSet<()>,
+}
+
+impl Watches {
+    /// `namespaces`: only these; none: all.
+    pub fn start(client: &Client, namespaces: &[String]) -> Self {
+        let (out, changes) = mpsc::channel(CHANGES);
+        let (wanted_secrets, wanted) = watch::channel(BTreeSet::new());
+        let mut tasks = tokio::task::JoinSet::new();
+        let crds = presence::watch(client.clone(), &mut tasks);
+        let mut starter = Starter { client, crds, out, tasks: &mut tasks, unlisted: BTreeSet::new() };
+        let everywhere = [Place::Cluster];
+        let named: Vec<Place> = namespaces.iter().cloned().map(Place::Namespace).collect();
+        let places = if named.is_empty() { &everywhere[..] } else { &named[..] };
+
+        starter.watch::<GatewayClass>(&everywhere);
+        starter.watch::<Namespace>(&everywhere);
+        starter.watch::<Gateway>(places);
+        starter.watch::<HttpRoute>(places);
+        starter.watch::<ReferenceGrant>(places);
+        starter.watch::<GatewayRoute>(places);
+        starter.watch::<AuthPolicy>(places);
+        starter.watch::<RateLimitPolicy>(places);
+        starter.watch::<Consumer>(places);
+        starter.watch::<GatewayConfig>(places);
+        starter.watch::<Service>(places);
+        starter.watch::<EndpointSlice>(places);
+        starter.secrets(places, &wanted);
+        let unlisted = starter.unlisted;
+        Watches { changes, unlisted, wanted_secrets, _tasks: tasks }
+    }
+
+    /// Every kind has listed: the view is whole.
+    pub fn synced(&self) -> bool {
+        self.unlisted.is_empty()
+    }
+
+    /// What has not listed yet, for people to read.
+    pub fn unlisted(&self) -> &BTreeSet<Source> {
+        &self.unlisted
+    }
+
+    /// Waits for a change, and takes those that wait beside it. Cancel safe.
+    pub async fn next(&mut self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if self.changes.recv_many(&mut changes, CHANGES).await == 0 {
+            // The watches end with this value alone.
+            std::future::pending::<()>().await;
+        }
+        for change in &changes {
+            if let Some(source) = change.listed() {
+                self.unlisted.remove(source);
+            }
+        }
+        changes
+    }
+
+    /// Only these Secrets are read and kept. Each is in the view, or known not to exist, once [`Effect::Secret`] told so.
+    pub fn want_secrets(&self, wanted: BTreeSet<ObjectKey>) {
+        self.wanted_secrets.send_if_modified(|present| {
+            let differs = *present != wanted;
+            if differs {
+                *present = wanted;
+            }
+            differs
+        });
+    }
+}
+
+struct Starter<'a> {
+    client: &'a Client,
+    crds: presence::Crds,
+    out: mpsc::Sender<Change>,
+    tasks: &'a mut tokio::task::JoinSet<()>,
+    unlisted: BTreeSet<Source>,
+}
+
+impl Starter<'_> {
+    fn watch<K: kind::Watched>(&mut self, places: &[Place]) {
+        for place in places {
+            let source = Source::new(K::KIND, place.clone());
+            self.unlisted.insert(source.clone());
+            let task = kind::run::<K>(self.client.clone(), source, self.crds.clone(), self.out.clone());
+            self.tasks.spawn(task);
+        }
+    }
+
+    fn secrets(&mut self, places: &[Place], wanted: &watch::Receiver<BTreeSet<ObjectKey>>) {
+        for place in places {
+            let source = Source::new("Secret", place.clone());
+            self.unlisted.insert(source.clone());
+            let task = secrets::run(self.client.clone(), source, wanted.clone(), self.out.clone());
+            self.tasks.spawn(task);
+        }
+    }
+}

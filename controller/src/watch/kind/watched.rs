@@ -1,0 +1,167 @@
+//! The kinds that are watched, and what a change of each touches.
+
+use gatehouse_crds::{
+    AuthPolicy, Consumer, Gateway, GatewayClass, GatewayConfig, GatewayRoute, HttpRoute, RateLimitPolicy,
+    ReferenceGrant,
+};
+use k8s_openapi::api::{
+    core::v1::{Namespace, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::{Api, Client, ResourceExt, core::DeserializeGuard};
+
+use super::{Source, Watched, key};
+use crate::{
+    resources::{ObjectKey, Resources},
+    watch::Effect,
+};
+
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+macro_rules! namespaced {
+    ($kind:ty, $name:literal, $field:ident, $crd:expr, $effect:path $(, $trim:path)?) => {
+        impl Watched for $kind {
+            const KIND: &'static str = $name;
+            const CRD: Option<&'static str> = $crd;
+
+            fn api(client: Client, source: &Source) -> Api<DeserializeGuard<Self>> {
+                source.namespaced(client)
+            }
+            $(fn trim(&mut self) {
+                $trim(self);
+            })?
+            fn get<'a>(key: &ObjectKey, view: &'a Resources) -> Option<&'a Self> {
+                view.$field.get(key)
+            }
+            fn put(self, view: &mut Resources) {
+                view.$field.insert(key(&self), self);
+            }
+            fn take(key: &ObjectKey, view: &mut Resources) -> Option<Self> {
+                view.$field.remove(key)
+            }
+            fn keys(view: &Resources) -> Vec<ObjectKey> {
+                view.$field.keys().cloned().collect()
+            }
+            fn effect(before: Option<&Self>, after: Option<&Self>) -> Effect {
+                $effect(before, after)
+            }
+        }
+    };
+}
+
+macro_rules! cluster_wide {
+    ($kind:ty, $name:literal, $field:ident, $crd:expr, $effect:path) => {
+        impl Watched for $kind {
+            const KIND: &'static str = $name;
+            const CRD: Option<&'static str> = $crd;
+
+            fn api(client: Client, _: &Source) -> Api<DeserializeGuard<Self>> {
+                Api::all(client)
+            }
+            fn get<'a>(key: &ObjectKey, view: &'a Resources) -> Option<&'a Self> {
+                view.$field.get(&key.name)
+            }
+            fn put(self, view: &mut Resources) {
+                view.$field.insert(self.name_any(), self);
+            }
+            fn take(key: &ObjectKey, view: &mut Resources) -> Option<Self> {
+                view.$field.remove(&key.name)
+            }
+            fn keys(view: &Resources) -> Vec<ObjectKey> {
+                view.$field.keys().map(|name| ObjectKey::new("", name)).collect()
+            }
+            fn effect(before: Option<&Self>, after: Option<&Self>) -> Effect {
+                $effect(before, after)
+            }
+        }
+    };
+}
+
+cluster_wide!(
+    GatewayClass,
+    "GatewayClass",
+    gateway_classes,
+    Some("gatewayclasses.gateway.networking.k8s.io"),
+    of_spec
+);
+cluster_wide!(Namespace, "Namespace", namespaces, None, of_labels);
+namespaced!(Gateway, "Gateway", gateways, Some("gateways.gateway.networking.k8s.io"), of_spec);
+namespaced!(HttpRoute, "HTTPRoute", http_routes, Some("httproutes.gateway.networking.k8s.io"), of_spec);
+namespaced!(
+    ReferenceGrant,
+    "ReferenceGrant",
+    reference_grants,
+    Some("referencegrants.gateway.networking.k8s.io"),
+    of_spec
+);
+namespaced!(GatewayRoute, "GatewayRoute", gateway_routes, Some("gatewayroutes.gatehouse.dev"), of_spec);
+namespaced!(AuthPolicy, "AuthPolicy", auth_policies, Some("authpolicies.gatehouse.dev"), of_spec);
+namespaced!(
+    RateLimitPolicy,
+    "RateLimitPolicy",
+    rate_limit_policies,
+    Some("ratelimitpolicies.gatehouse.dev"),
+    of_spec
+);
+namespaced!(Consumer, "Consumer", consumers, Some("consumers.gatehouse.dev"), of_spec);
+namespaced!(GatewayConfig, "GatewayConfig", gateway_configs, Some("gatewayconfigs.gatehouse.dev"), of_spec);
+namespaced!(Service, "Service", services, None, of_service);
+namespaced!(EndpointSlice, "EndpointSlice", endpoint_slices, None, of_endpoints, trim_endpoints);
+
+/// Kinds whose API server counts generations: a status alone does not change one.
+fn of_spec<K: ResourceExt>(before: Option<&K>, after: Option<&K>) -> Effect {
+    match (before, after) {
+        (Some(before), Some(after))
+            if before.meta().generation.is_some()
+                && before.meta().generation == after.meta().generation
+                && before.uid() == after.uid()
+                && before.labels() == after.labels()
+                && before.annotations() == after.annotations() =>
+        {
+            Effect::Observed
+        }
+        _ => Effect::Configuration,
+    }
+}
+
+fn of_labels(before: Option<&Namespace>, after: Option<&Namespace>) -> Effect {
+    match (before, after) {
+        (Some(before), Some(after)) if before.labels() == after.labels() => Effect::Nothing,
+        _ => Effect::Configuration,
+    }
+}
+
+/// Its status holds the addresses of a Gateway.
+fn of_service(before: Option<&Service>, after: Option<&Service>) -> Effect {
+    match (before, after) {
+        (Some(before), Some(after)) if before.spec == after.spec => {
+            if before.status == after.status {
+                Effect::Nothing
+            } else {
+                Effect::Observed
+            }
+        }
+        _ => Effect::Configuration,
+    }
+}
+
+fn of_endpoints(before: Option<&EndpointSlice>, after: Option<&EndpointSlice>) -> Effect {
+    let service = |slice: &EndpointSlice| {
+        let name = slice.labels().get(SERVICE_NAME)?;
+        Some(ObjectKey::new(slice.namespace().unwrap_or_default(), name))
+    };
+    match (before.and_then(service), after.and_then(service)) {
+        (Some(before), Some(after)) if before != after => Effect::Configuration,
+        (Some(service), _) | (None, Some(service)) => Effect::Endpoints(service),
+        (None, None) => Effect::Nothing,
+    }
+}
+
+/// Where a pod runs, and for whom it is meant, is not read.
+fn trim_endpoints(slice: &mut EndpointSlice) {
+    for endpoint in &mut slice.endpoints {
+        endpoint.hints = None;
+        endpoint.hostname = None;
+        endpoint.deprecated_topology = None;
+    }
+}
