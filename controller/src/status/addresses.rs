@@ -32,7 +32,7 @@ mod tests {
     use k8s_openapi::api::core::v1::Service;
     use serde_json::{Value, json};
 
-    fn addresses(spec: Value, status: Value) -> Vec<String> {
+    fn addresses(spec: &Value, status: &Value) -> Vec<String> {
         let service: Service = serde_json::from_value(json!({"spec": spec, "status": status})).unwrap();
         let kinds = super::addresses(&service).into_iter();
         kinds.map(|address| format!("{} {}", address.kind.unwrap(), address.value)).collect()
@@ -41,20 +41,20 @@ mod tests {
     #[test]
     fn by_the_type_of_the_service() {
         let cluster = json!({"type": "LoadBalancer", "clusterIPs": ["10.0.0.1"]});
-        assert!(addresses(cluster.clone(), json!({})).is_empty(), "not assigned yet");
+        assert!(addresses(&cluster, &json!({})).is_empty(), "not assigned yet");
         let ingress = json!([{"ip": "192.0.2.1"}, {"hostname": "lb.example.com"}]);
-        let assigned = addresses(cluster, json!({"loadBalancer": {"ingress": ingress}}));
+        let assigned = addresses(&cluster, &json!({"loadBalancer": {"ingress": ingress}}));
         assert_eq!(assigned, ["IPAddress 192.0.2.1", "Hostname lb.example.com"]);
         let inside =
             json!({"type": "ClusterIP", "clusterIPs": ["10.0.0.1", "fd00::1"], "externalIPs": ["192.0.2.7"]});
         assert_eq!(
-            addresses(inside, json!({})),
+            addresses(&inside, &json!({})),
             ["IPAddress 192.0.2.7", "IPAddress 10.0.0.1", "IPAddress fd00::1"]
         );
         assert_eq!(
-            addresses(json!({"type": "NodePort", "clusterIPs": ["10.0.0.2"]}), json!({})),
+            addresses(&json!({"type": "NodePort", "clusterIPs": ["10.0.0.2"]}), &json!({})),
             ["IPAddress 10.0.0.2"]
         );
-        assert!(addresses(json!({"clusterIPs": ["None"]}), json!({})).is_empty());
+        assert!(addresses(&json!({"clusterIPs": ["None"]}), &json!({})).is_empty());
     }
 }
