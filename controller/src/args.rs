@@ -1,6 +1,6 @@
 //! The command line. Each flag has a twin in the environment: `GATEHOUSE_` and its name.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use gatehouse_controller::provision::PullPolicy;
@@ -42,6 +42,9 @@ pub(crate) struct Options {
     /// Where `/livez`, `/readyz` and `/metrics` are served.
     #[arg(long, env = "GATEHOUSE_ADMIN_ADDRESS", default_value = "0.0.0.0:18080")]
     pub(crate) admin_address: SocketAddr,
+    /// The token of its own ServiceAccount for the audience `gatehouse`, by which the replicas know each other.
+    #[arg(long, env = "GATEHOUSE_TOKEN", default_value = "/var/run/secrets/gatehouse/token")]
+    pub(crate) token: PathBuf,
     /// The image of the dataplanes.
     #[arg(long, env = "GATEHOUSE_DATAPLANE_IMAGE")]
     pub(crate) dataplane_image: String,

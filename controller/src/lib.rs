@@ -11,6 +11,7 @@ pub mod fetch;
 pub mod metrics;
 pub mod provision;
 pub mod reconcile;
+pub mod replicas;
 pub mod resources;
 pub mod serve;
 pub mod status;

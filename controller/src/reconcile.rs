@@ -33,8 +33,9 @@ use crate::{
     fetch::JwksState,
     metrics::Metrics,
     provision::{self, Failures, Plans},
+    replicas::{AcksByGateway, SharedAcks},
     resources::{ObjectKey, Resources},
-    serve::{Acks, ConfigServer},
+    serve::ConfigServer,
     status::{self, GatewayFacts, Tracker, Write},
     translate::{self, Config, Provisioning, Settings, Statuses, Translation, names},
     watch::{Effect, Watches},
@@ -53,8 +54,8 @@ pub struct Inputs {
     pub account_keys: watch::Receiver<Option<ServiceAccountKeys>>,
     pub leading: watch::Receiver<bool>,
     pub failures: watch::Receiver<Failures>,
-    /// What dataplanes say to the other replicas, by Gateway (`namespace/name`).
-    pub elsewhere: watch::Receiver<BTreeMap<String, Acks>>,
+    /// What dataplanes say to the other replicas.
+    pub elsewhere: watch::Receiver<AcksByGateway>,
 }
 
 /// Where results go.
@@ -65,6 +66,8 @@ pub struct Outputs {
     pub jwks_wanted: watch::Sender<BTreeMap<String, Duration>>,
     pub plans: watch::Sender<Arc<Plans>>,
     pub statuses: watch::Sender<Arc<Vec<Write>>>,
+    /// What dataplanes say to this replica.
+    pub acks: watch::Sender<SharedAcks>,
     /// True once the first state has been published.
     pub ready: watch::Sender<bool>,
     pub metrics: Arc<Metrics>,
@@ -169,7 +172,10 @@ impl Reconciler {
             }
             Ok(()) = inputs.failures.changed() => self.todo.plan_statuses = true,
             Ok(()) = inputs.elsewhere.changed() => self.todo.plan_statuses = true,
-            () = self.acks.changed() => self.todo.plan_statuses = true,
+            () = self.acks.changed() => {
+                self.outputs.acks.send_replace(Arc::new(self.acks.by_gateway()));
+                self.todo.plan_statuses = true;
+            }
             () = until(deadline) => {}
             () = until(settled) => self.todo.plan_statuses = true,
         }

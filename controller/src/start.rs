@@ -1,6 +1,12 @@
 //! Puts the parts together and runs them until the process is told to stop.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use gatehouse_controller::{
     admin::{self, Pages},
@@ -10,6 +16,7 @@ use gatehouse_controller::{
     metrics::Metrics,
     provision::{self, Applier},
     reconcile::{Inputs, Outputs, Reconciler, read_account_keys},
+    replicas::{self, Peers, ReplicaServer},
     serve::{self, Admission, ConfigServer},
     status::{KubeStatusApi, WriterOptions, send_events, write_statuses},
     watch::Watches,
@@ -21,6 +28,7 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
+use tonic::service::Routes;
 use tower::ServiceExt;
 use tracing::info;
 
@@ -85,9 +93,17 @@ async fn serve(options: Options) -> Result<(), StartError> {
     let (account_keys, keys) = watch::channel(None);
     parts.spawn(read_account_keys(client.clone(), account_keys));
     let server = ConfigServer::new(serve::Options::default());
-    let service = server.clone().into_service().map_request(admitted);
-    let names = channel_names(&options);
     let identities = Identities::new(client.clone());
+    let (acks, own_acks) = watch::channel(Arc::default());
+    let (account, own_account) = watch::channel(None);
+    let token = options.token.clone();
+    parts.spawn(replicas::own_account(identities.clone(), token.clone(), account));
+    let replica_server = ReplicaServer::new(own_acks, own_account);
+    let service = Routes::new(server.clone().into_service())
+        .add_service(replica_server.into_service())
+        .prepare()
+        .map_request(admitted);
+    let names = channel_names(&options);
     parts.spawn(channel::serve(channel_port, names, authorities.clone(), identities, service));
 
     let (plans, planned) = watch::channel(Arc::default());
@@ -106,7 +122,18 @@ async fn serve(options: Options) -> Result<(), StartError> {
     let instance = options.pod_name.clone();
     parts.spawn(send_events(client.clone(), instance, events, Arc::clone(&metrics.events)));
 
-    let (_, elsewhere) = watch::channel(BTreeMap::new());
+    let (others, found) = watch::channel(BTreeSet::new());
+    parts.spawn(replicas::find(
+        client.clone(),
+        options.namespace.clone(),
+        options.service.clone(),
+        options.pod_name.clone(),
+        options.channel_address.port(),
+        others,
+    ));
+    let (said, elsewhere) = watch::channel(BTreeMap::new());
+    let host = format!("{}.{}.svc", options.service, options.namespace);
+    parts.spawn(replicas::follow(Peers { host, token, authority: authorities.clone() }, found, said));
     let inputs = Inputs {
         watches: Watches::start(&client, &options.watch_namespaces),
         jwks,
@@ -116,7 +143,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
         failures,
         elsewhere,
     };
-    let outputs = Outputs { server, jwks_wanted, plans, statuses, ready, metrics };
+    let outputs = Outputs { server, jwks_wanted, plans, statuses, acks, ready, metrics };
     parts.spawn(Reconciler::new(inputs, outputs, pods(&options)).run());
     info!(version = env!("CARGO_PKG_VERSION"), namespace = options.namespace, "started");
 

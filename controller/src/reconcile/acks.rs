@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use tokio_stream::{StreamMap, wrappers::WatchStream};
 
 use crate::{
+    replicas::AcksByGateway,
     resources::ObjectKey,
     serve::{Acks, ConfigServer},
 };
@@ -46,8 +47,13 @@ impl AllAcks {
         }
     }
 
+    /// To this replica.
+    pub(super) fn by_gateway(&self) -> AcksByGateway {
+        self.latest.iter().map(|(gateway, acks)| (gateway.to_string(), acks.clone())).collect()
+    }
+
     /// Of one Gateway. `elsewhere`: what the other replicas were told.
-    pub(super) fn of(&self, gateway: &ObjectKey, elsewhere: &BTreeMap<String, Acks>) -> Acks {
+    pub(super) fn of(&self, gateway: &ObjectKey, elsewhere: &AcksByGateway) -> Acks {
         let mut acks = self.latest.get(gateway).cloned().unwrap_or_default();
         if let Some(theirs) = elsewhere.get(&gateway.to_string()) {
             acks.merge(theirs.clone());

@@ -159,3 +159,42 @@ pub(crate) mod reason {
     pub(crate) const NO_RESOURCES: &str = "NoResources";
     pub(crate) const ADDRESS_NOT_ASSIGNED: &str = "AddressNotAssigned";
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::ConditionType;
+
+    const DOCS: &str = include_str!("../../../docs/status.md");
+
+    /// The first column of the tables below a heading, without the head.
+    fn rows(heading: &str) -> BTreeSet<&'static str> {
+        let section = DOCS.split("\n## ").find(|section| section.starts_with(heading)).expect("the heading");
+        let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        cells.collect()
+    }
+
+    /// What stands in quotes on the lines of constants, so that none is left out here.
+    fn reasons() -> BTreeSet<&'static str> {
+        let lines = include_str!("conditions.rs").lines().filter(|line| line.contains(") const "));
+        lines.filter(|line| line.contains("&str")).filter_map(|line| line.split('"').nth(1)).collect()
+    }
+
+    #[test]
+    fn the_guide_tells_every_reason_and_condition() {
+        assert!(reasons().len() > 25, "{:?}", reasons());
+        assert_eq!(rows("Reasons"), reasons());
+        let types = ConditionType::ALL.iter().map(|kind| kind.as_str()).collect();
+        assert_eq!(rows("Conditions"), types);
+    }
+
+    /// The pattern and bounds of `reason` in every schema.
+    #[test]
+    fn reasons_are_ones_that_the_api_server_takes() {
+        let pattern = regex::Regex::new("^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$").expect("a pattern");
+        for reason in reasons() {
+            assert!(pattern.is_match(reason) && reason.len() <= 1024, "{reason}");
+        }
+    }
+}
