@@ -2,12 +2,13 @@
 
 SHELL := bash
 CARGO ?= cargo
+NAME ?= gatehouse
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: help demo check test crds golden tools
+.PHONY: help demo check test crds golden tools images cluster cluster-down
 
 help: ## What there is to do
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
 
 demo: ## Serve examples/orders and print commands to try
 	$(CARGO) run --release -- demo
@@ -28,3 +29,12 @@ golden: ## Write the outputs of the golden tests anew; read the diff
 
 tools: ## Install what the tests need: redis-server and curl
 	@tests/tools.sh
+
+images: ## Build the images of controller and dataplane into target/images
+	@images/build
+
+cluster: ## Start a real one-node Kubernetes for tests (NAME=gatehouse)
+	@NAME=$(NAME) tests/cluster/up
+
+cluster-down: ## End it, and all that it left behind
+	@NAME=$(NAME) tests/cluster/down

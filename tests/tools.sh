@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Installs what the tests run: redis-server and curl, from Debian. Says what is missing where it can't.
+# Installs from Debian the commands that are absent: those named as COMMAND:PACKAGE, or what the tests run.
+# Says what is missing where it can't.
 set -euo pipefail
+[ $# -gt 0 ] || set -- redis-server:redis-server curl:curl
 missing=()
-for tool in redis-server:redis-server curl:curl; do
+for tool in "$@"; do
     command -v "${tool%%:*}" >/dev/null || missing+=("${tool##*:}")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0

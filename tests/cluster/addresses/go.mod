@@ -1,0 +1,3 @@
+module gatehouse.dev/tests/cluster/addresses
+
+go 1.21

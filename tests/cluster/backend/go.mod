@@ -1,0 +1,3 @@
+module gatehouse.dev/tests/cluster/backend
+
+go 1.21
