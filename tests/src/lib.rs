@@ -4,6 +4,7 @@
 // The whole crate is test code: what fails in it should fail loudly.
 #![allow(clippy::unwrap_used, clippy::panic, missing_debug_implementations)]
 
+pub mod apiserver;
 pub mod backend;
 pub mod certs;
 pub mod client;

@@ -1,0 +1,4 @@
+//! The real `gatehouse-controller` beside a real API server.
+
+mod rig;
+mod startup;
