@@ -21,7 +21,7 @@ groups_of_node() {
         echo "/sys/fs/cgroup/$id"
     else
         local controller
-        for controller in pids cpu cpuacct cpuset memory devices freezer blkio hugetlb systemd; do
+        for controller in pids cpu cpuacct cpuset memory devices freezer blkio hugetlb systemd unified; do
             [ ! -d "/sys/fs/cgroup/$controller" ] || echo "/sys/fs/cgroup/$controller/$id"
         done
     fi

@@ -65,8 +65,9 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	addresses := &pool{}
 	for {
-		log.Print(api.follow())
+		log.Print(api.follow(addresses))
 		time.Sleep(100 * time.Millisecond)
 	}
 }
@@ -93,7 +94,7 @@ func connect(server, ca, cert, key string) (*client, error) {
 
 // follow lists the Services, then acts on each change until the watch ends. What is given out is read anew
 // from the list each time, so there is nothing to lose.
-func (c *client) follow() error {
+func (c *client) follow(addresses *pool) error {
 	var list struct {
 		Metadata struct {
 			ResourceVersion string `json:"resourceVersion"`
@@ -109,7 +110,7 @@ func (c *client) follow() error {
 	if err != nil {
 		return err
 	}
-	addresses := newPool()
+	addresses.forget()
 	for i := range list.Items {
 		addresses.observe(&list.Items[i])
 	}

@@ -12,7 +12,8 @@ type pool struct {
 	next  int
 }
 
-func newPool() *pool { return &pool{held: map[string]int{}} }
+// forget drops who holds what, but not whose turn it is.
+func (p *pool) forget() { *p = pool{held: map[string]int{}, next: p.next} }
 
 func address(i int) string { return fmt.Sprintf("172.31.254.%d", i+1) }
 

@@ -116,8 +116,10 @@ func resolve(w http.ResponseWriter, r *http.Request) {
 func answer(w http.ResponseWriter, status int, value any) {
 	w.Header().Set("content-type", "application/json")
 	w.WriteHeader(status)
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
 	// A client that breaks off is none of the backend's business.
-	_ = json.NewEncoder(w).Encode(value)
+	_ = encoder.Encode(value)
 }
 
 func env(name, otherwise string) string {
