@@ -56,6 +56,13 @@ fn show(translation: &Translation) -> Value {
         .collect();
     let urls: Vec<&String> = translation.jwks_urls.keys().collect();
     let mut shown = json!({"config": gateways, "statuses": statuses});
+    if !translation.implied_gateways.is_empty() {
+        let implied = translation.implied_gateways.iter();
+        let implied: BTreeMap<String, Value> = implied
+            .map(|(key, (gateway, class))| (key.to_string(), json!({"class": class, "spec": gateway.spec})))
+            .collect();
+        shown["impliedGateways"] = json!(implied);
+    }
     if !urls.is_empty() {
         shown["jwksUrls"] = json!(urls);
     }
