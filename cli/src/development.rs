@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gatehouse_controller::{
     resources::{ObjectKey, Resources},
-    translate::{CONTROLLER_NAME, ImpliedGateways, INGRESS_CONTROLLER_NAME},
+    translate::{CONTROLLER_NAME, INGRESS_CONTROLLER_NAME, ImpliedGateways},
 };
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;

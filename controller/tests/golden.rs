@@ -73,7 +73,7 @@ fn prune(value: Value) -> Value {
     match value {
         Value::Object(map) => {
             let kept = map.into_iter().filter_map(|(name, value)| {
-                if ["privateKey", "secret", "chain"].contains(&name.to_lowercase().as_str()) {
+                if ["privatekey", "secret", "chain"].contains(&name.to_lowercase().as_str()) {
                     return Some((name, Value::String("(not shown)".into())));
                 }
                 let value = prune(value);
