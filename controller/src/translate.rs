@@ -119,11 +119,10 @@ pub fn translate(resources: &Resources, settings: &Settings) -> Translation {
     endpoints::emit(resources, &mut configs);
     let mut provisioning = BTreeMap::new();
     for (key, gateway) in gateways {
-        match ingresses.gateways.get(key) {
-            Some((_, class)) => {
-                statuses.set("IngressClass", &ObjectKey::new("", class), gateway.class_status())
-            }
-            None => statuses.set("Gateway", key, gateway.status()),
+        if let Some((_, class)) = ingresses.gateways.get(key) {
+            statuses.set("IngressClass", &ObjectKey::new("", class), gateway.class_status());
+        } else {
+            statuses.set("Gateway", key, gateway.status());
         }
         provisioning.insert(key.clone(), gateway.provisioning);
     }

@@ -185,7 +185,7 @@ fn covers(hostname: &Hostname, host: &str) -> Option<usize> {
         Hostname::Any => Some(0),
         Hostname::Wildcard(suffix) => host.ends_with(&format!(".{suffix}")).then(|| suffix.len() + 1),
         Hostname::OneLabel(suffix) => {
-            host.split_once('.').is_some_and(|(_, rest)| *rest == **suffix).then(|| usize::MAX - 1)
+            host.split_once('.').is_some_and(|(_, rest)| *rest == **suffix).then_some(usize::MAX - 1)
         }
         Hostname::Exact(name) => (**name == *host).then_some(usize::MAX),
     }
