@@ -37,7 +37,7 @@ fn resources<'a>(documents: impl IntoIterator<Item = &'a Value>) -> Resources {
 }
 
 fn run(resources: &Resources) -> Translation {
-    translate(resources, &Settings::default())
+    translate(resources, &Settings { namespace: "gatehouse-system".into(), ..Settings::default() })
 }
 
 /// As people read it: without what is default, and without secrets.

@@ -167,7 +167,7 @@ impl World {
 
 /// What translation depends on besides the objects: here one dataplane serves a Gateway.
 pub(super) fn settings() -> Settings {
-    Settings { replicas: 1, namespace: "gatehouse-system".into() }
+    Settings { namespace: "gatehouse-system".into(), ..Settings::default() }
 }
 
 fn service_of(key: &ObjectKey, slice: &EndpointSlice) -> Option<ObjectKey> {

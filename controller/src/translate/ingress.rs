@@ -115,6 +115,17 @@ impl<'a> Ingresses<'a> {
     }
 }
 
+/// The Secrets that the Ingresses of our classes name, found without the rest.
+pub(super) fn secrets(resources: &Resources) -> impl Iterator<Item = ObjectKey> {
+    let classes = Classes::new(resources);
+    let ours = resources.ingresses.iter().filter(move |(_, ingress)| classes.of(ingress).is_some());
+    ours.flat_map(|(key, ingress)| {
+        let entries = ingress.spec.iter().flat_map(|spec| spec.tls.iter().flatten());
+        let names = entries.filter_map(|tls| tls.secret_name.as_deref());
+        names.map(|name| ObjectKey::new(&*key.namespace, name))
+    })
+}
+
 impl Route<'_> {
     fn input(&self, gateway: Option<&GatewayView<'_>>) -> RouteInput<'_> {
         let listeners = gateway.map_or(&[][..], |gateway| &gateway.listeners);
