@@ -1,15 +1,15 @@
-//! What a cluster would have and a folder need not: the GatewayClass, and certificates for development.
+//! What a cluster would have and a folder need not: the classes, and certificates for development.
 
 use std::collections::BTreeMap;
 
 use gatehouse_controller::{
     resources::{ObjectKey, Resources},
-    translate::CONTROLLER_NAME,
+    translate::{CONTROLLER_NAME, INGRESS_CONTROLLER_NAME, ImpliedGateways},
 };
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
 
-/// The GatewayClass that the chart would install.
+/// The GatewayClass and the IngressClass that the chart would install.
 pub(crate) const CLASS: &str = "gatehouse";
 
 /// Certificates that were made for Secrets that are absent, by Secret. Kept, so that one lives as long as the process.
@@ -23,19 +23,28 @@ struct Made {
     key: String,
 }
 
-/// Adds the class `gatehouse` if the folder brings none.
-pub(crate) fn add_class(resources: &mut Resources) {
-    if resources.gateway_classes.contains_key(CLASS) {
-        return;
-    }
-    let class = json!({
+/// Adds the classes `gatehouse` where the folder brings none.
+pub(crate) fn add_classes(resources: &mut Resources) {
+    let of_gateways = json!({
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "GatewayClass",
         "metadata": {"name": CLASS},
         "spec": {"controllerName": CONTROLLER_NAME},
     });
-    if let Err(error) = resources.apply(class) {
-        tracing::error!(%error, "the built-in GatewayClass is broken");
+    let of_ingresses = json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "IngressClass",
+        "metadata": {"name": CLASS},
+        "spec": {"controller": INGRESS_CONTROLLER_NAME},
+    });
+    let missing = [
+        (!resources.gateway_classes.contains_key(CLASS)).then_some(of_gateways),
+        (!resources.ingress_classes.contains_key(CLASS)).then_some(of_ingresses),
+    ];
+    for class in missing.into_iter().flatten() {
+        if let Err(error) = resources.apply(class) {
+            tracing::error!(%error, "a built-in class is broken");
+        }
     }
 }
 
@@ -45,10 +54,12 @@ impl Certificates {
     pub(crate) fn add_missing(
         &mut self,
         resources: &mut Resources,
+        implied: &ImpliedGateways,
         is_meant: impl Fn(&ObjectKey) -> bool,
     ) -> Vec<ObjectKey> {
         let mut wanted: BTreeMap<ObjectKey, Vec<String>> = BTreeMap::new();
-        for (gateway, object) in &resources.gateways {
+        let implied = implied.iter().map(|(key, (gateway, _))| (key, gateway));
+        for (gateway, object) in resources.gateways.iter().chain(implied) {
             for listener in &object.spec.listeners {
                 let references = listener.tls.iter().flat_map(|tls| &tls.certificate_refs);
                 for reference in references {

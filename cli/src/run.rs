@@ -17,7 +17,7 @@ use gatehouse_controller::{
     fetch::{self, Fetcher},
     resources::ObjectKey,
     serve::{self, ConfigServer},
-    translate::{self, Config, Settings, Translation},
+    translate::{self, Config, Translation},
 };
 use gatehouse_dataplane::StartError;
 use gatehouse_proto::config::v1::{self, resource::Kind};
@@ -40,7 +40,7 @@ pub(crate) enum RunError {
     Folder { folder: String, error: io::Error },
     #[error("{0}: there are no .yaml, .yml or .json files in it")]
     Empty(String),
-    #[error("{0}: there is no Gateway of class gatehouse in it")]
+    #[error("{0}: there is no Gateway or Ingress of class gatehouse in it")]
     NoGateway(String),
     #[error("Gateway {0}, listener {1}: {2}")]
     Listener(ObjectKey, String, String),
@@ -151,7 +151,7 @@ async fn serve(session: Session<'_>) -> Result<(), RunError> {
     let (mut started, mut reread) = (false, false);
     loop {
         world.build(&folder, jwks.borrow_and_update().clone());
-        let mut translation = translate::translate(world.resources(), &Settings::default());
+        let mut translation = translate::translate(world.resources(), &world::settings());
         override_redis(&mut translation, session.common.redis.as_deref());
         let configs = std::mem::take(&mut translation.gateways);
         let routes: BTreeMap<_, _> =

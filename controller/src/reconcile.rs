@@ -235,7 +235,7 @@ impl Reconciler {
     }
 
     fn publish(&mut self, translation: Translation) {
-        let Translation { gateways, statuses, provisioning, jwks_urls } = translation;
+        let Translation { gateways, statuses, provisioning, jwks_urls, .. } = translation;
         for gone in self.configs.keys().filter(|gateway| !gateways.contains_key(*gateway)) {
             info!(gateway = %gone, "no longer served");
             self.outputs.server.remove(&gone.to_string());

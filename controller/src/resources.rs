@@ -13,6 +13,7 @@ use k8s_openapi::{
     api::{
         core::v1::{Namespace, Secret, Service},
         discovery::v1::EndpointSlice,
+        networking::v1::{Ingress, IngressClass},
     },
 };
 use kube::ResourceExt;
@@ -22,6 +23,9 @@ use serde_json::Value;
 use crate::fetch::JwksState;
 
 pub use key::ObjectKey;
+
+/// API group of Ingress.
+pub(crate) const INGRESS_GROUP: &str = "networking.k8s.io";
 
 type Objects<T> = BTreeMap<ObjectKey, T>;
 
@@ -36,6 +40,8 @@ pub struct Resources {
     pub rate_limit_policies: Objects<RateLimitPolicy>,
     pub consumers: Objects<Consumer>,
     pub gateway_configs: Objects<GatewayConfig>,
+    pub ingress_classes: BTreeMap<String, IngressClass>,
+    pub ingresses: Objects<Ingress>,
     pub services: Objects<Service>,
     pub endpoint_slices: Objects<EndpointSlice>,
     pub secrets: Objects<Secret>,
@@ -74,6 +80,8 @@ impl Resources {
             (GROUP, "RateLimitPolicy") => namespaced(&mut self.rate_limit_policies, object),
             (GROUP, "Consumer") => namespaced(&mut self.consumers, object),
             (GROUP, "GatewayConfig") => namespaced(&mut self.gateway_configs, object),
+            (INGRESS_GROUP, "IngressClass") => cluster_wide(&mut self.ingress_classes, object),
+            (INGRESS_GROUP, "Ingress") => namespaced(&mut self.ingresses, object),
             ("", "Service") => namespaced(&mut self.services, object),
             ("discovery.k8s.io", "EndpointSlice") => namespaced(&mut self.endpoint_slices, object),
             ("", "Namespace") => cluster_wide(&mut self.namespaces, object),

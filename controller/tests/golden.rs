@@ -37,7 +37,7 @@ fn resources<'a>(documents: impl IntoIterator<Item = &'a Value>) -> Resources {
 }
 
 fn run(resources: &Resources) -> Translation {
-    translate(resources, &Settings::default())
+    translate(resources, &Settings { namespace: "gatehouse-system".into(), ..Settings::default() })
 }
 
 /// As people read it: without what is default, and without secrets.
@@ -56,6 +56,13 @@ fn show(translation: &Translation) -> Value {
         .collect();
     let urls: Vec<&String> = translation.jwks_urls.keys().collect();
     let mut shown = json!({"config": gateways, "statuses": statuses});
+    if !translation.implied_gateways.is_empty() {
+        let implied = translation.implied_gateways.iter();
+        let implied: BTreeMap<String, Value> = implied
+            .map(|(key, (gateway, class))| (key.to_string(), json!({"class": class, "spec": gateway.spec})))
+            .collect();
+        shown["impliedGateways"] = json!(implied);
+    }
     if !urls.is_empty() {
         shown["jwksUrls"] = json!(urls);
     }
@@ -66,7 +73,7 @@ fn prune(value: Value) -> Value {
     match value {
         Value::Object(map) => {
             let kept = map.into_iter().filter_map(|(name, value)| {
-                if ["privateKey", "secret", "chain"].contains(&name.to_lowercase().as_str()) {
+                if ["privatekey", "secret", "chain"].contains(&name.to_lowercase().as_str()) {
                     return Some((name, Value::String("(not shown)".into())));
                 }
                 let value = prune(value);

@@ -1,9 +1,9 @@
 //! What the documents show works: the manifests of a page are served together, and each of its commands prints what the
 //! page says.
 //!
-//! A page's ```yaml blocks are its manifests; a Gateway `edge` is added if it brings none, and the services that the pages
+//! A page's ```yaml blocks are its manifests; a Gateway `edge` is added if it brings none, nor an Ingress, and the services that the pages
 //! speak of lead to echoing backends. Of its ```sh blocks, each line runs and must end by printing what stands behind ` # `.
-//! `$HTTP`, `$ADMIN` and `$SHOP` are addresses.
+//! `$HTTP`, `$HTTPS`, `$ADMIN` and `$SHOP` are addresses.
 
 use std::{fs, path::Path};
 
@@ -20,6 +20,7 @@ const PAGES: &[&str] = &[
     "docs/tls.md",
     "docs/observability.md",
     "docs/gateways.md",
+    "docs/ingress.md",
     "docs/run.md",
 ];
 
@@ -40,7 +41,9 @@ async fn pages_do_what_they_show() {
         let (manifests, commands) = (blocks(&text, "yaml"), blocks(&text, "sh"));
         assert!(!manifests.is_empty() && !commands.is_empty(), "{page} shows nothing that runs");
         let mut builder = Gateway::builder();
-        if !manifests.iter().any(|manifest| manifest.contains("kind: Gateway\n")) {
+        let brings_gateway =
+            |manifest: &String| manifest.contains("kind: Gateway\n") || manifest.contains("kind: Ingress\n");
+        if !manifests.iter().any(brings_gateway) {
             builder = builder.file("edge.yaml", EDGE);
         }
         for (index, manifest) in manifests.iter().enumerate() {
@@ -65,8 +68,10 @@ async fn pages_do_what_they_show() {
                 .args(["-c", command])
                 .env("HTTP", gateway.http().to_string())
                 .env("ADMIN", gateway.admin().to_string());
-            if let Some(shop) = gateway.find("shop") {
-                shell.env("SHOP", shop.to_string());
+            for (variable, listener) in [("SHOP", "shop"), ("HTTPS", "https-localhost")] {
+                if let Some(address) = gateway.find(listener) {
+                    shell.env(variable, address.to_string());
+                }
             }
             let output = shell.output().await.unwrap();
             let said = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -6,7 +6,7 @@ use gatehouse_controller::resources::ObjectKey;
 use serde_json::Value;
 
 /// Kinds without a namespace, of those that mean something here.
-const CLUSTER_WIDE: [&str; 2] = ["GatewayClass", "Namespace"];
+const CLUSTER_WIDE: [&str; 3] = ["GatewayClass", "IngressClass", "Namespace"];
 
 /// Kind, namespace and name: no two objects of a folder share it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

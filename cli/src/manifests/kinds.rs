@@ -6,6 +6,7 @@ use gatehouse_crds::{CRDS, GATEWAY_GROUP, GROUP};
 use k8s_openapi::api::{
     core::v1::{Namespace, Secret, Service},
     discovery::v1::EndpointSlice,
+    networking::v1::{Ingress, IngressClass},
 };
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
@@ -25,6 +26,8 @@ static KINDS: LazyLock<BTreeMap<(String, String), Schema>> = LazyLock::new(|| {
     kinds.insert(("v1".into(), "Secret".into()), native::<Secret>());
     kinds.insert(("v1".into(), "Namespace".into()), native::<Namespace>());
     kinds.insert(("discovery.k8s.io/v1".into(), "EndpointSlice".into()), native::<EndpointSlice>());
+    kinds.insert(("networking.k8s.io/v1".into(), "Ingress".into()), native::<Ingress>());
+    kinds.insert(("networking.k8s.io/v1".into(), "IngressClass".into()), native::<IngressClass>());
     kinds
 });
 

@@ -8,14 +8,15 @@ use std::{
 use gatehouse_controller::{
     fetch::JwksState,
     resources::{ObjectKey, Resources},
-    translate::{ConditionType, ObjectId, Translation},
+    translate::{self, ConditionType, ImpliedGateways, ObjectId, Settings, Translation},
 };
+use gatehouse_crds::Listener;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use serde_json::json;
 
 use crate::{
     args::EndpointArg,
-    development::{Certificates, add_class},
+    development::{Certificates, add_classes},
     manifests::{Folder, Identity, Problem, Severity},
 };
 
@@ -26,6 +27,8 @@ pub(crate) struct World {
     endpoints: Vec<EndpointArg>,
     certificates: Certificates,
     resources: Resources,
+    /// Gateways that Ingresses stand for.
+    implied: ImpliedGateways,
     /// Objects that do not have the shape of their kind.
     problems: Vec<Problem>,
     /// What was done in place of the user, and what is worth knowing.
@@ -38,6 +41,7 @@ impl World {
             endpoints: endpoints.to_vec(),
             certificates: Certificates::default(),
             resources: Resources::default(),
+            implied: ImpliedGateways::new(),
             problems: Vec::new(),
             notes: BTreeSet::new(),
         }
@@ -57,9 +61,10 @@ impl World {
                 });
             }
         }
-        add_class(&mut self.resources);
+        add_classes(&mut self.resources);
+        self.implied = translate::implied_gateways(&self.resources, &settings());
         let is_meant = |secret: &ObjectKey| folder.has_refused(&Identity::new("Secret", secret));
-        for secret in self.certificates.add_missing(&mut self.resources, is_meant) {
+        for secret in self.certificates.add_missing(&mut self.resources, &self.implied, is_meant) {
             self.notes.insert(format!(
                 "Secret {secret} does not exist: a self-signed certificate for development takes its place"
             ));
@@ -111,10 +116,17 @@ impl World {
         &self.notes
     }
 
+    fn listeners(&self, gateway: &ObjectKey) -> &[Listener] {
+        let implied = self.implied.get(gateway).map(|(gateway, _)| gateway);
+        implied
+            .or_else(|| self.resources.gateways.get(gateway))
+            .map_or(&[][..], |gateway| &gateway.spec.listeners)
+    }
+
     /// As the Gateway says.
     pub(super) fn protocol(&self, gateway: &ObjectKey, listener: &str) -> Option<&str> {
-        let listeners = &self.resources.gateways.get(gateway)?.spec.listeners;
-        listeners.iter().find(|known| known.name == listener).map(|listener| listener.protocol.as_str())
+        let mut listeners = self.listeners(gateway).iter();
+        listeners.find(|known| known.name == listener).map(|listener| listener.protocol.as_str())
     }
 
     /// PEM, if it was made for development.
@@ -128,9 +140,7 @@ impl World {
         gateway: &ObjectKey,
         open: &BTreeMap<u16, SocketAddr>,
     ) -> BTreeMap<String, SocketAddr> {
-        let listeners =
-            self.resources.gateways.get(gateway).map_or(&[][..], |gateway| &gateway.spec.listeners);
-        listeners
+        self.listeners(gateway)
             .iter()
             .filter_map(|listener| {
                 let port = u16::try_from(listener.port).ok()?;
@@ -153,6 +163,11 @@ impl World {
             (!condition.status).then(|| (listener.name.clone(), condition.message.clone()))
         })
     }
+}
+
+/// What translation depends on besides the objects: here one dataplane serves a Gateway.
+pub(super) fn settings() -> Settings {
+    Settings { namespace: "gatehouse-system".into(), ..Settings::default() }
 }
 
 fn service_of(key: &ObjectKey, slice: &EndpointSlice) -> Option<ObjectKey> {

@@ -30,6 +30,9 @@ pub(super) fn attach(
     resources: &Resources,
 ) -> Result<Attached, Problem> {
     let key = gateway.key;
+    if let Some(known) = route.listeners {
+        return Ok(known.iter().map(|index| (*index, Vec::new())).collect());
+    }
     let named: Vec<usize> = gateway
         .listeners
         .iter()

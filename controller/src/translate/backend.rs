@@ -22,11 +22,22 @@ pub(super) fn resolve(
     route: &RouteInput<'_>,
     resources: &Resources,
 ) -> Result<(BackendKey, v1::Service), Problem> {
+    find(backend, route, resources).map_err(|problem| {
+        Problem::new(problem.reason, format!("{}: {}", route.backend_field, problem.message))
+    })
+}
+
+/// The problem does not name the field.
+fn find(
+    backend: &BackendInput<'_>,
+    route: &RouteInput<'_>,
+    resources: &Resources,
+) -> Result<(BackendKey, v1::Service), Problem> {
     let reference = backend.reference;
     let group = reference.group.as_deref().unwrap_or("");
     let kind = reference.kind.as_deref().unwrap_or("Service");
     if (group, kind) != ("", "Service") {
-        let message = format!("backendRefs: {kind} {} is not a Service", reference.name);
+        let message = format!("{kind} {} is not a Service", reference.name);
         return Err(Problem::new(reason::INVALID_KIND, message));
     }
     let namespace = reference.namespace.as_deref().unwrap_or(&route.key.namespace);
@@ -34,34 +45,39 @@ pub(super) fn resolve(
     let from = grant::From { group: route.group, kind: route.kind, namespace: &route.key.namespace };
     if !grant::permits(resources, from, "", "Service", &service) {
         let message = format!(
-            "backendRefs: no ReferenceGrant in namespace {namespace} lets a {} of {} use Service {}",
+            "no ReferenceGrant in namespace {namespace} lets a {} of {} use Service {}",
             route.kind, route.key.namespace, reference.name
         );
         return Err(Problem::new(reason::REF_NOT_PERMITTED, message));
     }
     let Some(object) = resources.services.get(&service) else {
-        let message = format!("backendRefs: Service {service} does not exist");
+        let message = format!("Service {service} does not exist");
         return Err(Problem::new(reason::BACKEND_NOT_FOUND, message));
     };
     if object.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ExternalName") {
         // What it names is outside of what a namespace may grant (CVE-2021-25740).
-        let message = format!("backendRefs: Service {service} is an ExternalName, which is not served");
+        let message = format!("Service {service} is an ExternalName, which is not served");
         return Err(Problem::new(reason::UNSUPPORTED_VALUE, message));
     }
-    let Some(port) = reference.port else {
-        let message = format!("backendRefs: port of Service {service} is missing");
-        return Err(Problem::new(reason::UNSUPPORTED_VALUE, message));
+    let (found, wanted) = match (reference.port, backend.port_name) {
+        (Some(port), _) => (self::port(object, port), port.to_string()),
+        (None, Some(name)) => (named_port(object, name), name.to_owned()),
+        (None, None) => {
+            let message = format!("port of Service {service} is missing");
+            return Err(Problem::new(reason::UNSUPPORTED_VALUE, message));
+        }
     };
-    let Some(found) = self::port(object, port) else {
-        let message = format!("backendRefs: Service {service} has no port {port}");
+    let Some(found) = found else {
+        let message = format!("Service {service} has no port {wanted}");
         return Err(Problem::new(reason::BACKEND_NOT_FOUND, message));
     };
+    let port = found.port;
     let protocol = match found.app_protocol.as_deref() {
         Some("kubernetes.io/h2c") => UpstreamProtocol::H2c,
         // Plain text is not what such a port understands, and not what its owner wants on the wire.
         Some(secure @ ("https" | "tls" | "kubernetes.io/wss")) => {
             let message = format!(
-                "backendRefs: port {port} of Service {service} has appProtocol {secure}, and TLS to backends is not served"
+                "port {port} of Service {service} has appProtocol {secure}, and TLS to backends is not served"
             );
             return Err(Problem::new(reason::UNSUPPORTED_PROTOCOL, message));
         }
@@ -72,4 +88,8 @@ pub(super) fn resolve(
 
 pub(super) fn port(service: &Service, port: i32) -> Option<&ServicePort> {
     service.spec.as_ref()?.ports.iter().flatten().find(|known| known.port == port)
+}
+
+fn named_port<'a>(service: &'a Service, name: &str) -> Option<&'a ServicePort> {
+    service.spec.as_ref()?.ports.iter().flatten().find(|known| known.name.as_deref() == Some(name))
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::resources::{ObjectKey, Resources};
 
-/// The Secret that a listener of a Gateway in `namespace` refers to, and its content.
+/// The Secret that a listener of a Gateway in `namespace` refers to, and its content. The problem does not name the field.
 pub(super) fn resolve(
     reference: &CertificateRef,
     namespace: &str,
@@ -23,21 +23,19 @@ pub(super) fn resolve(
     let group = reference.group.as_deref().unwrap_or("");
     let kind = reference.kind.as_deref().unwrap_or("Secret");
     if (group, kind) != ("", "Secret") {
-        let message = format!("certificateRefs: {kind} {} is no Secret", reference.name);
+        let message = format!("{kind} {} is no Secret", reference.name);
         return Err(Problem::new(reason::INVALID_CERTIFICATE_REF, message));
     }
     let key = ObjectKey::new(reference.namespace.as_deref().unwrap_or(namespace), &reference.name);
     let from = grant::From { group: GATEWAY_GROUP, kind: "Gateway", namespace };
     if !grant::permits(resources, from, "", "Secret", &key) {
         let message = format!(
-            "certificateRefs: no ReferenceGrant in namespace {} lets a Gateway of {namespace} use Secret {}",
+            "no ReferenceGrant in namespace {} lets a Gateway of {namespace} use Secret {}",
             key.namespace, key.name
         );
         return Err(Problem::new(reason::REF_NOT_PERMITTED, message));
     }
-    let invalid = |what: &str| {
-        Problem::new(reason::INVALID_CERTIFICATE_REF, format!("certificateRefs: Secret {key} {what}"))
-    };
+    let invalid = |what: &str| Problem::new(reason::INVALID_CERTIFICATE_REF, format!("Secret {key} {what}"));
     if !resources.secrets.contains_key(&key) {
         return Err(invalid("does not exist"));
     }

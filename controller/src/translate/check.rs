@@ -56,6 +56,22 @@ pub(super) fn path(path: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// A host as an Ingress names it: a DNS name in lower case, or `*.` before one.
+pub(super) fn hostname(hostname: &str) -> Result<(), String> {
+    let name = hostname.strip_prefix("*.").unwrap_or(hostname);
+    let is_label = |label: &str| {
+        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        (1..=63).contains(&label.len())
+            && label.bytes().all(inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if hostname.len() > 253 || !name.split('.').all(is_label) {
+        return Err(format!("{hostname:?} is no host: write a DNS name in lower case, or `*.` before one"));
+    }
+    Ok(())
+}
+
 fn leaves_root(path: &str) -> bool {
     let mut depth = 0_usize;
     path.split('/').skip(1).any(|segment| match segment.to_ascii_lowercase().replace("%2e", ".").as_str() {
@@ -74,7 +90,7 @@ fn leaves_root(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{expression, header_name, path};
+    use super::{expression, header_name, hostname, path};
 
     #[test]
     fn expressions() {
@@ -96,6 +112,18 @@ mod tests {
             ["", "x y", "x:", "x\n", "é", "Connection", "CONTENT-LENGTH", "transfer-encoding", "upgrade"]
         {
             assert!(header_name(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn hostnames() {
+        for good in ["a", "a.example.com", "*.example.com", "xn--9ca.example", "1.2"] {
+            assert_eq!(hostname(good), Ok(()), "{good}");
+        }
+        for bad in
+            ["", "*", "*.", "a..b", ".a", "a.", "*.*.a", "a.*", "A.b", "a b", "-a", "a-", "é", "a:80", "a/b"]
+        {
+            assert!(hostname(bad).is_err(), "{bad:?}");
         }
     }
 

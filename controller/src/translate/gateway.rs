@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gatehouse_crds::{GROUP, Gateway, GatewayConfigSpec, ParametersRef};
+use gatehouse_crds::{GROUP, Gateway, GatewayConfigSpec, Listener, ParametersRef};
 use gatehouse_proto::config::v1::resource::Kind;
 
 use super::{
@@ -18,7 +18,7 @@ use crate::resources::{ObjectKey, Resources};
 pub(super) type Classes<'a> = BTreeMap<&'a str, Parameters<'a>>;
 
 /// A GatewayConfig; `None`: no reference to one.
-type Parameters<'a> = Result<Option<(&'a ObjectKey, &'a GatewayConfigSpec)>, Problem>;
+pub(super) type Parameters<'a> = Result<Option<(&'a ObjectKey, &'a GatewayConfigSpec)>, Problem>;
 
 /// A Gateway of one of our classes.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(super) fn classes<'a>(resources: &'a Resources, statuses: &mut Statuses) -> 
         }
         let reference = class.spec.parameters_ref.as_ref();
         let namespace = reference.and_then(|reference| reference.namespace.as_deref()).unwrap_or("");
-        let parameters = configuration(reference, namespace, resources);
+        let parameters = configuration("parametersRef", reference, namespace, resources);
         let condition = match &parameters {
             Err(problem) => Condition::not(ConditionType::Accepted, problem.clone()),
             Ok(_) => Condition::is(ConditionType::Accepted, reason::ACCEPTED),
@@ -64,7 +64,9 @@ pub(super) fn configs(resources: &Resources, statuses: &mut Statuses) {
     }
 }
 
-fn configuration<'a>(
+/// `field`: where the reference stands.
+pub(super) fn configuration<'a>(
+    field: &str,
     reference: Option<&ParametersRef>,
     namespace: &str,
     resources: &'a Resources,
@@ -73,7 +75,7 @@ fn configuration<'a>(
     let invalid = |message| Problem::new(reason::INVALID_PARAMETERS, message);
     if (parameters.group.as_str(), parameters.kind.as_str()) != (GROUP, "GatewayConfig") {
         return Err(invalid(format!(
-            "parametersRef: {} {} is no GatewayConfig of {GROUP}",
+            "{field}: {} {} is no GatewayConfig of {GROUP}",
             parameters.kind, parameters.name
         )));
     }
@@ -81,7 +83,7 @@ fn configuration<'a>(
     let found = resources.gateway_configs.get_key_value(&key);
     match found {
         Some((key, config)) => Ok(Some((key, &config.spec))),
-        None => Err(invalid(format!("parametersRef: GatewayConfig {key} does not exist"))),
+        None => Err(invalid(format!("{field}: GatewayConfig {key} does not exist"))),
     }
 }
 
@@ -97,9 +99,39 @@ impl<'a> GatewayView<'a> {
         let infrastructure = gateway.spec.infrastructure.as_ref();
         let own = infrastructure.and_then(|infrastructure| infrastructure.parameters_ref.as_ref());
         let parameters = match own {
-            Some(_) => configuration(own, &key.namespace, resources),
+            Some(_) => configuration("parametersRef", own, &key.namespace, resources),
             None => class.clone(),
         };
+        let listener = |listener: &'a Listener| ListenerView::new(listener, &key.namespace, resources);
+        let mut listeners: Vec<_> = gateway.spec.listeners.iter().map(listener).collect();
+        if gateway.spec.tls.as_ref().is_some_and(|tls| tls.frontend.is_some()) {
+            listeners.iter_mut().for_each(ListenerView::refuse_client_certificates);
+        }
+        find_conflicts(&mut listeners);
+        let fallback = class.as_ref().ok().copied().flatten();
+        Some(GatewayView::with(key, listeners, parameters, fallback, resources))
+    }
+
+    /// What Ingresses imply. `parameters`: of their class.
+    pub(super) fn implied(
+        key: &'a ObjectKey,
+        gateway: &'a Gateway,
+        parameters: Parameters<'a>,
+        resources: &'a Resources,
+    ) -> Self {
+        let listener = |listener: &'a Listener| ListenerView::implied(listener, resources);
+        let listeners = gateway.spec.listeners.iter().map(listener).collect();
+        GatewayView::with(key, listeners, parameters, None, resources)
+    }
+
+    /// `fallback`: what holds in place of parameters that can't be read.
+    fn with(
+        key: &'a ObjectKey,
+        listeners: Vec<ListenerView<'a>>,
+        parameters: Parameters<'a>,
+        fallback: Option<(&'a ObjectKey, &'a GatewayConfigSpec)>,
+        resources: &'a Resources,
+    ) -> Self {
         // What can't be read may have said that authentication is required.
         let require_auth =
             parameters.as_ref().map_or(true, |config| config.is_some_and(|(_, config)| config.require_auth));
@@ -109,28 +141,27 @@ impl<'a> GatewayView<'a> {
         };
         let (config, missing) = match parameters {
             Ok(config) => (config, None),
-            Err(problem) => (class.as_ref().ok().copied().flatten(), Some(problem)),
+            Err(problem) => (fallback, Some(problem)),
         };
         let (settings, unusable) = settings::compile(config, resources);
         let problem = missing.or(unusable);
-        let mut listeners: Vec<_> = gateway
-            .spec
-            .listeners
-            .iter()
-            .map(|listener| ListenerView::new(listener, &key.namespace, resources))
-            .collect();
-        if gateway.spec.tls.as_ref().is_some_and(|tls| tls.frontend.is_some()) {
-            listeners.iter_mut().for_each(ListenerView::refuse_client_certificates);
-        }
-        find_conflicts(&mut listeners);
         let settings = Kind::Settings(settings);
-        Some(GatewayView { key, listeners, require_auth, provisioning, settings, problem })
+        GatewayView { key, listeners, require_auth, provisioning, settings, problem }
     }
 
     /// What does not depend on routes.
     pub(super) fn config(&self) -> Config {
         let listeners = self.listeners.iter().flat_map(|listener| listener.resources(self.key));
         std::iter::once((names::SETTINGS.to_owned(), self.settings.clone())).chain(listeners).collect()
+    }
+
+    /// Of the IngressClass that implies it.
+    pub(super) fn class_status(&self) -> ObjectStatus {
+        let condition = match &self.problem {
+            Some(problem) => Condition::not(ConditionType::Accepted, problem.clone()),
+            None => Condition::is(ConditionType::Accepted, reason::ACCEPTED),
+        };
+        ObjectStatus { conditions: vec![condition], ..ObjectStatus::default() }
     }
 
     pub(super) fn status(&self) -> ObjectStatus {
@@ -157,6 +188,13 @@ impl<'a> GatewayView<'a> {
             ..ObjectStatus::default()
         }
     }
+}
+
+/// Of a Gateway that has the name of one that Ingresses imply.
+pub(super) fn taken() -> ObjectStatus {
+    let message = "an IngressClass implies a Gateway of this name and namespace: take another name";
+    let condition = Condition::not(ConditionType::Accepted, Problem::new(reason::CONFLICTED, message));
+    ObjectStatus { conditions: vec![condition], ..ObjectStatus::default() }
 }
 
 /// Listeners of one port must agree on the protocol and differ in their host names. Where they don't, none of them is

@@ -1,4 +1,6 @@
-//! HTTPRoute and GatewayRoute, brought to one shape.
+//! HTTPRoute and GatewayRoute, brought to one shape. Ingress is brought to it by `ingress`.
+
+use std::collections::BTreeSet;
 
 use gatehouse_crds::{
     BackendRef, FilterType, GATEWAY_GROUP, GROUP, GatewayRoute, GatewayRouteRule, HeaderChanges,
@@ -19,12 +21,26 @@ pub(super) struct RouteInput<'a> {
     pub(super) created: i64,
     pub(super) parent_refs: &'a [ParentRef],
     pub(super) hostnames: &'a [String],
+    /// Where its references to backends stand; for messages.
+    pub(super) backend_field: &'static str,
     pub(super) rules: Vec<RuleInput<'a>>,
+    /// Listeners that it is known to attach to, by their indices.
+    pub(super) listeners: Option<&'a BTreeSet<usize>>,
+    /// What is known to be wrong beside its rules.
+    pub(super) unresolved: Vec<Problem>,
+    /// What another object has taken.
+    pub(super) conflicts: Vec<Problem>,
 }
 
 #[derive(Debug)]
 pub(super) struct RuleInput<'a> {
     pub(super) name: Option<&'a str>,
+    /// Where it stands in the object, if not at its index; for messages.
+    pub(super) field: Option<&'a str>,
+    /// The host and the listeners of this rule alone; `None`: those of the route.
+    pub(super) own: Option<OwnHost<'a>>,
+    /// Loses against every other rule that matches as well.
+    pub(super) is_last: bool,
     pub(super) matches: &'a [RouteMatch],
     pub(super) request_headers: Option<&'a HeaderChanges>,
     pub(super) response_headers: Option<&'a HeaderChanges>,
@@ -35,6 +51,15 @@ pub(super) struct RuleInput<'a> {
     pub(super) rate_limits: Option<Vec<&'a str>>,
     /// What is wrong with how it is put together.
     pub(super) problem: Option<Problem>,
+}
+
+/// A rule that is served under one host.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OwnHost<'a> {
+    /// A wildcard stands for exactly one label; empty: any.
+    pub(super) host: &'a str,
+    /// By their indices. Empty: the rule is served nowhere.
+    pub(super) listeners: &'a BTreeSet<usize>,
 }
 
 #[derive(Debug)]
@@ -52,6 +77,8 @@ pub(super) enum ActionInput<'a> {
 #[derive(Debug)]
 pub(super) struct BackendInput<'a> {
     pub(super) reference: &'a BackendRef,
+    /// Instead of a port in `reference`.
+    pub(super) port_name: Option<&'a str>,
     pub(super) request_headers: Option<&'a HeaderChanges>,
     pub(super) response_headers: Option<&'a HeaderChanges>,
 }
@@ -92,7 +119,11 @@ fn from_http<'a>(key: &'a ObjectKey, route: &'a HttpRoute) -> RouteInput<'a> {
         created: created(route),
         parent_refs: &route.spec.parent_refs,
         hostnames: &route.spec.hostnames,
+        backend_field: "backendRefs",
         rules: route.spec.rules.iter().map(http_rule).collect(),
+        listeners: None,
+        unresolved: Vec::new(),
+        conflicts: Vec::new(),
     }
 }
 
@@ -117,6 +148,9 @@ fn http_rule(rule: &HttpRouteRule) -> RuleInput<'_> {
         .or_else(|| backends.find_map(|backend| Filters::of(&backend.filters).problem_at_backend()));
     RuleInput {
         name: rule.name.as_deref(),
+        field: None,
+        own: None,
+        is_last: false,
         matches: &rule.matches,
         request_headers: filters.request_headers,
         response_headers: filters.response_headers,
@@ -132,6 +166,7 @@ fn http_backend(backend: &HttpBackendRef) -> BackendInput<'_> {
     let filters = Filters::of(&backend.filters);
     BackendInput {
         reference: &backend.reference,
+        port_name: None,
         request_headers: filters.request_headers,
         response_headers: filters.response_headers,
     }
@@ -196,7 +231,11 @@ fn from_gateway<'a>(key: &'a ObjectKey, route: &'a GatewayRoute) -> RouteInput<'
         created: created(route),
         parent_refs: &route.spec.parent_refs,
         hostnames: &route.spec.hostnames,
+        backend_field: "backendRefs",
         rules: rules.collect(),
+        listeners: None,
+        unresolved: Vec::new(),
+        conflicts: Vec::new(),
     }
 }
 
@@ -220,6 +259,9 @@ fn gateway_rule<'a>(rule: &'a GatewayRouteRule, route: &'a GatewayRoute) -> Rule
     let default_limits = defaults.map(|defaults| &defaults.rate_limits).filter(|limits| !limits.is_empty());
     RuleInput {
         name: rule.name.as_deref(),
+        field: None,
+        own: None,
+        is_last: false,
         matches: &rule.matches,
         request_headers: rule.request_headers.as_ref(),
         response_headers: rule.response_headers.as_ref(),
@@ -240,6 +282,6 @@ fn gateway_rule<'a>(rule: &'a GatewayRouteRule, route: &'a GatewayRoute) -> Rule
     }
 }
 
-fn plain_backend(reference: &BackendRef) -> BackendInput<'_> {
-    BackendInput { reference, request_headers: None, response_headers: None }
+pub(super) fn plain_backend(reference: &BackendRef) -> BackendInput<'_> {
+    BackendInput { reference, port_name: None, request_headers: None, response_headers: None }
 }

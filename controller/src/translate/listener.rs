@@ -49,7 +49,7 @@ impl<'a> ListenerView<'a> {
         };
         match spec.protocol.as_str() {
             "HTTP" => view.protocol = Some(Protocol::Http),
-            "HTTPS" => view.terminate(namespace, resources),
+            "HTTPS" => view.terminate("certificateRefs", namespace, resources),
             other => {
                 let message = format!("protocol {other} is not served: use HTTP or HTTPS");
                 view.unaccepted = Some(Problem::new(reason::UNSUPPORTED_PROTOCOL, message));
@@ -57,6 +57,27 @@ impl<'a> ListenerView<'a> {
             }
         }
         view.restrict_kinds();
+        view
+    }
+
+    /// Of a Gateway that Ingresses imply. It takes Ingresses alone, and acts for the namespace that its Secret is in: that
+    /// of the Ingress that names the Secret.
+    pub(super) fn implied(spec: &'a Listener, resources: &Resources) -> Self {
+        let mut view = ListenerView {
+            spec,
+            hostname: spec.hostname.clone().unwrap_or_default(),
+            protocol: Some(Protocol::Http),
+            kinds: vec!["Ingress"],
+            certificates: Vec::new(),
+            attached_routes: 0,
+            unaccepted: None,
+            unresolved: None,
+            conflict: None,
+        };
+        let mut secrets = spec.tls.iter().flat_map(|tls| &tls.certificate_refs);
+        if let Some(namespace) = secrets.next().and_then(|secret| secret.namespace.as_deref()) {
+            view.terminate("secretName", namespace, resources);
+        }
         view
     }
 
@@ -69,7 +90,8 @@ impl<'a> ListenerView<'a> {
         }
     }
 
-    fn terminate(&mut self, namespace: &str, resources: &Resources) {
+    /// `field`: where its Secrets are named.
+    fn terminate(&mut self, field: &str, namespace: &str, resources: &Resources) {
         let tls = self.spec.tls.as_ref();
         if tls.and_then(|tls| tls.mode.as_deref()).is_some_and(|mode| mode != "Terminate") {
             let message = "tls.mode of a listener of protocol HTTPS must be Terminate";
@@ -81,7 +103,10 @@ impl<'a> ListenerView<'a> {
         for reference in tls.map_or(&[][..], |tls| &tls.certificate_refs) {
             match certificate::resolve(reference, namespace, resources) {
                 Ok(certificate) => self.certificates.push(certificate),
-                Err(problem) => problems.push(problem),
+                Err(problem) => {
+                    let message = format!("{field}: {}", problem.message);
+                    problems.push(Problem::new(problem.reason, message));
+                }
             }
         }
         if problems.is_empty() && self.certificates.is_empty() {
@@ -200,6 +225,11 @@ impl<'a> ListenerView<'a> {
                 },
             ],
         }
+    }
+
+    /// What is wrong with the Secrets that it refers to.
+    pub(super) fn unresolved(&self) -> Option<&Problem> {
+        self.unresolved.as_ref()
     }
 
     pub(super) fn is_accepted(&self) -> bool {

@@ -18,7 +18,7 @@ use gatehouse_crds::{Enforcement, GATEWAY_GROUP, ParentRef, TargetRef, parse_dur
 use gatehouse_proto::config::v1::resource::Kind;
 
 use super::{
-    Config, Namespaces, Settings,
+    Config, ImpliedGateways, Namespaces, Settings,
     conditions::{Condition, ConditionType, Problem, reason},
     input::{RouteInput, RuleAuth, RuleInput},
     names,
@@ -44,6 +44,7 @@ struct Findings {
 pub(super) struct Policies<'a> {
     resources: &'a Resources,
     settings: &'a Settings,
+    implied: &'a ImpliedGateways,
     auth: Index<'a>,
     limits: Index<'a>,
     used_auth: Used,
@@ -66,10 +67,15 @@ pub(super) struct Guards {
 }
 
 impl<'a> Policies<'a> {
-    pub(super) fn new(resources: &'a Resources, settings: &'a Settings) -> Self {
+    pub(super) fn new(
+        resources: &'a Resources,
+        settings: &'a Settings,
+        implied: &'a ImpliedGateways,
+    ) -> Self {
         Policies {
             resources,
             settings,
+            implied,
             auth: Index::new(resources.auth_policies.iter().map(|(key, policy)| {
                 let is_required = policy.spec.enforcement == Enforcement::Required;
                 (key, policy, policy.spec.target_refs.as_slice(), is_required)
@@ -264,11 +270,14 @@ impl<'a> Policies<'a> {
         let key = ObjectKey::new(namespace, &target.name);
         let section = target.section_name.as_deref();
         match target.kind.as_str() {
-            "Gateway" => self.resources.gateways.get(&key).is_some_and(|gateway| {
-                section.is_none_or(|section| {
-                    gateway.spec.listeners.iter().any(|listener| listener.name == section)
+            "Gateway" => {
+                let implied = self.implied.get(&key).map(|(gateway, _)| gateway);
+                implied.or_else(|| self.resources.gateways.get(&key)).is_some_and(|gateway| {
+                    section.is_none_or(|section| {
+                        gateway.spec.listeners.iter().any(|listener| listener.name == section)
+                    })
                 })
-            }),
+            }
             "HTTPRoute" => self.resources.http_routes.get(&key).is_some_and(|route| {
                 section.is_none_or(|section| {
                     route.spec.rules.iter().any(|rule| rule.name.as_deref() == Some(section))

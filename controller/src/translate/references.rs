@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::ingress;
 use crate::resources::{ObjectKey, Resources};
 
 /// Every Secret whose content translation may read. Others need not be in [`Resources`].
@@ -28,5 +29,6 @@ pub fn wanted_secrets(resources: &Resources) -> BTreeSet<ObjectKey> {
         let secret = object.spec.redis.as_ref()?.url_secret_ref.as_ref()?;
         Some(ObjectKey::new(&config.namespace, &secret.name))
     });
-    certificates.chain(api_keys).chain(jwt_keys).chain(redis_urls).collect()
+    let of_ingresses = ingress::secrets(resources);
+    certificates.chain(of_ingresses).chain(api_keys).chain(jwt_keys).chain(redis_urls).collect()
 }

@@ -66,7 +66,7 @@ pub(super) fn translate(
     let mut counted: BTreeSet<(&ObjectKey, usize)> = BTreeSet::new();
     for (parent, key, attached) in &parents {
         let Some(served) = served.get(key) else { continue };
-        let conditions = conditions(&rules, attached.as_ref().err(), served);
+        let conditions = conditions(route, &rules, attached.as_ref().err(), served);
         let is_accepted = conditions.iter().any(|one| one.kind == ConditionType::Accepted && one.status);
         if is_accepted {
             counted.extend(attached.iter().flatten().map(|(index, _)| (key, *index)));
@@ -91,8 +91,8 @@ fn serve(
     config: &mut Config,
 ) -> Served {
     let mut served = Served::default();
-    let listeners = attached.iter().map(|(index, hostnames)| (&gateway.listeners[*index], hostnames));
-    let listeners: Vec<_> = listeners.filter(|(listener, _)| listener.is_served()).collect();
+    let listeners = attached.iter().map(|(at, hostnames)| (at, &gateway.listeners[*at], hostnames));
+    let listeners: Vec<_> = listeners.filter(|(_, listener, _)| listener.is_served()).collect();
     for (index, (input, output)) in route.rules.iter().zip(rules).enumerate() {
         if output.placeless {
             continue;
@@ -100,7 +100,10 @@ fn serve(
         // Listeners whose policies are the same share a resource.
         let mut groups: BTreeMap<Guards, Vec<v1::Attachment>> = BTreeMap::new();
         let mut variants: BTreeMap<Guards, &str> = BTreeMap::new();
-        for (listener, hostnames) in &listeners {
+        for (at, listener, hostnames) in &listeners {
+            if input.own.is_some_and(|own| !own.listeners.contains(at)) {
+                continue;
+            }
             let section = listener.spec.name.as_str();
             let (guards, problem) = policies.guards(gateway.key, section, route, input);
             served.unresolved.extend(problem);
@@ -114,7 +117,12 @@ fn serve(
             variants.entry(guards.clone()).or_insert(section);
             groups.entry(guards).or_default().push(v1::Attachment {
                 listener: names::listener(gateway.key, section),
-                hostnames: (*hostnames).clone(),
+                hostnames: match input.own {
+                    None => (*hostnames).clone(),
+                    Some(own) if own.host.is_empty() => Vec::new(),
+                    Some(own) => vec![own.host.to_owned()],
+                },
+                one_label: input.own.is_some_and(|own| own.host.starts_with("*.")),
             });
         }
         if groups.is_empty() {
@@ -141,7 +149,12 @@ fn serve(
     served
 }
 
-fn conditions(rules: &[RuleOutput], refused: Option<&Problem>, served: &Served) -> Vec<Condition> {
+fn conditions(
+    route: &RouteInput<'_>,
+    rules: &[RuleOutput],
+    refused: Option<&Problem>,
+    served: &Served,
+) -> Vec<Condition> {
     let problems = rules
         .iter()
         .enumerate()
@@ -155,7 +168,8 @@ fn conditions(rules: &[RuleOutput], refused: Option<&Problem>, served: &Served) 
         (None, Some(problem)) if all_lost => Condition::not(ConditionType::Accepted, problem.clone()),
         _ => Condition::is(ConditionType::Accepted, reason::ACCEPTED),
     };
-    let unresolved = rules.iter().flat_map(|rule| &rule.unresolved).chain(&served.unresolved).cloned();
+    let of_rules = rules.iter().flat_map(|rule| &rule.unresolved);
+    let unresolved = of_rules.chain(&served.unresolved).chain(&route.unresolved).cloned();
     let resolved = match Problem::join(unresolved) {
         Some(problem) => Condition::not(ConditionType::ResolvedRefs, problem),
         None => Condition::is(ConditionType::ResolvedRefs, reason::RESOLVED_REFS),
@@ -167,5 +181,11 @@ fn conditions(rules: &[RuleOutput], refused: Option<&Problem>, served: &Served) 
         reason: problem.reason,
         message: format!("Dropped Rule: {}", problem.message),
     });
-    [accepted, resolved].into_iter().chain(partially).collect()
+    let conflicted = Problem::join(route.conflicts.iter().cloned()).map(|problem| Condition {
+        kind: ConditionType::Conflicted,
+        status: true,
+        reason: problem.reason,
+        message: problem.message,
+    });
+    [accepted, resolved].into_iter().chain(partially).chain(conflicted).collect()
 }

@@ -14,6 +14,9 @@ use super::{
 };
 use crate::resources::Resources;
 
+/// Seconds; some 35,000 years.
+const AFTER_ALL: i64 = 1 << 40;
+
 #[derive(Debug)]
 pub(super) struct RuleOutput {
     /// Without name, attachments, policies.
@@ -38,7 +41,8 @@ pub(super) fn translate(
             object: route.object(),
             rule: u32::try_from(index).unwrap_or(u32::MAX),
             rule_name: rule.name.unwrap_or("").to_owned(),
-            created: route.created,
+            // Beyond every real time, and still in the order of age.
+            created: route.created.saturating_add(if rule.is_last { AFTER_ALL } else { 0 }),
             ..v1::Route::default()
         },
         services: Vec::new(),
@@ -57,7 +61,11 @@ pub(super) fn translate(
 
 /// How messages call a rule.
 pub(super) fn place(rule: &RuleInput<'_>, index: usize) -> String {
-    rule.name.map_or_else(|| format!("rules[{index}]"), |name| format!("rule {name}"))
+    match (rule.field, rule.name) {
+        (Some(field), _) => field.to_owned(),
+        (None, Some(name)) => format!("rule {name}"),
+        (None, None) => format!("rules[{index}]"),
+    }
 }
 
 /// The error names the field and the mend.

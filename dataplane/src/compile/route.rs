@@ -94,7 +94,8 @@ fn attachment(attachment: &v1::Attachment) -> (String, Vec<Hostname>) {
     let hostnames = if attachment.hostnames.is_empty() {
         vec![Hostname::Any]
     } else {
-        attachment.hostnames.iter().map(|hostname| Hostname::parse(hostname)).collect()
+        let parsed = attachment.hostnames.iter().map(|hostname| Hostname::parse(hostname));
+        if attachment.one_label { parsed.map(Hostname::one_label).collect() } else { parsed.collect() }
     };
     (attachment.listener.clone(), hostnames)
 }

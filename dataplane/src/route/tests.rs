@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use proptest::{collection::vec, option, prelude::Strategy, prop_assert_eq, proptest, sample::select};
+use proptest::{
+    arbitrary::any, collection::vec, option, prelude::Strategy, prop_assert_eq, proptest, sample::select,
+};
 
 use super::{
     Age, Conditions, Entry, Facts, Found, Hostname, Match, PathMatch, Precedence, Table, ValueCondition,
@@ -163,11 +165,17 @@ fn any_conditions() -> impl Strategy<Value = Conditions> {
 
 fn any_entry() -> impl Strategy<Value = Entry<u32>> {
     let host = select(vec!["", "*.example.com", "a.example.com", "*.a.example.com"]);
-    (host, vec((any_path(), any_conditions()), 1..3), 0..3_i64).prop_map(|(host, matches, created)| Entry {
-        hostnames: vec![Hostname::parse(host)],
-        matches: matches.into_iter().map(|(path, conditions)| Match { path, conditions }).collect(),
-        age: Age { created, name: Arc::from("ns/name"), rule: 0 },
-        target: 0,
+    let host = (host, any::<bool>()).prop_map(|(host, one_label)| {
+        let hostname = Hostname::parse(host);
+        if one_label { hostname.one_label() } else { hostname }
+    });
+    (host, vec((any_path(), any_conditions()), 1..3), 0..3_i64).prop_map(|(hostname, matches, created)| {
+        Entry {
+            hostnames: vec![hostname],
+            matches: matches.into_iter().map(|(path, conditions)| Match { path, conditions }).collect(),
+            age: Age { created, name: Arc::from("ns/name"), rule: 0 },
+            target: 0,
+        }
     })
 }
 
@@ -176,6 +184,9 @@ fn covers(hostname: &Hostname, host: &str) -> Option<usize> {
     match hostname {
         Hostname::Any => Some(0),
         Hostname::Wildcard(suffix) => host.ends_with(&format!(".{suffix}")).then(|| suffix.len() + 1),
+        Hostname::OneLabel(suffix) => {
+            host.split_once('.').is_some_and(|(_, rest)| *rest == **suffix).then_some(usize::MAX - 1)
+        }
         Hostname::Exact(name) => (**name == *host).then_some(usize::MAX),
     }
 }

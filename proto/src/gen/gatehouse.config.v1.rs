@@ -311,7 +311,8 @@ pub struct Route {
     /// The rule's own name, if it has one.
     #[prost(string, tag = "3")]
     pub rule_name: ::prost::alloc::string::String,
-    /// When the object was created, Unix seconds: the older wins a tie.
+    /// When the object was created, Unix seconds: the older wins a tie. What must lose every tie, such as the default
+    /// backend of an Ingress, has a time beyond all others.
     #[prost(int64, tag = "4")]
     pub created: i64,
     /// Where it is served. Empty: nowhere.
@@ -352,7 +353,8 @@ pub mod route {
         Broken(super::Broken),
     }
 }
-/// A listener and the host names under which it serves a route there: already the intersection of both.
+/// A listener and the host names under which it serves a route there. Names that the listener does not cover match
+/// nothing.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -362,6 +364,9 @@ pub struct Attachment {
     /// Empty: any host. May hold wildcards.
     #[prost(string, repeated, tag = "2")]
     pub hostnames: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// A wildcard among them stands for exactly one label, as in an Ingress; else for one or more.
+    #[prost(bool, tag = "3")]
+    pub one_label: bool,
 }
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -128,7 +128,7 @@ fn what_can_not_start_says_so_in_one_line_and_ends_with_2() {
     check(&["/does/not/exist"], "/does/not/exist: No such file or directory");
     check(&[path], "there are no .yaml, .yml or .json files in it");
     fs::write(folder.path().join("a.yaml"), "apiVersion: v1\nkind: Service\nmetadata: {name: s}\n").unwrap();
-    check(&[path], "there is no Gateway of class gatehouse in it");
+    check(&[path], "there is no Gateway or Ingress of class gatehouse in it");
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();

@@ -6,6 +6,7 @@ mod demo;
 mod folder;
 mod framing;
 mod identity;
+mod ingress;
 mod input;
 mod limits;
 mod observe;

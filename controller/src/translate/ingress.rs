@@ -1,0 +1,176 @@
+//! Ingresses, brought to what the Gateway API would say: each of our IngressClasses that is used implies one Gateway, and
+//! each Ingress is a route on it. From there on they take the way of all Gateways and routes; nothing is translated here.
+//!
+//! What two Ingresses claim goes to the older one, then to the one whose name comes first, and the other is told.
+
+mod class;
+mod listeners;
+mod rules;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gatehouse_crds::{GATEWAY_GROUP, Gateway, ParentRef};
+use k8s_openapi::api::networking::v1::Ingress;
+
+use super::{
+    ImpliedGateways, Settings,
+    conditions::Problem,
+    gateway::GatewayView,
+    input::{self, ActionInput, OwnHost, RouteInput, RuleAuth, RuleInput},
+};
+use crate::resources::{INGRESS_GROUP, ObjectKey, Resources};
+use class::Classes;
+use listeners::Listeners;
+use rules::{Claims, Rule};
+
+pub(super) use class::parameters;
+
+/// Every Ingress of our classes.
+#[derive(Debug)]
+pub(super) struct Ingresses<'a> {
+    pub(super) gateways: ImpliedGateways,
+    routes: Vec<Route<'a>>,
+}
+
+/// One Ingress.
+#[derive(Debug)]
+struct Route<'a> {
+    key: &'a ObjectKey,
+    created: i64,
+    gateway: ObjectKey,
+    parent_refs: Vec<ParentRef>,
+    rules: Vec<Rule>,
+    /// Of the rules, by their indices in the Gateway.
+    listeners: BTreeSet<usize>,
+    /// Those that present a certificate of its own.
+    certified: BTreeSet<usize>,
+    unresolved: Vec<Problem>,
+    conflicts: Vec<Problem>,
+}
+
+/// The oldest first.
+type ByAge<'a> = BTreeMap<(i64, &'a ObjectKey), &'a Ingress>;
+
+impl<'a> Ingresses<'a> {
+    pub(super) fn new(resources: &'a Resources, settings: &Settings) -> Self {
+        let classes = Classes::new(resources);
+        let mut by_class: BTreeMap<&str, ByAge<'a>> = BTreeMap::new();
+        for (key, ingress) in &resources.ingresses {
+            if let Some(class) = classes.of(ingress) {
+                by_class.entry(class).or_default().insert((input::created(ingress), key), ingress);
+            }
+        }
+        let mut ingresses = Ingresses { gateways: ImpliedGateways::new(), routes: Vec::new() };
+        for (class, by_age) in by_class {
+            let key = ObjectKey::new(&*settings.namespace, format!("{class}-ingress"));
+            let gateway = ingresses.add(class, &key, by_age);
+            ingresses.gateways.insert(key, (gateway, class.to_owned()));
+        }
+        ingresses
+    }
+
+    /// The Ingresses of a class; gives the Gateway that they imply.
+    fn add(&mut self, class: &str, gateway: &ObjectKey, by_age: ByAge<'a>) -> Gateway {
+        let mut listeners = Listeners::default();
+        let mut claims = Claims::default();
+        let (first, mut certified) = (self.routes.len(), Vec::new());
+        for ((created, key), ingress) in by_age {
+            let rules = rules::rules(ingress);
+            let tls = listeners.claim(key, ingress);
+            let conflicts = claims.claim(key, &rules);
+            certified.push(tls.hosts);
+            self.routes.push(Route {
+                key,
+                created,
+                gateway: gateway.clone(),
+                parent_refs: vec![ParentRef {
+                    group: Some(GATEWAY_GROUP.into()),
+                    kind: Some("Gateway".into()),
+                    namespace: Some(gateway.namespace.clone()),
+                    name: gateway.name.clone(),
+                    ..ParentRef::default()
+                }],
+                rules,
+                listeners: BTreeSet::new(),
+                certified: BTreeSet::new(),
+                unresolved: tls.unresolved,
+                conflicts: tls.conflicts.into_iter().chain(conflicts).collect(),
+            });
+        }
+        // Only now all listeners are known.
+        let numbered = listeners.numbered();
+        for (route, hosts) in self.routes[first..].iter_mut().zip(certified) {
+            route.certified = hosts.iter().filter_map(|host| numbered.of(host)).collect();
+            for rule in &mut route.rules {
+                rule.listeners = rule.host.as_deref().map(|host| numbered.serving(host)).unwrap_or_default();
+                route.listeners.extend(&rule.listeners);
+            }
+        }
+        listeners.gateway(class, gateway)
+    }
+
+    /// `gateways`: the implied ones among others.
+    pub(super) fn routes(&self, gateways: &BTreeMap<&ObjectKey, GatewayView<'_>>) -> Vec<RouteInput<'_>> {
+        self.routes.iter().map(|route| route.input(gateways.get(&route.gateway))).collect()
+    }
+}
+
+/// The Secrets that the Ingresses of our classes name, found without the rest.
+pub(super) fn secrets(resources: &Resources) -> impl Iterator<Item = ObjectKey> {
+    let classes = Classes::new(resources);
+    let ours = resources.ingresses.iter().filter(move |(_, ingress)| classes.of(ingress).is_some());
+    ours.flat_map(|(key, ingress)| {
+        let entries = ingress.spec.iter().flat_map(|spec| spec.tls.iter().flatten());
+        let names = entries.filter_map(|tls| tls.secret_name.as_deref());
+        names.map(|name| ObjectKey::new(&*key.namespace, name))
+    })
+}
+
+impl Route<'_> {
+    fn input(&self, gateway: Option<&GatewayView<'_>>) -> RouteInput<'_> {
+        let listeners = gateway.map_or(&[][..], |gateway| &gateway.listeners);
+        let certified = self.certified.iter().filter_map(|index| listeners.get(*index)?.unresolved());
+        RouteInput {
+            group: INGRESS_GROUP,
+            kind: "Ingress",
+            key: self.key,
+            created: self.created,
+            parent_refs: &self.parent_refs,
+            hostnames: &[],
+            backend_field: "backend.service",
+            rules: self.rules.iter().map(Rule::input).collect(),
+            listeners: Some(&self.listeners),
+            unresolved: self.unresolved.iter().chain(certified).cloned().collect(),
+            conflicts: self.conflicts.clone(),
+        }
+    }
+}
+
+impl Rule {
+    fn input(&self) -> RuleInput<'_> {
+        let (action, problem) = match &self.backend {
+            Ok(backend) => {
+                let backend = input::BackendInput {
+                    port_name: backend.port_name.as_deref(),
+                    ..input::plain_backend(&backend.reference)
+                };
+                (ActionInput::Forward { backends: vec![backend], rewrite: None }, None)
+            }
+            Err(problem) => (ActionInput::Nothing, Some(problem.clone())),
+        };
+        RuleInput {
+            name: None,
+            field: Some(&self.field),
+            own: Some(OwnHost { host: self.host.as_deref().unwrap_or(""), listeners: &self.listeners }),
+            is_last: self.is_default,
+            matches: &self.matches,
+            request_headers: None,
+            response_headers: None,
+            action,
+            timeouts: None,
+            auth: RuleAuth::Attached,
+            rate_limits: None,
+            problem,
+        }
+    }
+}
