@@ -26,6 +26,7 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Service, ServiceAccount},
     policy::v1::PodDisruptionBudget,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use crate::resources::ObjectKey;
 use identity::Identity;
@@ -93,7 +94,7 @@ impl FromStr for PullPolicy {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     gateway: ObjectKey,
-    gateway_uid: String,
+    owner: OwnerReference,
     pub service_account: ServiceAccount,
     pub config_map: ConfigMap,
     pub deployment: Deployment,
@@ -131,7 +132,7 @@ pub fn plan(gateway: &Gateway, config: Option<&GatewayConfigSpec>, settings: &Se
             .as_ref()
             .map(|budget| scale::disruption_budget(&identity, budget)),
         gateway: identity.gateway,
-        gateway_uid: identity.owner.uid,
+        owner: identity.owner,
     }
 }
 

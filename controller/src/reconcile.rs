@@ -37,7 +37,7 @@ use crate::{
     resources::{ObjectKey, Resources},
     serve::ConfigServer,
     status::{self, GatewayFacts, Tracker, Write},
-    translate::{self, Config, Provisioning, Settings, Statuses, Translation, names},
+    translate::{self, Config, ImpliedGateways, Provisioning, Settings, Statuses, Translation, names},
     watch::{Effect, Watches},
 };
 use {acks::AllAcks, secrets::Secrets};
@@ -86,6 +86,7 @@ pub struct Reconciler {
     configs: BTreeMap<ObjectKey, Config>,
     statuses: Statuses,
     provisioning: BTreeMap<ObjectKey, Provisioning>,
+    implied: ImpliedGateways,
     secrets: Secrets,
     tracker: Tracker,
     acks: AllAcks,
@@ -104,17 +105,18 @@ struct Todo {
 }
 
 impl Reconciler {
-    /// `pods`: what every Gateway's pods have in common.
-    pub fn new(inputs: Inputs, outputs: Outputs, pods: provision::Settings) -> Self {
+    /// `namespace`: the controller's own. `pods`: what every Gateway's pods have in common.
+    pub fn new(inputs: Inputs, outputs: Outputs, namespace: String, pods: provision::Settings) -> Self {
         Reconciler {
             inputs,
             outputs,
             pods,
-            settings: Settings::default(),
+            settings: Settings { namespace, ..Settings::default() },
             view: Resources::default(),
             configs: BTreeMap::new(),
             statuses: Statuses::default(),
             provisioning: BTreeMap::new(),
+            implied: ImpliedGateways::new(),
             secrets: Secrets::default(),
             tracker: Tracker::default(),
             acks: AllAcks::default(),
@@ -235,7 +237,7 @@ impl Reconciler {
     }
 
     fn publish(&mut self, translation: Translation) {
-        let Translation { gateways, statuses, provisioning, jwks_urls, .. } = translation;
+        let Translation { gateways, statuses, provisioning, implied_gateways, jwks_urls } = translation;
         for gone in self.configs.keys().filter(|gateway| !gateways.contains_key(*gateway)) {
             info!(gateway = %gone, "no longer served");
             self.outputs.server.remove(&gone.to_string());
@@ -254,6 +256,7 @@ impl Reconciler {
         });
         self.statuses = statuses;
         self.provisioning = provisioning;
+        self.implied = implied_gateways;
         self.outputs.ready.send_replace(true);
     }
 
@@ -311,7 +314,8 @@ impl Reconciler {
         let mut plans = Plans::new();
         for (key, provisioning) in &self.provisioning {
             let Provisioning::Wanted(config) = provisioning else { continue };
-            let Some(gateway) = self.view.gateways.get(key) else { continue };
+            let implied = self.implied.get(key).map(|(gateway, _)| gateway);
+            let Some(gateway) = implied.or_else(|| self.view.gateways.get(key)) else { continue };
             if gateway.metadata.deletion_timestamp.is_none() {
                 plans.insert(key.clone(), provision::plan(gateway, config.as_deref(), &self.pods));
             }

@@ -144,7 +144,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
         elsewhere,
     };
     let outputs = Outputs { server, jwks_wanted, plans, statuses, acks, ready, metrics };
-    parts.spawn(Reconciler::new(inputs, outputs, pods(&options)).run());
+    parts.spawn(Reconciler::new(inputs, outputs, options.namespace.clone(), pods(&options)).run());
     info!(version = env!("CARGO_PKG_VERSION"), namespace = options.namespace, "started");
 
     let result = tokio::select! {

@@ -22,6 +22,7 @@ use gatehouse_crds::{
 use k8s_openapi::api::{
     core::v1::{Namespace, Service},
     discovery::v1::EndpointSlice,
+    networking::v1::{Ingress, IngressClass},
 };
 use kube::Client;
 use tokio::sync::{mpsc, watch};
@@ -67,6 +68,8 @@ impl Watches {
         starter.watch::<RateLimitPolicy>(places);
         starter.watch::<Consumer>(places);
         starter.watch::<GatewayConfig>(places);
+        starter.watch::<IngressClass>(&everywhere);
+        starter.watch::<Ingress>(places);
         starter.watch::<Service>(places);
         starter.watch::<EndpointSlice>(places);
         starter.secrets(places, &wanted);

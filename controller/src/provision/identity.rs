@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gatehouse_crds::{GATEWAY_GROUP, Gateway};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
-use kube::Resource;
+use kube::{Resource, ResourceExt};
 
 use super::names;
 use crate::resources::ObjectKey;
@@ -41,7 +41,7 @@ impl Identity {
         labels.extend(selector.clone());
         labels.insert(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned());
         labels.insert(GATEWAY_CLASS_NAME.to_owned(), names::label_value(&gateway.spec.gateway_class_name));
-        let owner = OwnerReference {
+        let own = || OwnerReference {
             api_version: format!("{GATEWAY_GROUP}/v1"),
             kind: "Gateway".to_owned(),
             name: key.name.clone(),
@@ -50,6 +50,9 @@ impl Identity {
             controller: Some(true),
             block_owner_deletion: None,
         };
+        // A Gateway that an IngressClass implies is no object: its own owner takes its place.
+        let implied_by = gateway.owner_references().first().filter(|_| gateway.meta().uid.is_none());
+        let owner = implied_by.cloned().unwrap_or_else(own);
         Identity {
             name: names::object_name(&key.name),
             gateway: key,

@@ -9,6 +9,7 @@ mod conditions;
 mod entries;
 mod features;
 mod gateway;
+mod ingress;
 
 use std::collections::BTreeMap;
 
@@ -76,6 +77,7 @@ pub fn plan(input: &Input<'_>) -> Vec<Write> {
     let mut writes = Vec::new();
     class::plan(input, &mut writes);
     gateway::plan(input, &mut writes);
+    ingress::plan(input, &mut writes);
     routes(input, "HTTPRoute", &resources.http_routes, |route| route.status.as_ref(), &mut writes);
     routes(input, "GatewayRoute", &resources.gateway_routes, |route| route.status.as_ref(), &mut writes);
     let policies = &resources.auth_policies;

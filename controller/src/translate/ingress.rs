@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gatehouse_crds::{GATEWAY_GROUP, Gateway, ParentRef};
 use k8s_openapi::api::networking::v1::Ingress;
+use kube::Resource;
 
 use super::{
     ImpliedGateways, Settings,
@@ -63,7 +64,10 @@ impl<'a> Ingresses<'a> {
         let mut ingresses = Ingresses { gateways: ImpliedGateways::new(), routes: Vec::new() };
         for (class, by_age) in by_class {
             let key = ObjectKey::new(&*settings.namespace, format!("{class}-ingress"));
-            let gateway = ingresses.add(class, &key, by_age);
+            let mut gateway = ingresses.add(class, &key, by_age);
+            let owner =
+                resources.ingress_classes.get(class).and_then(|class| class.controller_owner_ref(&()));
+            gateway.metadata.owner_references = owner.map(|owner| vec![owner]);
             ingresses.gateways.insert(key, (gateway, class.to_owned()));
         }
         ingresses

@@ -64,7 +64,8 @@ impl Drop for Controller {
 pub(crate) async fn start() -> (ApiServer, Controller) {
     let server = ApiServer::start().await;
     server.install_crds().await;
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "gatehouse-system"}});
+    let namespace =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "gatehouse-system"}});
     server.apply(&namespace).await.unwrap();
     server.apply_all(CLASS).await;
     let controller = Controller::start(&server, "one");
@@ -72,7 +73,13 @@ pub(crate) async fn start() -> (ApiServer, Controller) {
 }
 
 /// Waits until a condition of the object has this status; gives the condition.
-pub(crate) async fn condition(server: &ApiServer, object: &Value, pointer: &str, kind: &str, status: &str) -> Value {
+pub(crate) async fn condition(
+    server: &ApiServer,
+    object: &Value,
+    pointer: &str,
+    kind: &str,
+    status: &str,
+) -> Value {
     let what = format!("{} {}: {kind} is {status}", object["kind"], object["metadata"]["name"]);
     eventually(&what, async || {
         let found = server.get(object).await?;

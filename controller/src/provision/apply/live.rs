@@ -1,6 +1,5 @@
 //! What an object that stands in the API server is to a Gateway.
 
-use gatehouse_crds::GATEWAY_GROUP;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{ResourceExt, api::DynamicObject};
 
@@ -17,10 +16,10 @@ pub(super) enum Standing {
 }
 
 pub(super) fn standing(live: &DynamicObject, plan: &Plan) -> Standing {
-    let is_ours = |owner: &&OwnerReference| owner.uid == plan.gateway_uid;
+    let group = |owner: &OwnerReference| owner.api_version.split('/').next().map(str::to_owned);
+    let is_ours = |owner: &&OwnerReference| owner.uid == plan.owner.uid;
     let was_ours = |owner: &&OwnerReference| {
-        let group = owner.api_version.split('/').next();
-        group == Some(GATEWAY_GROUP) && owner.kind == "Gateway" && owner.name == plan.gateway.name
+        group(owner) == group(&plan.owner) && owner.kind == plan.owner.kind && owner.name == plan.owner.name
     };
     let owners = live.owner_references();
     if owners.iter().any(|owner| is_ours(&owner)) {

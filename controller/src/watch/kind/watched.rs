@@ -7,6 +7,7 @@ use gatehouse_crds::{
 use k8s_openapi::api::{
     core::v1::{Namespace, Service},
     discovery::v1::EndpointSlice,
+    networking::v1::{Ingress, IngressClass},
 };
 use kube::{Api, Client, ResourceExt, core::DeserializeGuard};
 
@@ -105,6 +106,8 @@ namespaced!(
 );
 namespaced!(Consumer, "Consumer", consumers, Some("consumers.gatehouse.dev"), of_spec);
 namespaced!(GatewayConfig, "GatewayConfig", gateway_configs, Some("gatewayconfigs.gatehouse.dev"), of_spec);
+namespaced!(Ingress, "Ingress", ingresses, None, of_spec);
+cluster_wide!(IngressClass, "IngressClass", ingress_classes, None, of_spec);
 namespaced!(Service, "Service", services, None, of_service);
 namespaced!(EndpointSlice, "EndpointSlice", endpoint_slices, None, of_endpoints, trim_endpoints);
 

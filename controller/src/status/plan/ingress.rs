@@ -1,0 +1,47 @@
+//! `status.loadBalancer` of Ingresses: where the Gateway that their class implies can be reached.
+
+use k8s_openapi::api::networking::v1::{Ingress, IngressLoadBalancerIngress};
+use serde_json::json;
+
+use super::{Input, Write, status_of, write};
+use crate::{
+    resources::ObjectKey,
+    translate::{ConditionType, parent_key},
+};
+
+pub(super) fn plan(input: &Input<'_>, writes: &mut Vec<Write>) {
+    for (key, ingress) in &input.resources.ingresses {
+        // One of another class is another controller's.
+        let Some(wanted) = addresses(input, key) else { continue };
+        if wanted != observed(ingress) {
+            let status = json!({ "loadBalancer": { "ingress": wanted } });
+            writes.extend(write("Ingress", key, ingress, status, Vec::new()));
+        }
+    }
+}
+
+/// None while it is not accepted: it leads nowhere.
+fn addresses(input: &Input<'_>, key: &ObjectKey) -> Option<Vec<IngressLoadBalancerIngress>> {
+    let status = status_of(input, "Ingress", key)?;
+    let is_accepted = |conditions: &[crate::translate::Condition]| {
+        conditions.iter().any(|one| one.kind == ConditionType::Accepted && one.status)
+    };
+    let parents = status.parents.iter().filter(|parent| is_accepted(&parent.conditions));
+    let facts = parents
+        .filter_map(|parent| parent_key(&parent.parent_ref, key))
+        .filter_map(|gateway| input.facts.get(&gateway));
+    let addresses = facts.flat_map(|facts| &facts.addresses).map(|address| {
+        let is_name = address.kind.as_deref() == Some("Hostname");
+        IngressLoadBalancerIngress {
+            hostname: is_name.then(|| address.value.clone()),
+            ip: (!is_name).then(|| address.value.clone()),
+            ports: None,
+        }
+    });
+    Some(addresses.collect())
+}
+
+fn observed(ingress: &Ingress) -> Vec<IngressLoadBalancerIngress> {
+    let balancer = ingress.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    balancer.and_then(|balancer| balancer.ingress.clone()).unwrap_or_default()
+}
