@@ -79,15 +79,20 @@ securityContext:
   {{- include "gatehouse.securityContext" . | nindent 2 }}
 {{- end -}}
 
-{{/* Whether the API server had our CRDs before this release. */}}
-{{- define "gatehouse.known" -}}
-{{- if .Capabilities.APIVersions.Has "gatehouse.dev/v1alpha1/GatewayConfig" }}yes{{ end -}}
-{{- end -}}
-
-{{/* The namespaces that are watched, with commas; empty: all. The controller's own has the GatewayConfig of the classes, and
-the dataplanes that serve Ingresses. */}}
+{{/* The namespaces that are watched, with commas; empty: all. The controller's own holds the dataplanes that
+serve Ingresses. */}}
 {{- define "gatehouse.namespaces" -}}
 {{- with .Values.watchNamespaces }}
 {{- append . $.Release.Namespace | uniq | sortAlpha | join "," }}
 {{- end }}
+{{- end -}}
+
+{{/* The namespace of the GatewayConfig of both classes. */}}
+{{- define "gatehouse.configNamespace" -}}
+{{- $namespace := default .Release.Namespace .Values.gatewayConfig.namespace -}}
+{{- $watched := compact (splitList "," (include "gatehouse.namespaces" .)) -}}
+{{- if and $watched (not (has $namespace $watched)) -}}
+{{- fail (printf "gatewayConfig.namespace: the controller can't read namespace %s; add it to watchNamespaces" $namespace) -}}
+{{- end -}}
+{{ $namespace }}
 {{- end -}}
