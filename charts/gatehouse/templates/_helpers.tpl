@@ -79,8 +79,8 @@ securityContext:
   {{- include "gatehouse.securityContext" . | nindent 2 }}
 {{- end -}}
 
-{{/* The namespaces that are watched, with commas; empty: all. The controller's own holds the dataplanes that
-serve Ingresses. */}}
+{{/* The namespaces that are watched, with commas; empty: all. In the controller's own are the addresses of its replicas, and
+the dataplanes that serve Ingresses. */}}
 {{- define "gatehouse.namespaces" -}}
 {{- with .Values.watchNamespaces }}
 {{- append . $.Release.Namespace | uniq | sortAlpha | join "," }}

@@ -55,19 +55,23 @@ What the controller may do; docs/install.md lists the same. Of kinds without a n
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch]
-# What a Gateway becomes, in the Gateway's namespace.
+# Where requests go, and the Services of Gateways.
+- apiGroups: [""]
+  resources: [services]
+  verbs: [create, delete, get, list, patch, watch]
+# What else a Gateway becomes, in the Gateway's namespace.
+- apiGroups: [""]
+  resources: [configmaps, serviceaccounts]
+  verbs: [create, delete, get, patch]
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [create, delete, get, list, patch, watch]
-- apiGroups: [""]
-  resources: [configmaps, serviceaccounts, services]
-  verbs: [create, delete, get, list, patch, watch]
+  verbs: [create, delete, get, patch]
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
-  verbs: [create, delete, get, list, patch, watch]
+  verbs: [create, delete, get, patch]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: [create, delete, get, list, patch, watch]
+  verbs: [create, delete, get, patch]
 {{- end -}}
 
 {{/* Of its own, in the release's namespace. What is created can't be limited by name. */}}
@@ -78,12 +82,12 @@ What the controller may do; docs/install.md lists the same. Of kinds without a n
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [gatehouse-controller]
-  verbs: [get, patch, update]
+  verbs: [get, update]
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create]
 - apiGroups: [""]
   resources: [secrets]
   resourceNames: [gatehouse-channel-ca]
-  verbs: [get, patch, update]
+  verbs: [get, update]
 {{- end -}}
