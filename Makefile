@@ -21,11 +21,15 @@ check: ## The fast loop: format, lints, unit tests and goldens
 test: tools ## Everything
 	@tests/run.sh
 
-crds: ## Write the CRDs anew
+crds: ## Write the CRDs anew, and the chart's copies
 	$(CARGO) run -p gatehouse-crds --bin crdgen -- crds/generated
+	rm -f charts/gatehouse/crds/*.yaml charts/gatehouse/files/crds/*.yaml
+	cp crds/gateway-api/*.yaml charts/gatehouse/crds/
+	cp crds/generated/*.yaml charts/gatehouse/files/crds/
 
 golden: ## Write the outputs of the golden tests anew; read the diff
 	UPDATE=1 $(CARGO) test -p gatehouse-controller --test golden --test golden_provision
+	UPDATE=1 tests/chart/run
 
 tools: ## Install what the tests need: redis-server and curl
 	@tests/tools.sh

@@ -13,6 +13,8 @@ else
     echo "cargo-deny is not installed (cargo install cargo-deny --locked): deny.toml was not checked"
 fi
 
+tests/chart/run
+
 # The end-to-end tests run the binary.
 cargo build --locked -p gatehouse-cli
 log=$(mktemp)
