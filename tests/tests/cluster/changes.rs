@@ -1,0 +1,75 @@
+//! No request is lost to a change.
+
+use std::{thread::sleep, time::Duration};
+
+use crate::{
+    kubectl::{SYSTEM, get, install, installed, kubectl, run, within},
+    shop::{HOST, ROUTE, Shop},
+    traffic::Traffic,
+};
+
+fn pods(namespace: &str, label: &str) -> Vec<String> {
+    let args = ["-n", namespace, "get", "pods", "-l", label, "-o", "jsonpath={.items[*].metadata.name}"];
+    kubectl(&args).split_whitespace().map(str::to_owned).collect()
+}
+
+fn leader() -> Option<String> {
+    let lease = get(SYSTEM, &["lease", "gatehouse-controller"])?;
+    lease.pointer("/spec/holderIdentity")?.as_str().map(str::to_owned)
+}
+
+#[test]
+fn no_request_is_lost_to_any_change() {
+    installed();
+    let shop = Shop::open("changes", 3, 2);
+    let rolled = |namespace: &str, name: &str| {
+        let name = format!("deployment/{name}");
+        kubectl(&["-n", namespace, "rollout", "status", &name, "--timeout=120s"]);
+    };
+    let traffic = Traffic::start(shop.address, HOST, 200);
+    sleep(Duration::from_secs(2));
+
+    let first = leader().expect("somebody leads");
+    // No grace: the process is killed.
+    kubectl(&["-n", SYSTEM, "delete", "pod", &first, "--grace-period=0", "--force"]);
+    within(40, "another leader", || leader().filter(|name| *name != first));
+    rolled(SYSTEM, "gatehouse-controller");
+    traffic.note("the leading controller was killed");
+
+    let second = leader().expect("somebody leads");
+    kubectl(&["-n", SYSTEM, "delete", "pod", &second, "--wait=false"]);
+    within(40, "another leader", || leader().filter(|name| *name != second));
+    rolled(SYSTEM, "gatehouse-controller");
+    traffic.note("the leader changed");
+
+    let dataplanes = pods(&shop.namespace, "app.kubernetes.io/name=gatehouse-dataplane");
+    assert_eq!(dataplanes.len(), 3, "{dataplanes:?}");
+    shop.kubectl(&["delete", "pod", &dataplanes[0]]);
+    rolled(&shop.namespace, "edge-gatehouse");
+    traffic.note("a dataplane pod was deleted");
+
+    shop.kubectl(&["rollout", "restart", "deployment/edge-gatehouse"]);
+    rolled(&shop.namespace, "edge-gatehouse");
+    traffic.note("the dataplanes were rolled");
+
+    install(&["--set", "log=debug", "--wait", "--timeout", "120s"]);
+    traffic.note("the chart was upgraded");
+
+    for number in 0..50 {
+        let edit =
+            format!("responseHeaders: {{set: [{{name: X-Edit, value: \"{number}\"}}]}}\n    backendRefs:");
+        shop.apply(&ROUTE.replace("backendRefs:", &edit));
+    }
+    let last = format!("http://{}/", shop.address);
+    within(10, "the last edit is served", || {
+        let args = ["-sSi", "-m", "2", "-H", "Host: shop.example.com", &last];
+        run("curl", &args, "").ok().filter(|answer| answer.to_lowercase().contains("x-edit: 49"))
+    });
+    traffic.note("a route was edited 50 times");
+
+    shop.kubectl(&["rollout", "restart", "deployment/web"]);
+    rolled(&shop.namespace, "web");
+    sleep(Duration::from_secs(6));
+    traffic.note("the backends were rolled");
+    traffic.stop().none_failed();
+}

@@ -1,0 +1,139 @@
+//! Requests at a fixed rate, whatever becomes of them, by clients that keep their connections.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::{
+    net::TcpStream,
+    runtime::Runtime,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+type Connection = SendRequest<Empty<bytes::Bytes>>;
+
+/// The longest that a request may take before it counts as failed.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Goes on until it is stopped.
+pub(crate) struct Traffic {
+    runtime: Runtime,
+    seen: Arc<Mutex<Report>>,
+    started: Instant,
+}
+
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Report {
+    pub(crate) sent: usize,
+    pub(crate) failures: Vec<String>,
+    pub(crate) slowest: Duration,
+}
+
+impl Traffic {
+    pub(crate) fn start(address: SocketAddr, host: &str, per_second: u32) -> Traffic {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let seen = Arc::<Mutex<Report>>::default();
+        let idle = Arc::<Mutex<Vec<Connection>>>::default();
+        let (host, report, started) = (host.to_owned(), Arc::clone(&seen), Instant::now());
+        runtime.spawn(async move {
+            let mut tick = interval(Duration::from_secs(1) / per_second);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
+            loop {
+                tick.tick().await;
+                let (host, idle, report) = (host.clone(), Arc::clone(&idle), Arc::clone(&report));
+                tokio::spawn(async move {
+                    let begun = Instant::now();
+                    let result = timeout(PATIENCE, request(address, &host, &idle)).await;
+                    let mut report = report.lock();
+                    report.sent += 1;
+                    report.slowest = report.slowest.max(begun.elapsed());
+                    if let Err(failure) = result.unwrap_or_else(|_| Err("no answer in time".into())) {
+                        report.failures.push(format!("{:.1} s: {failure}", started.elapsed().as_secs_f32()));
+                    }
+                });
+            }
+        });
+        Traffic { runtime, seen, started }
+    }
+
+    pub(crate) fn so_far(&self) -> Report {
+        self.seen.lock().clone()
+    }
+
+    /// Says since when it runs, for messages.
+    pub(crate) fn note(&self, what: &str) {
+        let report = self.so_far();
+        eprintln!(
+            "{:6.1} s: {what}; {} requests, {} failed",
+            self.started.elapsed().as_secs_f32(),
+            report.sent,
+            report.failures.len()
+        );
+    }
+
+    pub(crate) fn stop(self) -> Report {
+        self.runtime.shutdown_timeout(PATIENCE);
+        Arc::try_unwrap(self.seen).map_or_else(|seen| seen.lock().clone(), Mutex::into_inner)
+    }
+}
+
+impl Report {
+    #[track_caller]
+    pub(crate) fn none_failed(&self) {
+        eprintln!("{} requests, {} failed, slowest {:?}", self.sent, self.failures.len(), self.slowest);
+        let first = &self.failures[..self.failures.len().min(10)];
+        assert!(self.failures.is_empty(), "{} of {} failed: {first:#?}", self.failures.len(), self.sent);
+    }
+}
+
+async fn request(address: SocketAddr, host: &str, idle: &Mutex<Vec<Connection>>) -> Result<(), String> {
+    loop {
+        let kept = idle.lock().pop();
+        let is_kept = kept.is_some();
+        let mut connection = match kept {
+            Some(connection) if connection.is_closed() => continue,
+            Some(connection) => connection,
+            None => connect(address).await?,
+        };
+        let request =
+            Request::get("/").header("host", host).body(Empty::new()).map_err(|error| error.to_string())?;
+        match connection.send_request(request).await {
+            Ok(response) => {
+                let status = response.status();
+                let closes = response.headers().get("connection").is_some_and(|value| value == "close");
+                let body = response
+                    .into_body()
+                    .collect()
+                    .await
+                    .map_err(|error| format!("body: {error}"))?
+                    .to_bytes();
+                if !status.is_success() {
+                    return Err(format!("{status} {}", String::from_utf8_lossy(&body)));
+                }
+                if !closes {
+                    idle.lock().push(connection);
+                }
+                return Ok(());
+            }
+            // It was closed before anything was sent on it: any client takes the next one.
+            Err(error) if is_kept && error.is_canceled() => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
+
+async fn connect(address: SocketAddr) -> Result<Connection, String> {
+    let stream = TcpStream::connect(address).await.map_err(|error| format!("connect: {error}"))?;
+    let _ = stream.set_nodelay(true);
+    let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
