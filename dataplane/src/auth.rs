@@ -15,12 +15,14 @@ mod jwt;
 mod method;
 mod source;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use gatehouse_proto::config::v1;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-pub(crate) use {cache::TokenCache, consumers::Consumers, identity::Identity};
+pub(crate) use {
+    cache::TokenCache, consumers::Consumers, identity::Identity, jwt::Verifier as TokenVerifier,
+};
 use {
     forward::ClaimHeaders,
     jwt::TokenError,

@@ -4,7 +4,7 @@
 //! there under its name stays in force (an AuthConfig alone closes what it guards), and all others go on.
 //! [`State::assemble`] joins the parts into the tables that requests are matched against. Neither does I/O.
 
-mod certificate;
+pub(crate) mod certificate;
 mod listener;
 mod route;
 mod settings;
@@ -19,6 +19,7 @@ use crate::{
     auth, limit,
     observe::metrics::Metrics,
     route::{HostMap, Table},
+    siblings::Identity,
     snapshot::{Listener, Port, Settings, Snapshot},
     upstream::{EndpointCell, Protocol, Service},
 };
@@ -37,6 +38,7 @@ pub(crate) struct State {
     auth: BTreeMap<String, Arc<auth::Policy>>,
     limits: BTreeMap<String, Arc<limit::Policy>>,
     consumers: BTreeMap<String, v1::Consumer>,
+    siblings: Option<Arc<Identity>>,
 }
 
 /// A resource that was refused, and why, in a sentence for the user whose object it comes from.
@@ -69,7 +71,13 @@ impl State {
             auth: BTreeMap::new(),
             limits: BTreeMap::new(),
             consumers: BTreeMap::new(),
+            siblings: None,
         }
+    }
+
+    /// What siblings are served by.
+    pub(crate) fn siblings(&self) -> Option<Arc<Identity>> {
+        self.siblings.clone()
     }
 
     pub(crate) fn apply(&mut self, upserts: Vec<v1::Resource>, removals: &[String]) -> Applied {
@@ -82,7 +90,7 @@ impl State {
             if let Kind::Settings(settings) = &kind {
                 applied.settings = Some(settings.clone());
             }
-            applied.tables |= !matches!(kind, Kind::Endpoints(_));
+            applied.tables |= !matches!(kind, Kind::Endpoints(_) | Kind::Siblings(_));
             if let Err(reason) = self.upsert(&resource.name, kind) {
                 applied.refused.push(Refused { name: resource.name, reason });
             }
@@ -126,8 +134,12 @@ impl State {
             Kind::Consumer(consumer) => {
                 self.consumers.insert(key(), consumer);
             }
-            // No request depends on it.
-            Kind::Siblings(_) => {}
+            Kind::Siblings(siblings) => {
+                let certificate =
+                    siblings.certificate.as_ref().ok_or("siblings.certificate: it is missing")?;
+                let identity = Identity::compile(&siblings, certificate::compile(certificate)?)?;
+                self.siblings = Some(Arc::new(identity));
+            }
         }
         Ok(())
     }
@@ -138,6 +150,10 @@ impl State {
             if let Some(cell) = self.endpoints.remove(&format!("service/{service}")) {
                 cell.replace(Vec::new());
             }
+            return false;
+        }
+        if name == "siblings" {
+            self.siblings = None;
             return false;
         }
         if name == "settings" {

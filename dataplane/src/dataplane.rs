@@ -1,33 +1,35 @@
 //! A dataplane as a whole: its threads, what they share, and its life from the first state to the drain.
 
 use std::{
-    collections::BTreeMap,
-    io,
+    fmt, io,
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
     time::{Duration, SystemTime},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::{
     runtime::Runtime,
     sync::{mpsc, watch},
     time::{Instant, sleep, timeout_at},
 };
-use tonic::transport::Channel;
 use tracing::info;
 
 use crate::{
     admin::{self, Pages},
     compile::{Refused, State},
-    discover::{self, Apply, Changes, Outcome, Status},
+    discover::{self, Apply, Changes, Link, Outcome, Status},
+    kept::{Kept, Noted},
     listen::{Bind, Binder, Listening, TlsPorts},
     observe::{
         Observer,
         metrics::{Gauges, Metrics},
     },
+    siblings::{self, Siblings},
     snapshot::Snapshot,
+    state_file::StateFile,
     worker::{self, Command, Shared},
 };
 
@@ -50,6 +52,19 @@ pub struct Options {
     pub admin: std::net::TcpListener,
     /// How often both sides of the channel show that they live.
     pub heartbeat: Duration,
+    /// Where the last good state is kept for the next start. `None`: nowhere.
+    pub state_directory: Option<PathBuf>,
+    /// `None`: siblings neither give nor get anything.
+    pub peers: Option<Peers>,
+}
+
+/// The other dataplanes of the Gateway.
+#[derive(Debug)]
+pub struct Peers {
+    /// Where they are found.
+    pub siblings: Siblings,
+    /// Where they find this one.
+    pub listener: std::net::TcpListener,
 }
 
 /// Why a dataplane could not start.
@@ -59,6 +74,8 @@ pub enum StartError {
     Thread(#[source] io::Error),
     #[error("admin address: {0}")]
     Admin(#[source] io::Error),
+    #[error("sibling address: {0}")]
+    Siblings(#[source] io::Error),
 }
 
 /// A running dataplane. Dropping it ends it at once; [`Dataplane::drain`] ends it gently.
@@ -76,10 +93,12 @@ pub struct Dataplane {
 
 impl Dataplane {
     /// `connect` opens a channel to the controller; it is called again whenever the last one broke.
-    pub fn start<C, F>(options: Options, connect: C) -> Result<Self, StartError>
+    pub fn start<C, F, L, E>(options: Options, connect: C) -> Result<Self, StartError>
     where
         C: Fn() -> F + Send + Sync + 'static,
-        F: Future<Output = Result<Channel, tonic::transport::Error>> + Send,
+        F: Future<Output = Result<L, E>> + Send,
+        L: Into<Link> + Send,
+        E: fmt::Display + Send,
     {
         let control = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -130,11 +149,35 @@ impl Dataplane {
             let listener = tokio::net::TcpListener::from_std(options.admin).map_err(StartError::Admin)?;
             tokio::spawn(admin::serve(listener, Arc::new(pages)));
         }
+        // Nobody else wants the state: it need not be kept twice.
+        let kept = (options.state_directory.is_some() || options.peers.is_some()).then(Arc::<Kept>::default);
+        let identity = Arc::<ArcSwapOption<siblings::Identity>>::default();
+        let file = options
+            .state_directory
+            .map(|directory| StateFile::new(directory, options.gateway.clone(), Arc::clone(&metrics)));
+        if let (Some(file), Some(kept)) = (&file, &kept) {
+            control.spawn(file.clone().follow(Arc::clone(kept)));
+        }
+        let mut ask = None;
+        if let (Some(Peers { siblings, listener }), Some(kept)) = (options.peers, &kept) {
+            ask = Some(siblings);
+            listener.set_nonblocking(true).map_err(StartError::Siblings)?;
+            let _inside = control.enter();
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(StartError::Siblings)?;
+            let host = siblings::Host {
+                gateway: options.gateway.as_str().into(),
+                kept: Arc::clone(kept),
+                identity: Arc::clone(&identity),
+            };
+            tokio::spawn(host.serve(listener));
+        }
         let in_force = InForce {
             state: State::new(Arc::clone(&metrics)),
             shared: Arc::clone(&shared),
             binder,
             metrics,
+            kept,
+            identity,
             unfit: Vec::new(),
         };
         let channel = discover::Options {
@@ -142,9 +185,10 @@ impl Dataplane {
             gateway: options.gateway,
             heartbeat: options.heartbeat,
             longest_backoff: LONGEST_BACKOFF,
-            holds: BTreeMap::new(),
         };
-        control.spawn(async move { discover::run(connect, channel, in_force, status_sender).await });
+        let recovery = discover::recover(file, ask, status.clone());
+        control
+            .spawn(async move { discover::run(connect, channel, in_force, status_sender, recovery).await });
         Ok(Dataplane { shared, workers, control: Some(control), status, listening, admin, draining })
     }
 
@@ -230,13 +274,22 @@ struct InForce {
     shared: Arc<Shared>,
     binder: Binder,
     metrics: Arc<Metrics>,
+    /// For the disk and siblings.
+    kept: Option<Arc<Kept>>,
+    /// What siblings are served by.
+    identity: Arc<ArcSwapOption<siblings::Identity>>,
     /// What could not be in force beside the rest when the tables were last assembled.
     unfit: Vec<Refused>,
 }
 
 impl Apply for InForce {
     fn apply(&mut self, changes: Changes) -> Outcome {
+        let noted = self.kept.is_some().then(|| Noted::of(&changes.upserts, &changes.removals));
         let applied = self.state.apply(changes.upserts, &changes.removals);
+        if let (Some(kept), Some(noted)) = (&self.kept, noted) {
+            kept.settle(noted, &applied.refused);
+        }
+        self.identity.store(self.state.siblings());
         if let Some(settings) = &applied.settings {
             self.shared.observer.configure(settings);
         }
@@ -270,6 +323,8 @@ impl Pages for Operator {
             synced: status.synced,
             rejected: status.rejected,
             unknown: status.unknown,
+            source: status.source,
+            age: status.confirmed.map(|at| at.elapsed()),
         })
     }
 

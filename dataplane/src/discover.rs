@@ -8,11 +8,12 @@
 //! resource that could not be used is remembered under its version, so that it is not sent again until it changes.
 
 mod backoff;
+mod connect;
 mod holdings;
+mod recovery;
 mod session;
 
 use std::{
-    collections::BTreeMap,
     fmt,
     time::{Duration, Instant},
 };
@@ -22,11 +23,15 @@ use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
-use tonic::transport::Channel;
 use tracing::warn;
 
 pub use crate::compile::Refused;
+pub(crate) use recovery::recover;
 use {backoff::Backoff, session::Session};
+pub use {
+    connect::{ConnectError, Credentials, InvalidTarget, Link, Target},
+    recovery::{Recovered, Source},
+};
 
 /// The server is taken for gone after this many silent beats.
 const SILENT_BEATS: u32 = 3;
@@ -66,8 +71,6 @@ pub struct Options {
     pub heartbeat: Duration,
     /// The longest time between two attempts to connect.
     pub longest_backoff: Duration,
-    /// Version by name of what is in force already.
-    pub holds: BTreeMap<String, Vec<u8>>,
 }
 
 /// How the channel stands.
@@ -76,6 +79,13 @@ pub struct Status {
     pub connected: bool,
     /// A whole state has been applied since the start.
     pub synced: bool,
+    /// Where that came from first.
+    pub source: Option<Source>,
+    /// When the controller last confirmed the state in force, be it before it was recovered. Watchers are not woken for
+    /// this alone.
+    pub confirmed: Option<Instant>,
+    /// Attempts to open a channel that failed since the last that did not.
+    pub failures: u32,
     /// When the controller was last heard. Watchers are not woken for this alone.
     pub last_message: Option<Instant>,
     /// Resources that are held and of a kind that this version does not know.
@@ -108,31 +118,56 @@ impl Options {
 }
 
 /// Runs until it is dropped. `connect` opens a channel to the controller; it is called again whenever the last one broke.
+/// What `recovery` gives is applied if the controller has brought no state until then.
 ///
 /// # Panics
 ///
 /// When `applier` does.
-pub async fn run<C, F, E>(
+pub async fn run<C, F, L, E>(
     connect: C,
-    mut options: Options,
+    options: Options,
     applier: impl Apply,
     status: watch::Sender<Status>,
+    recovery: impl Future<Output = Recovered>,
 ) where
     C: Fn() -> F,
-    F: Future<Output = Result<Channel, E>>,
+    F: Future<Output = Result<L, E>>,
+    L: Into<Link>,
     E: fmt::Display,
 {
-    let mut backoff = Backoff::new(options.longest_backoff);
-    let holds = std::mem::take(&mut options.holds);
-    let mut session = Session::new(options, holds, applier, status);
+    let mut session = Session::new(options, applier, status);
+    let mut backoff = Backoff::new(session.options().longest_backoff);
+    let recovered = {
+        let trying = keep_trying(&connect, &mut session, &mut backoff);
+        tokio::select! {
+            biased;
+            () = trying => return,
+            recovered = recovery => recovered,
+        }
+    };
+    // The controller does not know what is held now: it must be told by a new `Hello`.
+    session.recover(recovered).await;
+    backoff.reset();
+    keep_trying(&connect, &mut session, &mut backoff).await;
+}
+
+/// Never ends.
+async fn keep_trying<C, F, L, E>(connect: &C, session: &mut Session<impl Apply>, backoff: &mut Backoff)
+where
+    C: Fn() -> F,
+    F: Future<Output = Result<L, E>>,
+    L: Into<Link>,
+    E: fmt::Display,
+{
     loop {
         let silence = session.options().silence();
         let broken = match timeout(silence, connect()).await {
-            Ok(Ok(channel)) => session.run(channel).await,
+            Ok(Ok(link)) => session.run(link.into()).await,
             Ok(Err(error)) => Broken::Connect(error.to_string()),
             Err(_) => Broken::Silent(silence),
         };
         warn!(gateway = session.options().gateway, error = %broken, "configuration channel");
+        session.failed();
         if session.take_progress() {
             backoff.reset();
         }

@@ -13,16 +13,22 @@ mod dataplane;
 pub mod discover;
 mod filter;
 mod http;
+mod kept;
 mod limit;
 mod listen;
 mod observe;
 mod reason;
 mod route;
+mod siblings;
 mod snapshot;
+mod state_file;
+#[cfg(test)]
+mod test_authority;
 mod upstream;
 mod worker;
 
-pub use dataplane::{Dataplane, Options, StartError};
-pub use discover::Status;
+pub use dataplane::{Dataplane, Options, Peers, StartError};
+pub use discover::{Credentials, InvalidTarget, Status, Target};
 pub use listen::{Bind, Listening, Ports};
 pub use reason::Reason;
+pub use siblings::Siblings;

@@ -132,6 +132,8 @@ impl<'a> Gateways<'a> {
             },
             admin,
             heartbeat: HEARTBEAT,
+            state_directory: None,
+            peers: None,
         };
         let connect = self.connect.clone();
         Ok(Dataplane::start(options, move || connect.connect())?)

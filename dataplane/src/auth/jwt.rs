@@ -30,7 +30,7 @@ const LEEWAY: u32 = 300;
 
 /// The issuer, keys and audiences that a token must come up to.
 #[derive(Debug)]
-pub(super) struct Verifier {
+pub(crate) struct Verifier {
     issuer: Box<str>,
     audiences: Vec<Box<str>>,
     /// Seconds.
@@ -41,7 +41,7 @@ pub(super) struct Verifier {
 }
 
 impl Verifier {
-    pub(super) fn compile(jwt: &v1::Jwt) -> Result<Self, Invalid> {
+    pub(crate) fn compile(jwt: &v1::Jwt) -> Result<Self, Invalid> {
         // `#` separates issuer and subject in the name of a credential; no issuer of OpenID Connect has it.
         if jwt.issuer.is_empty() || jwt.issuer.contains('#') {
             return Err(Invalid("jwt.issuer: give the exact `iss` of the tokens, without `#`".into()));
@@ -86,7 +86,7 @@ impl Verifier {
     ///
     /// # Errors
     /// [`TokenError::Issuer`] is found before the signature is looked at: another method may know the issuer.
-    pub(super) fn verify(&self, token: &str) -> Result<Token, TokenError> {
+    pub(crate) fn verify(&self, token: &str) -> Result<Token, TokenError> {
         let compact = Compact::read(token)?;
         if compact.claims.get("iss").and_then(Value::as_str) != Some(&*self.issuer) {
             return Err(TokenError::Issuer);
@@ -96,7 +96,7 @@ impl Verifier {
         Token::of(compact.claims, &self.issuer, &self.audiences)
     }
 
-    pub(super) fn check_times(&self, token: &Token, now: UnixMillis) -> Result<(), TokenError> {
+    pub(crate) fn check_times(&self, token: &Token, now: UnixMillis) -> Result<(), TokenError> {
         token.check_times(now, self.leeway)
     }
 

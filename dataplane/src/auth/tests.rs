@@ -3,7 +3,7 @@
 mod decision;
 mod keys;
 mod random;
-pub(super) mod signer;
+pub(crate) mod signer;
 mod tokens;
 
 use gatehouse_proto::config::v1::{

@@ -7,7 +7,7 @@ use rustls::{crypto::aws_lc_rs::sign::any_supported_type, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Fails unless the key belongs to the leaf.
-pub(super) fn compile(certificate: &v1::Certificate) -> Result<Arc<CertifiedKey>, String> {
+pub(crate) fn compile(certificate: &v1::Certificate) -> Result<Arc<CertifiedKey>, String> {
     let chain: Vec<_> = certificate.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
     if chain.is_empty() {
         return Err("the certificate chain is empty".into());

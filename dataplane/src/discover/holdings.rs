@@ -44,10 +44,6 @@ impl Pending {
 }
 
 impl Holdings {
-    pub(super) fn new(held: BTreeMap<String, Vec<u8>>) -> Self {
-        Self { held, ..Self::default() }
-    }
-
     pub(super) fn held(&self) -> Vec<Held> {
         self.held
             .iter()

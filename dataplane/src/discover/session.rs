@@ -2,7 +2,7 @@
 //!
 //! Batches are applied on a thread of their own, so that heartbeats go on however long one takes.
 
-use std::{collections::BTreeMap, future::pending, panic::resume_unwind};
+use std::{future::pending, panic::resume_unwind};
 
 use gatehouse_proto::config::v1::{
     Ack, Batch, ClientMessage, Heartbeat, Hello, ServerMessage, client_message::Kind as FromUs,
@@ -14,11 +14,11 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Streaming, transport::Channel};
+use tonic::Streaming;
 use tracing::info;
 
 use super::{
-    Apply, Broken, Options, Outcome, Status,
+    Apply, Broken, Link, Options, Outcome, Recovered, Source, Status,
     holdings::{Holdings, Pending},
 };
 
@@ -35,28 +35,36 @@ pub(super) struct Session<A> {
     applying: Option<Applying<A>>,
     status: watch::Sender<Status>,
     progress: bool,
+    /// The controller's whole state was applied on this channel.
+    whole: bool,
+}
+
+/// A batch that is done.
+struct Applied<A> {
+    nonce: u64,
+    source: Source,
+    pending: Pending,
+    applier: A,
+    outcome: Outcome,
 }
 
 struct Applying<A> {
     nonce: u64,
+    source: Source,
     pending: Pending,
     work: JoinHandle<(A, Outcome)>,
 }
 
 impl<A: Apply> Session<A> {
-    pub(super) fn new(
-        options: Options,
-        holds: BTreeMap<String, Vec<u8>>,
-        applier: A,
-        status: watch::Sender<Status>,
-    ) -> Self {
+    pub(super) fn new(options: Options, applier: A, status: watch::Sender<Status>) -> Self {
         Session {
             options,
-            holdings: Holdings::new(holds),
+            holdings: Holdings::default(),
             applier: Some(applier),
             applying: None,
             status,
             progress: false,
+            whole: false,
         }
     }
 
@@ -69,28 +77,60 @@ impl<A: Apply> Session<A> {
         std::mem::take(&mut self.progress)
     }
 
-    pub(super) async fn run(&mut self, channel: Channel) -> Broken {
-        let broken = self.converse(channel).await.err().unwrap_or(Broken::Ended);
+    /// An attempt has come to its end.
+    pub(super) fn failed(&self) {
+        self.status.send_modify(|status| status.failures = status.failures.saturating_add(1));
+    }
+
+    pub(super) async fn run(&mut self, link: Link) -> Broken {
+        let broken = self.converse(link).await.err().unwrap_or(Broken::Ended);
+        self.close().await;
+        broken
+    }
+
+    /// Applies a state that did not come from the controller, unless one has come from it after all. A channel that is
+    /// open must have been dropped.
+    pub(super) async fn recover(&mut self, recovered: Recovered) {
+        self.close().await;
+        if self.status.borrow().synced {
+            return;
+        }
+        let Recovered { source, mut resources, exact, age } = recovered;
+        info!(gateway = self.options.gateway, %source, resources = resources.len(), "the controller is silent");
+        if !exact {
+            resources.iter_mut().for_each(|resource| resource.version.clear());
+        }
+        self.begin(0, source, Batch { upserts: resources, ..Batch::default() });
+        let applied = finished(&mut self.applying).await;
+        self.settle(applied);
+        let confirmed = std::time::Instant::now().checked_sub(age);
+        self.status.send_modify(|status| status.confirmed = confirmed.or(status.confirmed));
+    }
+
+    async fn close(&mut self) {
         self.status.send_modify(|status| status.connected = false);
         // What has begun is finished, so that the next `Hello` says what is true.
         if self.applying.is_some() {
             let applied = finished(&mut self.applying).await;
             self.settle(applied);
         }
-        broken
+        self.whole = false;
     }
 
-    async fn converse(&mut self, channel: Channel) -> Result<(), Broken> {
+    async fn converse(&mut self, link: Link) -> Result<(), Broken> {
         let (outbound, messages) = mpsc::channel(OUTBOUND_MESSAGES);
         let tell = |kind| outbound.try_send(ClientMessage { kind: Some(kind) }).map_err(|_| Broken::Stuck);
         tell(FromUs::Hello(self.hello()))?;
-        let mut client = ConfigServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES);
+        let mut client = ConfigServiceClient::new(link.channel()).max_decoding_message_size(MESSAGE_BYTES);
         let silence = self.options.silence();
-        let opening = timeout(silence, client.watch(ReceiverStream::new(messages)));
+        let opening = timeout(silence, client.watch(link.request(ReceiverStream::new(messages))));
         let mut inbound: Streaming<ServerMessage> =
             opening.await.map_err(|_| Broken::Silent(silence))??.into_inner();
         info!(gateway = self.options.gateway, "configuration channel is open");
-        self.status.send_modify(|status| status.connected = true);
+        self.status.send_modify(|status| {
+            status.connected = true;
+            status.failures = 0;
+        });
 
         let mut beat = interval(self.options.heartbeat);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -109,7 +149,7 @@ impl<A: Apply> Session<A> {
                     parts.upserts.extend(part.upserts);
                     parts.removals.extend(part.removals);
                     if !part.more {
-                        self.begin(part.nonce, std::mem::take(&mut parts));
+                        self.begin(part.nonce, Source::Controller, std::mem::take(&mut parts));
                     }
                 }
                 applied = finished(&mut self.applying) => {
@@ -139,27 +179,37 @@ impl<A: Apply> Session<A> {
         self.progress = true;
         self.status.send_if_modified(|status| {
             status.last_message = Some(at.into_std());
+            // What comes on a channel whose first batch was applied says that there is nothing newer than what came.
+            if self.whole {
+                status.confirmed = status.last_message;
+            }
             false
         });
     }
 
-    fn begin(&mut self, nonce: u64, batch: Batch) {
+    fn begin(&mut self, nonce: u64, source: Source, batch: Batch) {
         let Some(mut applier) = self.applier.take() else { return };
         let (pending, changes) = Pending::of(batch);
         let work = spawn_blocking(move || {
             let outcome = applier.apply(changes);
             (applier, outcome)
         });
-        self.applying = Some(Applying { nonce, pending, work });
+        self.applying = Some(Applying { nonce, source, pending, work });
     }
 
     /// Returns the nonce to acknowledge.
-    fn settle(&mut self, (nonce, pending, applier, outcome): (u64, Pending, A, Outcome)) -> u64 {
+    fn settle(&mut self, applied: Applied<A>) -> u64 {
+        let Applied { nonce, source, pending, applier, outcome } = applied;
         self.applier = Some(applier);
         self.holdings.settle(pending, outcome);
         let (unknown, rejected) = (self.holdings.unknown(), self.holdings.rejections().len());
         self.status.send_if_modified(|status| {
             let before = (status.synced, status.unknown, status.rejected);
+            status.source.get_or_insert(source);
+            self.whole |= source == Source::Controller;
+            if self.whole {
+                status.confirmed = status.last_message;
+            }
             (status.synced, status.unknown, status.rejected) = (true, unknown, rejected);
             before != (true, unknown, rejected)
         });
@@ -168,12 +218,14 @@ impl<A: Apply> Session<A> {
 }
 
 /// Waits for the batch that is being applied; for ever when there is none. Nothing is lost when it is dropped.
-async fn finished<A>(applying: &mut Option<Applying<A>>) -> (u64, Pending, A, Outcome) {
+async fn finished<A>(applying: &mut Option<Applying<A>>) -> Applied<A> {
     let Some(under_way) = applying.as_mut() else { return pending().await };
     let result = (&mut under_way.work).await;
-    let Some(Applying { nonce, pending: changed, .. }) = applying.take() else { return pending().await };
+    let Some(Applying { nonce, source, pending: changed, .. }) = applying.take() else {
+        return pending().await;
+    };
     match result {
-        Ok((applier, outcome)) => (nonce, changed, applier, outcome),
+        Ok((applier, outcome)) => Applied { nonce, source, pending: changed, applier, outcome },
         Err(error) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
             // The runtime is shutting down, and this task with it.

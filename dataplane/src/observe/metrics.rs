@@ -12,7 +12,7 @@ use std::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use parking_lot::Mutex;
@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 pub(crate) use route::RouteMetrics;
 
 use super::Record;
-use crate::Reason;
+use crate::{Reason, discover::Source};
 
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -46,6 +46,10 @@ pub(crate) struct Metrics {
     pub(crate) store_failures: Counter,
     pub(crate) config_batches: Counter,
     pub(crate) config_refused: Counter,
+    /// Writes of the state to disk that failed.
+    pub(crate) state_write_failures: Counter,
+    /// Files of a state that could not be used at the start.
+    pub(crate) state_files_ignored: Counter,
     /// Unix milliseconds of the last batch; 0: none yet.
     config_updated: AtomicU64,
 }
@@ -63,6 +67,10 @@ pub(crate) struct Gauges {
     pub(crate) rejected: usize,
     /// Resources that are held and of a kind that this version does not know.
     pub(crate) unknown: usize,
+    /// Where the first whole state came from.
+    pub(crate) source: Option<Source>,
+    /// Since the controller last confirmed the state in force; `None` before there is one.
+    pub(crate) age: Option<Duration>,
 }
 
 /// Handles by object and rule. What nothing else refers to is forgotten.
@@ -78,7 +86,7 @@ impl Counter {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    pub(super) fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

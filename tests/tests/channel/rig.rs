@@ -11,7 +11,7 @@ use std::{
 };
 
 use gatehouse_controller::serve::{self, ConfigServer};
-use gatehouse_dataplane::discover::{self, Apply, Changes, Outcome, Refused, Status};
+use gatehouse_dataplane::discover::{self, Apply, Changes, Outcome, Recovered, Refused, Status};
 use gatehouse_proto::config::v1::{
     Ack, Batch, ClientMessage, Heartbeat, Held, Hello, Respond, Route, ServerMessage,
     client_message::Kind as FromClient,
@@ -176,13 +176,13 @@ pub(crate) struct Dataplane {
 
 impl Dataplane {
     pub(crate) fn start(network: &Network, heartbeat: Duration) -> Self {
-        Self::start_with(network, heartbeat, BTreeMap::new())
+        Self::start_with(network, heartbeat, std::future::pending())
     }
 
     pub(crate) fn start_with(
         network: &Network,
         heartbeat: Duration,
-        holds: BTreeMap<String, Vec<u8>>,
+        recovery: impl Future<Output = Recovered> + Send + 'static,
     ) -> Self {
         let (sender, applied) = mpsc::unbounded_channel();
         let (status_sender, status) = watch::channel(Status::default());
@@ -193,7 +193,6 @@ impl Dataplane {
             gateway: GATEWAY.into(),
             heartbeat,
             longest_backoff: Duration::from_millis(50),
-            holds,
         };
         let network = network.clone();
         let task = tokio::spawn(async move {
@@ -201,7 +200,7 @@ impl Dataplane {
                 let network = network.clone();
                 async move { network.connect().await }
             };
-            discover::run(connect, options, recorder, status_sender).await;
+            discover::run(connect, options, recorder, status_sender, recovery).await;
         });
         Self { applied, status, verdict, gate, _task: Task(task) }
     }

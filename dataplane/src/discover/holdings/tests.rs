@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use gatehouse_proto::config::v1::{Batch, Resource, Service, resource::Kind};
 
 use super::{Holdings, Pending};
@@ -50,7 +48,8 @@ fn a_refused_version_is_remembered_beside_the_one_in_force_until_it_changes() {
 
 #[test]
 fn a_removal_forgets_what_was_held_and_what_was_refused() {
-    let mut holdings = Holdings::new(BTreeMap::from([("a".into(), vec![1])]));
+    let mut holdings = Holdings::default();
+    settle(&mut holdings, upserts(vec![resource("a", 1)]), &[], &[]);
     settle(&mut holdings, upserts(vec![resource("a", 2), resource("b", 1)]), &["a", "b"], &[]);
     settle(
         &mut holdings,

@@ -7,7 +7,7 @@ use std::{
 use regex::Regex;
 
 use super::{super::Record, Gauges, Metrics};
-use crate::Reason;
+use crate::{Reason, discover::Source};
 
 /// Reads the text as strictly as a scraper does: value by series.
 fn scrape(metrics: &Metrics, gauges: &Gauges) -> BTreeMap<String, f64> {
@@ -159,7 +159,15 @@ fn gauges_say_how_it_stands_now() {
     other.begin();
     one.end();
     metrics.configured(2, SystemTime::UNIX_EPOCH + Duration::from_millis(1_764_046_744_050));
-    let gauges = Gauges { connections: 7, connected: true, synced: true, rejected: 1, unknown: 3 };
+    let gauges = Gauges {
+        connections: 7,
+        connected: true,
+        synced: true,
+        rejected: 1,
+        unknown: 3,
+        source: Some(Source::Disk),
+        age: Some(Duration::from_millis(1500)),
+    };
     let values = scrape(&metrics, &gauges);
     for (name, expected) in [
         ("requests_active", 2.0),
@@ -171,6 +179,9 @@ fn gauges_say_how_it_stands_now() {
         ("config_batches_total", 1.0),
         ("config_rejected_total", 2.0),
         ("config_last_update_timestamp_seconds", 1_764_046_744.05),
+        ("state_source{source=\"disk\"}", 1.0),
+        ("state_source{source=\"controller\"}", 0.0),
+        ("state_age_seconds", 1.5),
     ] {
         assert_eq!(values[&format!("gatehouse_{name}")], expected, "{name}");
     }

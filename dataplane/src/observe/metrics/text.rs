@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Gauges, Metrics, RouteMetrics, route::BUCKETS};
-use crate::Reason;
+use crate::{Reason, discover::Source};
 
 impl Metrics {
     /// The text that `/metrics` serves. Takes time in proportion to the routes that had requests.
@@ -59,6 +59,16 @@ impl Metrics {
                 "gatehouse_config_rejected_total",
                 "Resources whose content was refused when it came.",
                 &self.config_refused,
+            ),
+            (
+                "gatehouse_state_write_failures_total",
+                "Writes of the last good state to disk that failed.",
+                &self.state_write_failures,
+            ),
+            (
+                "gatehouse_state_files_ignored_total",
+                "States on disk that could not be used at the start.",
+                &self.state_files_ignored,
             ),
         ] {
             single(out, name, "counter", help, counter.get())?;
@@ -119,6 +129,21 @@ impl Metrics {
             "When the last batch of configuration was applied, in Unix time; 0 before the first.",
             format_args!("{seconds}.{millis:03}"),
         )?;
+        let name = "gatehouse_state_source";
+        head(out, name, "gauge", "1 for where the first whole configuration came from.")?;
+        for source in Source::ALL {
+            let here = u8::from(gauges.source == Some(source));
+            writeln!(out, "{name}{{source=\"{source}\"}} {here}")?;
+        }
+        if let Some(age) = gauges.age {
+            single(
+                out,
+                "gatehouse_state_age_seconds",
+                "gauge",
+                "Since the controller last confirmed the configuration in force.",
+                format_args!("{:.3}", age.as_secs_f64()),
+            )?;
+        }
         head(out, "gatehouse_build_info", "gauge", "The version that runs.")?;
         writeln!(out, "gatehouse_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))
     }

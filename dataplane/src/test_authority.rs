@@ -1,0 +1,47 @@
+//! An authority for tests, and what it signs.
+
+use gatehouse_proto::config::v1::{Certificate, PrivateKeyKind};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
+use crate::compile::certificate;
+
+pub(crate) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pub(crate) pem: String,
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Authority { issuer: Issuer::new(params, key), pem }
+    }
+}
+
+impl Authority {
+    pub(crate) fn issue(&self, name: &str) -> Certificate {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Certificate {
+            chain: vec![certificate.der().to_vec()],
+            private_key: key.serialize_der(),
+            private_key_kind: PrivateKeyKind::Pkcs8.into(),
+        }
+    }
+
+    /// A server that proves itself as `name`.
+    pub(crate) fn server(&self, name: &str) -> rustls::ServerConfig {
+        let certified = certificate::compile(&self.issue(name)).unwrap();
+        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(std::sync::Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config
+    }
+}
