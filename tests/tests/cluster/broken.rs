@@ -237,7 +237,7 @@ fn cases() -> Vec<Case> {
             object: "gatewayconfig/ranges".into(),
             broken: "apiVersion: gatehouse.dev/v1alpha1\nkind: GatewayConfig\nmetadata: {name: ranges}\nspec: {trustedProxies: [\"10.0.0.0/99\"]}\n".into(),
             mended: None,
-            fate: Fate::Told { place: OWN, says: "10.0.0.0/99" },
+            fate: Fate::Refused("trustedProxies"),
         },
     ]
 }

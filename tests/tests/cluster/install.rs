@@ -15,6 +15,8 @@ fn curl(address: &str) -> Result<String, String> {
 #[test]
 fn a_first_request_is_served_within_seconds_of_the_installation() {
     let _ = run("helm", &["uninstall", "gatehouse", "-n", SYSTEM, "--wait"], "");
+    // Its Lease and its authority, too: the first installation of a cluster.
+    let _ = run("kubectl", &["delete", "namespace", SYSTEM, "--timeout=60s"], "");
     namespace("first");
     apply("first", &backend("web", 1));
     kubectl(&["-n", "first", "rollout", "status", "deployment/web", "--timeout=60s"]);

@@ -92,9 +92,9 @@ fn the_orders_example_works_as_written() {
     let (status, seen) = ask(edge, "/api/orders/7", &[("authorization", &bearer)]);
     assert_eq!(status, 200, "{seen}");
     assert_eq!((&seen["service"], &seen["path"]), (&json!("orders"), &json!("/7")), "{seen}");
-    assert_eq!(seen["headers"]["X-Consumer-Username"], "alice", "{seen}");
+    assert_eq!(seen["headers"]["x-consumer-username"], "alice", "{seen}");
     let (status, seen) = ask(edge, "/api/users/1", &[("x-api-key", "bobs-own-key")]);
-    assert_eq!((status, &seen["headers"]["X-Consumer-Username"]), (200, &json!("bob")), "{seen}");
+    assert_eq!((status, &seen["headers"]["x-consumer-username"]), (200, &json!("bob")), "{seen}");
     assert_eq!(ask(edge, "/catalog", &[]).0, 200);
 
     // Two dataplanes, one count: alice has used one of her hundred.

@@ -1,6 +1,6 @@
 //! What each ServiceAccount may do is what docs/install.md says, and nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     kubectl::{SYSTEM, installed, kubectl},
@@ -10,48 +10,43 @@ use crate::{
 /// What every ServiceAccount may do.
 const EVERYBODY: [&str; 3] = ["selfsubject", "/", "selfsubjectreviews"];
 
-/// `resource name verbs` of each line that `kubectl auth can-i --list` shows.
-fn rights(namespace: &str, account: &str) -> BTreeSet<String> {
-    let listed = kubectl(&[
-        "auth",
-        "can-i",
-        "--list",
-        "-n",
-        namespace,
-        "--as",
-        account,
-        "--as-group",
-        "system:serviceaccounts",
-        "--as-group",
-        "system:authenticated",
-    ]);
-    let lines = listed.lines().skip(1).map(|line| {
-        let verbs = line.rsplit_once('[').map_or("", |(_, verbs)| verbs.trim_end_matches([']', ' ']));
-        let mut verbs: Vec<&str> = verbs.split_whitespace().collect();
-        verbs.sort_unstable();
-        let resource = line.split_whitespace().next().unwrap_or("");
-        format!("{resource} {}", verbs.join(", "))
-    });
-    lines
-        .filter(|line| !EVERYBODY.iter().any(|common| line.starts_with(common)))
-        .filter(|line| !line.starts_with('['))
-        .collect()
+/// Verbs by resource and, where it is limited to one, its object's name.
+type Rights = BTreeMap<(String, String), BTreeSet<String>>;
+
+/// What `kubectl auth can-i --list` shows.
+fn rights(namespace: &str, account: &str) -> Rights {
+    let groups = ["--as-group", "system:serviceaccounts", "--as-group", "system:authenticated"];
+    let listed =
+        kubectl(&[&["auth", "can-i", "--list", "-n", namespace, "--as", account], &groups[..]].concat());
+    let mut rights = Rights::new();
+    for line in listed.lines().skip(1) {
+        // Resources, URLs, names and verbs, the last three in brackets.
+        let resource = line.split_whitespace().next().unwrap_or("").to_owned();
+        let lists: Vec<&str> =
+            line.split('[').skip(1).map(|list| list.split(']').next().unwrap_or("")).collect();
+        let [.., names, verbs] = lists[..] else { panic!("{line}") };
+        if resource.starts_with('[') || EVERYBODY.iter().any(|common| resource.starts_with(common)) {
+            continue;
+        }
+        let verbs = verbs.split_whitespace().map(str::to_owned);
+        rights.entry((resource, names.to_owned())).or_default().extend(verbs);
+    }
+    rights
 }
 
-/// The rows of the page's table: `| `resource` ... | verbs | where |`.
-fn documented() -> BTreeSet<String> {
+/// The rows of the page's table: `| `resource` `name` | verbs | where |`.
+fn documented() -> Rights {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/install.md")).unwrap();
-    let rows = page.lines().filter(|line| line.starts_with("| `") && line.matches('|').count() == 4);
-    rows.filter_map(|row| {
+    let table = page.split("<!-- rights -->").nth(1).unwrap().split("<!-- end of rights -->").next().unwrap();
+    let mut rights = Rights::new();
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
         let mut cells = row.trim_matches('|').split('|').map(str::trim);
-        let (resource, verbs, place) = (cells.next()?, cells.next()?, cells.next()?);
-        let known = place == "everywhere" || place == "its own namespace";
-        let resource = resource.split('`').nth(1)?;
-        let mut verbs: Vec<&str> = verbs.split(", ").collect();
-        verbs.sort_unstable();
-        known.then(|| format!("{resource} {}", verbs.join(", ")))
-    })
-    .collect()
+        let (what, verbs) = (cells.next().unwrap(), cells.next().unwrap());
+        let mut words = what.split('`').filter(|word| !word.trim().is_empty());
+        let (resource, name) = (words.next().unwrap().to_owned(), words.next().unwrap_or("").to_owned());
+        rights.entry((resource, name)).or_default().extend(verbs.split(", ").map(str::to_owned));
+    }
+    rights
 }
 
 #[test]
@@ -72,5 +67,5 @@ fn each_account_has_the_rights_that_the_page_lists() {
     let shop = Shop::open("rights", 1, 1);
     let dataplane =
         rights(&shop.namespace, &format!("system:serviceaccount:{}:edge-gatehouse", shop.namespace));
-    assert_eq!(dataplane, BTreeSet::new(), "a dataplane needs none");
+    assert_eq!(dataplane, Rights::new(), "a dataplane needs none");
 }

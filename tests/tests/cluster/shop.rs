@@ -1,6 +1,9 @@
 //! A namespace with a Gateway, a backend and a route, as a team would have it.
 
-use std::net::SocketAddr;
+use std::{
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
 
 use crate::kubectl::{apply, condition, get, kubectl, run, within};
 
@@ -83,12 +86,17 @@ pub(crate) fn namespace(name: &str) {
 
 /// Where the Gateway can be reached, once it says so.
 pub(crate) fn address(namespace: &str, gateway: &str, port: u16) -> SocketAddr {
-    within(60, "the Gateway has an address and is programmed", || {
+    let address = within(60, "the Gateway has an address and is programmed", || {
         let gateway = get(namespace, &["gateway", gateway])?;
         let programmed = condition(&gateway, "/status/conditions", "Programmed")?;
         let address = gateway.pointer("/status/addresses/0/value")?.as_str()?.parse().ok()?;
         (programmed["status"] == "True").then(|| SocketAddr::new(address, port))
-    })
+    });
+    // The load balancer is not ours to know.
+    within(30, "the load balancer leads there", || {
+        TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()
+    });
+    address
 }
 
 impl Shop {
