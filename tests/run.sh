@@ -13,14 +13,17 @@ else
     echo "cargo-deny is not installed (cargo install cargo-deny --locked): deny.toml was not checked"
 fi
 
+# Kubernetes itself, once; then it comes from the cache.
+tests/cluster/build >/dev/null
 tests/chart/run
 
-# The end-to-end tests run the binary.
-cargo build --locked -p gatehouse-cli
+# The end-to-end tests run the binaries.
+cargo build --locked -p gatehouse-cli -p gatehouse-controller
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
 cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log" || status=$?
+tests/cluster/test 2>&1 | tee -a "$log" || status=$?
 awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
      END { printf "%d passed, %d failed, %d skipped\n", passed, failed, ignored }' "$log"
 exit "$status"
