@@ -127,6 +127,7 @@ pub(crate) mod reason {
     pub(in crate::translate) const ACCEPTED: &str = "Accepted";
     pub(in crate::translate) const RESOLVED_REFS: &str = "ResolvedRefs";
     pub(in crate::translate) const NO_CONFLICTS: &str = "NoConflicts";
+    pub(in crate::translate) const PORT_UNAVAILABLE: &str = "PortUnavailable";
     pub(in crate::translate) const UNSUPPORTED_PROTOCOL: &str = "UnsupportedProtocol";
     pub(in crate::translate) const INCOMPATIBLE_FILTERS: &str = "IncompatibleFilters";
     pub(in crate::translate) const UNSUPPORTED_VALUE: &str = "UnsupportedValue";

@@ -10,7 +10,10 @@ use super::{
     names,
     status::ListenerStatus,
 };
-use crate::resources::{ObjectKey, Resources};
+use crate::{
+    provision,
+    resources::{ObjectKey, Resources},
+};
 
 /// The kinds that can attach, with their groups.
 const ROUTE_KINDS: [(&str, &str); 2] = [(GATEWAY_GROUP, "HTTPRoute"), (GROUP, "GatewayRoute")];
@@ -55,6 +58,10 @@ impl<'a> ListenerView<'a> {
                 view.unaccepted = Some(Problem::new(reason::UNSUPPORTED_PROTOCOL, message));
                 view.kinds.clear();
             }
+        }
+        if [provision::ADMIN_PORT, provision::PEERS_PORT].contains(&spec.port) {
+            let message = format!("port {} is the dataplane's own: use another", spec.port);
+            view.unaccepted = Some(Problem::new(reason::PORT_UNAVAILABLE, message));
         }
         view.restrict_kinds();
         view

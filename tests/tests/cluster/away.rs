@@ -82,6 +82,9 @@ fn traffic_goes_on_while_the_api_server_is_away() {
     part("start", "kube-apiserver");
     within(60, "the API server is back", || run("kubectl", &["get", "--raw", "/readyz"], "").ok());
     traffic.note("a minute without the API server");
+    // Kubernetes's own controllers come back late, and other tests need them.
+    part("stop", "kube-controller-manager");
+    part("start", "kube-controller-manager");
     shop.apply(
         &ROUTE.replace(
             "backendRefs:",

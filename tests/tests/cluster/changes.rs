@@ -1,10 +1,12 @@
 //! No request is lost to a change.
 
-use std::{thread::sleep, time::Duration};
+use std::{net::SocketAddr, thread::sleep, time::Duration};
+
+use gatehouse_tests::{certs::Authority, install_crypto};
 
 use crate::{
     kubectl::{SYSTEM, get, install, installed, kubectl, run, within},
-    shop::{HOST, ROUTE, Shop},
+    shop::{HOST, ROUTE, Shop, address, gateway},
     traffic::Traffic,
 };
 
@@ -18,15 +20,31 @@ fn leader() -> Option<String> {
     lease.pointer("/spec/holderIdentity")?.as_str().map(str::to_owned)
 }
 
+/// The certificate that is served.
+fn served(address: SocketAddr) -> Option<String> {
+    let args = ["s_client", "-connect", &address.to_string(), "-servername", HOST];
+    let text = run("openssl", &args, "").ok()?;
+    let begins = text.find("-----BEGIN CERTIFICATE-----")?;
+    Some(text[begins..].split("-----END").next()?.to_owned())
+}
+
 #[test]
 fn no_request_is_lost_to_any_change() {
+    install_crypto();
     installed();
     let shop = Shop::open("changes", 3, 2);
     let rolled = |namespace: &str, name: &str| {
         let name = format!("deployment/{name}");
         kubectl(&["-n", namespace, "rollout", "status", &name, "--timeout=120s"]);
     };
+    let authority = Authority::default();
+    let certificate = || authority.issue(&[HOST]).secret("certificate");
+    shop.apply(&certificate());
+    let https = "{name: https, protocol: HTTPS, port: 443, tls: {certificateRefs: [{name: certificate}]}}";
+    shop.apply(&gateway(3).replace("listeners: [", &format!("listeners: [{https}, ")));
+    let tls = address(&shop.namespace, "edge", 443);
     let traffic = Traffic::start(shop.address, HOST, 200);
+    let encrypted = Traffic::encrypted(tls, HOST, 20, authority.root.clone());
     sleep(Duration::from_secs(2));
 
     let first = leader().expect("somebody leads");
@@ -52,8 +70,13 @@ fn no_request_is_lost_to_any_change() {
     rolled(&shop.namespace, "edge-gatehouse");
     traffic.note("the dataplanes were rolled");
 
-    install(&["--set", "log=debug", "--wait", "--timeout", "120s"]);
+    install(&["--set", "log=gatehouse_controller=debug", "--wait", "--timeout", "120s"]);
     traffic.note("the chart was upgraded");
+
+    let before = served(tls);
+    shop.apply(&certificate());
+    within(30, "the renewed certificate is served", || (served(tls)? != *before.as_ref()?).then_some(()));
+    traffic.note("the certificate was renewed");
 
     for number in 0..50 {
         let edit =
@@ -71,5 +94,6 @@ fn no_request_is_lost_to_any_change() {
     rolled(&shop.namespace, "web");
     sleep(Duration::from_secs(6));
     traffic.note("the backends were rolled");
+    encrypted.stop().none_failed();
     traffic.stop().none_failed();
 }

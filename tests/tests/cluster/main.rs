@@ -8,6 +8,7 @@
 mod away;
 mod broken;
 mod changes;
+mod ingress;
 mod install;
 mod kubectl;
 mod orders;

@@ -50,9 +50,9 @@ fn store_failures() -> u64 {
     let label = "gateway.networking.k8s.io/gateway-name=edge";
     let args = ["-n", NAMESPACE, "get", "pods", "-l", label, "-o", "jsonpath={.items[*].status.podIP}"];
     let addresses = kubectl(&args);
-    let metrics = addresses
-        .split_whitespace()
-        .map(|address| run("curl", &["-sS", "-m", "5", &format!("http://{address}:18081/metrics")], "").unwrap());
+    let metrics = addresses.split_whitespace().map(|address| {
+        run("curl", &["-sS", "-m", "5", &format!("http://{address}:18081/metrics")], "").unwrap()
+    });
     metrics
         .filter_map(|text| {
             let name = "gatehouse_rate_limit_store_failures_total ";

@@ -11,11 +11,15 @@ use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     runtime::Runtime,
     time::{MissedTickBehavior, interval, timeout},
 };
+use tokio_rustls::TlsConnector;
 
 type Connection = SendRequest<Empty<bytes::Bytes>>;
 
@@ -38,6 +42,25 @@ pub(crate) struct Report {
 
 impl Traffic {
     pub(crate) fn start(address: SocketAddr, host: &str, per_second: u32) -> Traffic {
+        Traffic::over(address, host, per_second, None)
+    }
+
+    /// HTTPS, for those who trust `root`. Every tenth request comes over a connection of its own, so that handshakes go on.
+    pub(crate) fn encrypted(
+        address: SocketAddr,
+        host: &str,
+        per_second: u32,
+        root: CertificateDer<'static>,
+    ) -> Traffic {
+        Traffic::over(address, host, per_second, Some(root))
+    }
+
+    fn over(
+        address: SocketAddr,
+        host: &str,
+        per_second: u32,
+        root: Option<CertificateDer<'static>>,
+    ) -> Traffic {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let seen = Arc::<Mutex<Report>>::default();
@@ -46,12 +69,17 @@ impl Traffic {
         runtime.spawn(async move {
             let mut tick = interval(Duration::from_secs(1) / per_second);
             tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
+            let mut number = 0_u64;
             loop {
                 tick.tick().await;
-                let (host, idle, report) = (host.clone(), Arc::clone(&idle), Arc::clone(&report));
+                let (host, idle, report, root) =
+                    (host.clone(), Arc::clone(&idle), Arc::clone(&report), root.clone());
+                number += 1;
+                let fresh = root.is_some() && number % 10 == 0;
                 tokio::spawn(async move {
                     let begun = Instant::now();
-                    let result = timeout(PATIENCE, request(address, &host, &idle)).await;
+                    let result =
+                        timeout(PATIENCE, request(address, &host, root.as_ref(), fresh, &idle)).await;
                     let mut report = report.lock();
                     report.sent += 1;
                     report.slowest = report.slowest.max(begun.elapsed());
@@ -94,14 +122,20 @@ impl Report {
     }
 }
 
-async fn request(address: SocketAddr, host: &str, idle: &Mutex<Vec<Connection>>) -> Result<(), String> {
+async fn request(
+    address: SocketAddr,
+    host: &str,
+    root: Option<&CertificateDer<'static>>,
+    fresh: bool,
+    idle: &Mutex<Vec<Connection>>,
+) -> Result<(), String> {
     loop {
-        let kept = idle.lock().pop();
+        let kept = idle.lock().pop().filter(|_| !fresh);
         let is_kept = kept.is_some();
         let mut connection = match kept {
             Some(connection) if connection.is_closed() => continue,
             Some(connection) => connection,
-            None => connect(address).await?,
+            None => connect(address, host, root).await?,
         };
         let request =
             Request::get("/").header("host", host).body(Empty::new()).map_err(|error| error.to_string())?;
@@ -130,9 +164,23 @@ async fn request(address: SocketAddr, host: &str, idle: &Mutex<Vec<Connection>>)
     }
 }
 
-async fn connect(address: SocketAddr) -> Result<Connection, String> {
+async fn connect(
+    address: SocketAddr,
+    host: &str,
+    root: Option<&CertificateDer<'static>>,
+) -> Result<Connection, String> {
     let stream = TcpStream::connect(address).await.map_err(|error| format!("connect: {error}"))?;
     let _ = stream.set_nodelay(true);
+    let Some(root) = root else { return shake(stream).await };
+    let mut roots = RootCertStore::empty();
+    roots.add(root.clone()).map_err(|error| error.to_string())?;
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+    shake(stream.map_err(|error| format!("TLS: {error}"))?).await
+}
+
+async fn shake(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Connection, String> {
     let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     tokio::spawn(connection);
     Ok(sender)
