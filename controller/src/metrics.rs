@@ -22,7 +22,7 @@ use prometheus_client::{
 
 use crate::status::{EventCounters, WriterCounters};
 
-/// Handles are cheap to use; [`Metrics::render`] shows all of them.
+/// Handles are cheap to use; `/metrics` shows all of them.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,

@@ -12,6 +12,7 @@
 
 mod acks;
 mod secrets;
+mod told;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +23,7 @@ use std::{
 use gatehouse_proto::config::v1::resource::Kind;
 use jiff::Timestamp;
 use tokio::{
-    sync::watch,
+    sync::{mpsc, watch},
     task::spawn_blocking,
     time::{sleep, sleep_until},
 };
@@ -40,7 +41,7 @@ use crate::{
     translate::{self, Config, ImpliedGateways, Provisioning, Settings, Statuses, Translation, names},
     watch::{Effect, Watches},
 };
-use {acks::AllAcks, secrets::Secrets};
+use {acks::AllAcks, secrets::Secrets, told::Told};
 
 /// How long a new leader waits for dataplanes to speak to it before it says that they don't.
 const SETTLING: Duration = Duration::from_secs(15);
@@ -66,6 +67,8 @@ pub struct Outputs {
     pub jwks_wanted: watch::Sender<BTreeMap<String, Duration>>,
     pub plans: watch::Sender<Arc<Plans>>,
     pub statuses: watch::Sender<Arc<Vec<Write>>>,
+    /// Of kinds that have no conditions.
+    pub events: mpsc::Sender<Write>,
     /// What dataplanes say to this replica.
     pub acks: watch::Sender<SharedAcks>,
     /// True once the first state has been published.
@@ -90,6 +93,7 @@ pub struct Reconciler {
     secrets: Secrets,
     tracker: Tracker,
     acks: AllAcks,
+    told: Told,
     leads_since: Option<Instant>,
     todo: Todo,
 }
@@ -120,6 +124,7 @@ impl Reconciler {
             secrets: Secrets::default(),
             tracker: Tracker::default(),
             acks: AllAcks::default(),
+            told: Told::default(),
             leads_since: None,
             todo: Todo::default(),
         }
@@ -354,6 +359,10 @@ impl Reconciler {
             now: Timestamp::now(),
         });
         self.outputs.statuses.send_replace(Arc::new(writes));
+        for news in self.told.news(&self.statuses, &self.view) {
+            // When there is no room, there are events enough.
+            let _ = self.outputs.events.try_send(news);
+        }
     }
 }
 

@@ -115,7 +115,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
         KubeStatusApi::new(client.clone()),
         planned,
         leading.clone(),
-        written,
+        written.clone(),
         Arc::clone(&metrics.statuses),
         WriterOptions::default(),
     ));
@@ -143,7 +143,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
         failures,
         elsewhere,
     };
-    let outputs = Outputs { server, jwks_wanted, plans, statuses, acks, ready, metrics };
+    let outputs = Outputs { server, jwks_wanted, plans, statuses, events: written, acks, ready, metrics };
     parts.spawn(Reconciler::new(inputs, outputs, options.namespace.clone(), pods(&options)).run());
     info!(version = env!("CARGO_PKG_VERSION"), namespace = options.namespace, "started");
 

@@ -19,7 +19,10 @@ use super::{
     gateway::GatewayView,
     input::{self, ActionInput, OwnHost, RouteInput, RuleAuth, RuleInput},
 };
-use crate::resources::{INGRESS_GROUP, ObjectKey, Resources};
+use crate::{
+    provision,
+    resources::{INGRESS_GROUP, ObjectKey, Resources},
+};
 use class::Classes;
 use listeners::Listeners;
 use rules::{Claims, Rule};
@@ -62,8 +65,17 @@ impl<'a> Ingresses<'a> {
             }
         }
         let mut ingresses = Ingresses { gateways: ImpliedGateways::new(), routes: Vec::new() };
+        let key = |class: &str| ObjectKey::new(&*settings.namespace, format!("{class}-ingress"));
+        // Where pods stand, they must learn that the last Ingress of their class is gone.
+        for class in classes.names() {
+            let gateway = key(class);
+            let service = ObjectKey::new(&*gateway.namespace, provision::object_name(&gateway.name));
+            if resources.services.contains_key(&service) {
+                by_class.entry(class).or_default();
+            }
+        }
         for (class, by_age) in by_class {
-            let key = ObjectKey::new(&*settings.namespace, format!("{class}-ingress"));
+            let key = key(class);
             let mut gateway = ingresses.add(class, &key, by_age);
             let owner =
                 resources.ingress_classes.get(class).and_then(|class| class.controller_owner_ref(&()));

@@ -283,7 +283,7 @@ fn broken_objects_harm_only_themselves() {
         match (&case.fate, applied) {
             (Fate::Refused(says), Err(error)) if error.contains(says) => {}
             (Fate::Refused(says), result) => {
-                failures.push(format!("{}: not refused with {says:?}: {result:?}", case.name))
+                failures.push(format!("{}: not refused with {says:?}: {result:?}", case.name));
             }
             (Fate::Told { .. }, Err(error)) => failures.push(format!("{}: refused: {error}", case.name)),
             (Fate::Told { place, says }, Ok(_)) => {

@@ -78,7 +78,11 @@ fn a_thousand_routes_are_counted_with_few_writes() {
     let late = created.elapsed();
     eprintln!("{ROUTES} routes created in {:?}, counted {late:?} after the last", created - started);
     assert!(late < Duration::from_secs(1), "{late:?}");
-    // Let acknowledgements come in, then count.
+    // What other tests left is on its way out, and acknowledgements come in; then nothing changes any more.
+    within(120, "no namespace is being deleted", || {
+        let namespaces = run("kubectl", &["get", "namespaces"], "").ok()?;
+        (!namespaces.contains("Terminating")).then_some(())
+    });
     let settled = within(60, "writes have ended", || {
         let before = writes();
         sleep(Duration::from_secs(5));

@@ -75,7 +75,7 @@ impl Traffic {
                 let (host, idle, report, root) =
                     (host.clone(), Arc::clone(&idle), Arc::clone(&report), root.clone());
                 number += 1;
-                let fresh = root.is_some() && number % 10 == 0;
+                let fresh = root.is_some() && number.is_multiple_of(10);
                 tokio::spawn(async move {
                     let begun = Instant::now();
                     let result =

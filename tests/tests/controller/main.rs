@@ -1,4 +1,6 @@
 //! The real `gatehouse-controller` beside a real API server.
 
+#![allow(clippy::unwrap_used)] // helpers of tests, too
+
 mod rig;
 mod startup;

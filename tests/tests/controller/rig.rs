@@ -42,7 +42,7 @@ impl Controller {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        Controller { child, admin, folder }
+        Controller { child, folder }
     }
 
     pub fn log(&self) -> String {

@@ -47,6 +47,10 @@ impl<'a> Classes<'a> {
         }
     }
 
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.names.iter().copied()
+    }
+
     /// `None` if the Ingress is for another controller.
     pub(super) fn of(&self, ingress: &Ingress) -> Option<&'a str> {
         let field = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_deref());
