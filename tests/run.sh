@@ -18,7 +18,7 @@ tests/cluster/build >/dev/null
 tests/chart/run
 
 # The end-to-end tests run the binaries.
-cargo build --locked -p gatehouse-cli -p gatehouse-controller
+cargo build --locked -p gatehouse-cli -p gatehouse-controller -p gatehouse-dataplane
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0

@@ -19,7 +19,7 @@ use gatehouse_controller::{
     serve::{self, ConfigServer},
     translate::{self, Config, Translation},
 };
-use gatehouse_dataplane::StartError;
+use gatehouse_dataplane::{StartError, StopSignals};
 use gatehouse_proto::config::v1::{self, resource::Kind};
 use tokio::sync::watch;
 
@@ -54,6 +54,8 @@ pub(crate) enum RunError {
     Start(#[from] StartError),
     #[error("can't start a thread: {0}")]
     Thread(io::Error),
+    #[error("can't receive signals: {0}")]
+    Signals(io::Error),
     #[error("can't fetch JWKS documents: {0}")]
     Fetch(#[from] fetch::ClientError),
     #[error("{0}")]
@@ -122,6 +124,8 @@ pub(crate) fn block_on(session: Session<'_>) -> Result<(), RunError> {
 }
 
 async fn serve(session: Session<'_>) -> Result<(), RunError> {
+    // First of all: whoever is told that something is served may stop it at once.
+    let mut stop = StopSignals::register().map_err(RunError::Signals)?;
     let name = session.folder.display().to_string();
     let unreadable = |error| RunError::Folder { folder: name.clone(), error };
     let mut folder = Folder::new(session.folder);
@@ -147,7 +151,6 @@ async fn serve(session: Session<'_>) -> Result<(), RunError> {
     let mut world = World::new(session.endpoints);
     let mut report = Report::default();
     let mut gateways = Gateways::new(session.common, server, connect);
-    let mut stop = std::pin::pin!(stopped());
     let (mut started, mut reread) = (false, false);
     loop {
         world.build(&folder, jwks.borrow_and_update().clone());
@@ -201,11 +204,11 @@ async fn serve(session: Session<'_>) -> Result<(), RunError> {
                 },
                 _ = jwks.changed() => break,
                 () = gateways.news() => {}
-                () = &mut stop => {
+                () = stop.received() => {
                     eprintln!("draining; press Ctrl-C again to stop at once");
                     tokio::select! {
                         () = gateways.drain() => {}
-                        () = stopped() => {}
+                        () = stop.received() => {}
                     }
                     return Ok(());
                 }
@@ -242,21 +245,5 @@ fn override_redis(translation: &mut Translation, url: Option<&str>) {
             let timeout_ms = settings.redis.as_ref().map_or(20, |redis| redis.timeout_ms);
             settings.redis = Some(v1::Redis { url: url.to_owned(), timeout_ms });
         }
-    }
-}
-
-/// Ctrl-C or SIGTERM.
-async fn stopped() {
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signals) => {
-                signals.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
     }
 }

@@ -211,10 +211,11 @@ impl Dataplane {
         self.admin
     }
 
-    /// Says that it is not ready, accepts for `delay` more, then takes no new connections and gives those that are open
+    /// Says that it is not ready, closes HTTP/1 connections behind their next answer and accepts for `delay` more, then takes no new connections and gives those that are open
     /// until `limit` (counted from the end of the delay) to finish. Never takes longer.
     pub async fn drain(mut self, delay: Duration, limit: Duration) {
         self.draining.send_replace(true);
+        self.tell(|| Command::Leave);
         sleep(delay).await;
         let deadline = Instant::now() + limit;
         self.tell(|| Command::Drain);

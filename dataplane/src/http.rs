@@ -11,3 +11,4 @@ mod policies;
 mod respond;
 pub(crate) mod target;
 mod tunnel;
+mod websocket;

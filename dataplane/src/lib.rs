@@ -20,6 +20,7 @@ mod observe;
 mod reason;
 mod route;
 mod siblings;
+mod signals;
 mod snapshot;
 mod state_file;
 #[cfg(test)]
@@ -32,3 +33,4 @@ pub use discover::{Credentials, InvalidTarget, Status, Target};
 pub use listen::{Bind, Listening, Ports};
 pub use reason::Reason;
 pub use siblings::Siblings;
+pub use signals::StopSignals;

@@ -11,9 +11,8 @@ use std::{
 
 use clap::Parser;
 use gatehouse_dataplane::{
-    Bind, Credentials, Dataplane, Options, Peers, Ports, Siblings, StartError, Target,
+    Bind, Credentials, Dataplane, Options, Peers, Ports, Siblings, StartError, StopSignals, Target,
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
@@ -87,13 +86,6 @@ enum RunError {
     Start(#[from] StartError),
 }
 
-/// What ends the process. Registered before anything is served: a signal that comes too early is not lost and does not
-/// kill.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
 impl std::str::FromStr for Gateway {
     type Err = &'static str;
 
@@ -109,19 +101,6 @@ impl std::str::FromStr for Gateway {
 impl fmt::Display for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-impl Stop {
-    fn register() -> io::Result<Self> {
-        Ok(Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn received(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }
 
@@ -148,7 +127,7 @@ fn run(args: Args) -> Result<(), RunError> {
 }
 
 async fn serve(args: Args) -> Result<(), RunError> {
-    let mut stop = Stop::register().map_err(RunError::Signals)?;
+    let mut stop = StopSignals::register().map_err(RunError::Signals)?;
     let (delay, limit) =
         (Duration::from_secs(args.drain_delay_seconds), Duration::from_secs(args.drain_timeout_seconds));
     let dataplane = start(args)?;

@@ -1,7 +1,7 @@
 //! Dataplanes of one Gateway give each other their state, so that a new one can start while the controller is away.
 //!
 //! Neither side asks anybody: the certificate and the keys that verify callers came with the state, while the controller
-//! was there. `docs/decisions/0004-state-from-siblings.md` says why.
+//! was there. `docs/decisions/0005-state-from-siblings.md` says why.
 
 mod fetch;
 mod identity;

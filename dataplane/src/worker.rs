@@ -56,17 +56,27 @@ pub(crate) enum Command {
     Close {
         port: u16,
     },
+    /// Go on, but let clients open their next connection elsewhere.
+    Leave,
     /// Accept no more and let what runs come to its end.
     Drain,
     /// End now.
     Stop,
 }
 
+/// How far the end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Serving,
+    Leaving,
+    Draining,
+}
+
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) sink: observe::Sink,
-    pub(crate) draining: watch::Receiver<bool>,
+    phase: watch::Receiver<Phase>,
     current: RefCell<Current>,
     stores: RefCell<Rc<limit::Stores>>,
     tokens: RefCell<TokenCache>,
@@ -87,12 +97,12 @@ pub(crate) struct LocalExecutor;
 pub(crate) struct Counted(Arc<Shared>);
 
 impl Worker {
-    fn new(seed: u64, shared: Arc<Shared>, draining: watch::Receiver<bool>) -> Self {
+    fn new(seed: u64, shared: Arc<Shared>, phase: watch::Receiver<Phase>) -> Self {
         let current = Current(Rc::new(shared.snapshot.load_full()));
         let stores = limit::Stores::new(Arc::clone(&shared.counters), current.settings.redis.as_ref());
         Worker {
             sink: shared.observer.worker(seed),
-            draining,
+            phase,
             current: RefCell::new(current),
             stores: RefCell::new(Rc::new(stores)),
             tokens: RefCell::default(),
@@ -134,6 +144,20 @@ impl Worker {
         self.sink.random()
     }
 
+    /// The end is near: a connection had better be opened anew elsewhere.
+    pub(crate) fn leaving(&self) -> bool {
+        *self.phase.borrow() >= Phase::Leaving
+    }
+
+    /// Waits until no more connections are accepted.
+    pub(crate) fn draining(&self) -> impl Future<Output = ()> + use<> {
+        let mut phase = self.phase.clone();
+        async move {
+            // An error means that the worker has ended.
+            let _ = phase.wait_for(|phase| *phase == Phase::Draining).await;
+        }
+    }
+
     /// `None` when there are as many connections as allowed.
     pub(crate) fn count_connection(&self, most: usize) -> Option<Counted> {
         let counted = Counted(Arc::clone(&self.shared));
@@ -169,8 +193,8 @@ pub(crate) fn run(
 ) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async move {
-        let (drain, draining) = watch::channel(false);
-        let worker = Rc::new(Worker::new(seed, shared, draining));
+        let (end, phase) = watch::channel(Phase::Serving);
+        let worker = Rc::new(Worker::new(seed, shared, phase));
         spawn_local(sweep(Rc::clone(&worker)));
         spawn_local(hand_over_log(Rc::clone(&worker)));
         // Dropping its sender closes a port.
@@ -188,9 +212,12 @@ pub(crate) fn run(
                 Command::Close { port } => {
                     open.remove(&port);
                 }
+                Command::Leave => {
+                    end.send_replace(Phase::Leaving);
+                }
                 Command::Drain => {
                     open.clear();
-                    drain.send_replace(true);
+                    end.send_replace(Phase::Draining);
                 }
                 Command::Stop => break,
             }

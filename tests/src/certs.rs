@@ -8,6 +8,7 @@ use rustls_pki_types::CertificateDer;
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub root: CertificateDer<'static>,
+    pem: String,
 }
 
 /// A certificate and its key, in PEM.
@@ -24,11 +25,16 @@ impl Default for Authority {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.self_signed(&key).expect("a certificate");
         let root = certificate.der().clone();
-        Authority { issuer: Issuer::new(params, key), root }
+        Authority { pem: certificate.pem(), issuer: Issuer::new(params, key), root }
     }
 }
 
 impl Authority {
+    /// The authority's own certificate.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
     pub fn issue(&self, names: &[&str]) -> Pair {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate().expect("a key");

@@ -55,12 +55,14 @@ pub fn service(name: &str) -> String {
 
 /// The binary that the tests run: `GATEHOUSE_BIN`, or the one beside the test's own.
 pub fn binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("GATEHOUSE_BIN") {
-        return path.into();
-    }
+    std::env::var_os("GATEHOUSE_BIN").map_or_else(|| built("gatehouse", "gatehouse-cli"), PathBuf::from)
+}
+
+/// A binary of ours, beside the test's own.
+pub fn built(name: &str, package: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
-    let path = test.parent().and_then(Path::parent).expect("target/PROFILE/deps").join("gatehouse");
-    assert!(path.exists(), "{} is missing: run `cargo build -p gatehouse-cli` first", path.display());
+    let path = test.parent().and_then(Path::parent).expect("target/PROFILE/deps").join(name);
+    assert!(path.exists(), "{} is missing: run `cargo build -p {package}` first", path.display());
     path
 }
 

@@ -115,6 +115,10 @@ impl Exchange {
         Rc::clone(&self.body)
     }
 
+    pub(crate) fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
     pub(crate) fn started(&self) -> Instant {
         self.started
     }

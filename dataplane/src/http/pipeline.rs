@@ -113,6 +113,8 @@ async fn respond(
         watch.decide_upgrade(granted);
         ends_connection |= !granted;
     }
+    // Closed behind an answer, a connection loses no request; closed while idle, it may.
+    ends_connection |= connection.worker.leaving() && !granted;
     // A multiplexed connection goes on: its requests can't be taken for each other.
     if ends_connection && connection.watch.is_some() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -1,19 +1,25 @@
-//! A WebSocket between client and backend: bytes both ways until both are done or nothing moves.
+//! A WebSocket between client and backend: bytes both ways until both are done, nothing moves or the gateway drains.
 
-use std::{cell::Cell, io, rc::Rc, time::Duration};
+use std::{cell::Cell, future::pending, io, pin::pin, rc::Rc, time::Duration};
 
+use futures_util::FutureExt;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
-use super::exchange::Exchange;
+use super::{
+    exchange::Exchange,
+    websocket::{Frames, GOING_AWAY},
+};
 use crate::{Reason, upstream::Lease};
 
 /// Both sides have been silent for this long.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// A client that was told to go gets so long to answer.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 pub(super) struct Tunnel {
     pub(super) downstream: OnUpgrade,
@@ -35,10 +41,11 @@ impl Tunnel {
         let (backend_read, backend_write) = split(TokioIo::new(upstream));
         let last = Rc::new(Cell::new(Instant::now()));
         let (received, sent) = (Cell::new(0), Cell::new(0));
+        let draining = exchange.worker().draining();
         tokio::select! {
             _ = futures_util::future::try_join(
-                copy(client_read, backend_write, &last, &received),
-                copy(backend_read, client_write, &last, &sent),
+                copy(client_read, backend_write, &last, &received, pending()),
+                copy(backend_read, client_write, &last, &sent, draining),
             ) => {}
             () = silence(&last) => {}
         }
@@ -47,20 +54,38 @@ impl Tunnel {
     }
 }
 
-/// Passes the end of one side on to the other.
+/// Passes the end of one side on to the other. Says goodbye in its place when it is time to leave.
 async fn copy(
     mut from: ReadHalf<TokioIo<Upgraded>>,
     mut to: WriteHalf<TokioIo<Upgraded>>,
     last: &Cell<Instant>,
     count: &Cell<u64>,
+    leave: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 16 << 10];
+    let mut frames = Frames::default();
+    let mut leave = pin!(leave.fuse());
+    let mut leaving = false;
     loop {
-        let read = from.read(&mut buffer).await?;
+        let read = tokio::select! {
+            biased;
+            read = from.read(&mut buffer), if !(leaving && frames.between()) => read?,
+            () = &mut leave, if !leaving => {
+                leaving = true;
+                continue;
+            }
+            else => {
+                to.write_all(&GOING_AWAY).await?;
+                to.shutdown().await?;
+                sleep(FAREWELL).await;
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+        };
         last.set(Instant::now());
         if read == 0 {
             return to.shutdown().await;
         }
+        frames.follow(&buffer[..read]);
         to.write_all(&buffer[..read]).await?;
         to.flush().await?;
         count.set(count.get() + read as u64);

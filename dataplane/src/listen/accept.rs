@@ -31,6 +31,8 @@ use crate::{
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Out of file descriptors: closing connections frees some, spinning does not.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// When a drain begins, a connection without a request gets so long for one that may be on its way.
+const LAST_CHANCE: Duration = Duration::from_millis(500);
 const HTTP2_STREAM_WINDOW: u32 = 256 << 10;
 const HTTP2_CONNECTION_WINDOW: u32 = 1 << 20;
 const HTTP2_HEADER_LIST: u32 = 32 << 10;
@@ -115,9 +117,9 @@ async fn encrypted(
     limits: Limits,
 ) -> Result<(), Failed> {
     let acceptor = tokio_rustls::TlsAcceptor::from(worker.shared.tls.config(port)?);
-    let stream = timeout(limits.tls_handshake_timeout, acceptor.accept(stream))
+    let stream = in_time(&worker, limits.tls_handshake_timeout, acceptor.accept(stream))
         .await
-        .map_err(|_| Failed::HandshakeTimeout)??;
+        .ok_or(Failed::HandshakeTimeout)??;
     let session = stream.get_ref().1;
     let is_http2 = session.alpn_protocol() == Some(b"h2");
     let sni = session.server_name();
@@ -142,8 +144,8 @@ async fn plain(
     let mut length = 0;
     // One read tells for all but the slowest clients.
     while length < first.len() && first[..length] == HTTP2_PREFACE[..length] {
-        let read = timeout(limits.header_timeout, stream.read(&mut first[length..]));
-        match read.await.map_err(|_| Failed::Silent)?? {
+        let read = in_time(&worker, limits.header_timeout, stream.read(&mut first[length..]));
+        match read.await.ok_or(Failed::Silent)?? {
             0 if length == 0 => return Ok(()),
             0 => break,
             count => length += count,
@@ -158,14 +160,27 @@ async fn plain(
     }
 }
 
+/// `None` when the time is over, which a drain cuts short.
+async fn in_time<T>(worker: &Worker, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let cut_short = async {
+        worker.draining().await;
+        sleep(LAST_CHANCE).await;
+    };
+    tokio::select! {
+        biased;
+        result = timeout(limit, future) => result.ok(),
+        () = cut_short => None,
+    }
+}
+
 async fn http1<S>(mut connection: Connection, stream: S, first: &[u8], limits: Limits) -> Result<(), Failed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let watch = Watch::default();
     let guard = Guard::new(stream, first, limits.head, limits.header_timeout, watch.clone());
-    connection.watch = Some(watch);
-    let mut draining = connection.worker.draining.clone();
+    connection.watch = Some(watch.clone());
+    let draining = connection.worker.draining();
     let connection = Rc::new(connection);
     let service = service_fn(move |request| pipeline::serve(Rc::clone(&connection), request));
     let mut builder = http1::Builder::new();
@@ -178,7 +193,17 @@ where
     tokio::select! {
         biased;
         result = serving.as_mut() => return Ok(result?),
-        _ = draining.wait_for(|draining| *draining) => serving.as_mut().graceful_shutdown(),
+        () = draining => serving.as_mut().graceful_shutdown(),
+    }
+    // The parser closes what has served a request and is idle; for a first one it would wait its whole time.
+    if !watch.any_request() {
+        let waited = timeout(LAST_CHANCE, serving.as_mut()).await;
+        if let Ok(result) = waited {
+            return Ok(result?);
+        }
+        if !watch.any_request() {
+            return Err(Failed::Silent);
+        }
     }
     Ok(serving.await?)
 }
@@ -187,7 +212,7 @@ async fn http2<S>(connection: Connection, stream: S, limits: Limits) -> Result<(
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let mut draining = connection.worker.draining.clone();
+    let draining = connection.worker.draining();
     let connection = Rc::new(connection);
     let service = service_fn(move |request| pipeline::serve(Rc::clone(&connection), request));
     let mut builder = http2::Builder::new(LocalExecutor);
@@ -203,7 +228,7 @@ where
     tokio::select! {
         biased;
         result = serving.as_mut() => return Ok(result?),
-        _ = draining.wait_for(|draining| *draining) => serving.as_mut().graceful_shutdown(),
+        () = draining => serving.as_mut().graceful_shutdown(),
     }
     Ok(serving.await?)
 }

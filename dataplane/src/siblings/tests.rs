@@ -50,7 +50,7 @@ fn served() -> Vec<Resource> {
     let listener = Listener { port: 8080, protocol: Protocol::Http.into(), ..Listener::default() };
     let route = Route {
         object: "HTTPRoute/shop/r".into(),
-        attachments: vec![Attachment { listener: "listener/shop/edge/http".into(), hostnames: vec![] }],
+        attachments: vec![Attachment { listener: "listener/shop/edge/http".into(), ..Attachment::default() }],
         action: Some(route::Action::Respond(Respond {
             status: 200,
             body: "from the state".into(),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
 mod demo;
+mod drain;
 mod folder;
 mod framing;
 mod identity;

@@ -44,6 +44,11 @@ impl Watch {
         Reason::ALL.get(index.wrapping_sub(1)).copied()
     }
 
+    /// A head has come.
+    pub(crate) fn any_request(&self) -> bool {
+        self.0.passed.load(Ordering::Relaxed) > 0 || self.0.refused.load(Ordering::Relaxed) > 0
+    }
+
     /// Decides the upgrade that the current request asked for.
     pub(crate) fn decide_upgrade(&self, granted: bool) {
         self.0.upgrade.store(if granted { GRANTED } else { DENIED }, Ordering::Relaxed);
