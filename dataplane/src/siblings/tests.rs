@@ -183,7 +183,7 @@ fn identities_that_admit_nobody_or_all_are_refused() {
         Wire { jwks: String::new(), ..good.clone() },
         Wire { jwks: "{}".into(), ..good.clone() },
         Wire { jwks: r#"{"keys":[]}"#.into(), ..good.clone() },
-        Wire { jwks: secret, ..good.clone() },
+        Wire { jwks: secret, ..good },
     ] {
         assert!(compile(&bad).is_err(), "{bad:?}");
     }
