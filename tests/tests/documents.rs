@@ -21,7 +21,6 @@ const PAGES: &[&str] = &[
     "docs/observability.md",
     "docs/gateways.md",
     "docs/ingress.md",
-    "docs/operations.md",
     "docs/run.md",
 ];
 
