@@ -87,7 +87,7 @@ impl World {
         let mut world = World {
             folder,
             authority,
-            controller: ConfigServer::new(serve::Options::default()),
+            controller: ConfigServer::new(serve::Options { guarded: false, ..serve::Options::default() }),
             serving: None,
             channel: free(),
             listener: free(),
