@@ -201,15 +201,13 @@ impl ApiServer {
         api.delete(&name, &Default::default()).await.expect("it is deleted");
     }
 
-    /// Our CRDs and the Gateway API's.
-    pub async fn install_crds(&self) {
-        let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds");
-        for folder in ["generated", "gateway-api"] {
-            for entry in fs::read_dir(crds.join(folder)).expect("a folder") {
-                let path = entry.expect("an entry").path();
-                if path.extension().is_some_and(|extension| extension == "yaml") {
-                    self.apply_all(&fs::read_to_string(path).expect("a CRD")).await;
-                }
+    /// The CRDs of a folder of `crds/`: ours are in `generated`, the Gateway API's in `gateway-api`.
+    pub async fn install_crds(&self, folder: &str) {
+        let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds").join(folder);
+        for entry in fs::read_dir(crds).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some_and(|extension| extension == "yaml") {
+                self.apply_all(&fs::read_to_string(path).expect("a CRD")).await;
             }
         }
     }

@@ -22,8 +22,6 @@ use crate::resources::{ObjectKey, Resources};
 
 /// Annotation that kubectl leaves: a copy of the object.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-/// A kind whose CRD is there and that can't be listed is not served in our version: an older bundle.
-const UNSERVED_PAUSE: Duration = Duration::from_secs(5);
 
 /// A kind that the view holds.
 pub(super) trait Watched:
@@ -66,6 +64,8 @@ pub(super) async fn run<K: Watched>(
     mut crds: Crds,
     out: mpsc::Sender<Change>,
 ) {
+    // A kind whose CRD is there and that can't be listed is about to be served, or never in our version: an older bundle.
+    let mut unserved = Backoff::default();
     loop {
         if let Some(crd) = K::CRD {
             let installed = {
@@ -79,6 +79,7 @@ pub(super) async fn run<K: Watched>(
                     return;
                 }
                 presence::wait_for(&mut crds, crd, true).await;
+                unserved.reset();
             }
         }
         let mut gone = crds.clone();
@@ -90,7 +91,7 @@ pub(super) async fn run<K: Watched>(
                 if out.send(replace::<K>(&source, Vec::new(), Vec::new())).await.is_err() {
                     return;
                 }
-                sleep(UNSERVED_PAUSE).await;
+                unserved.wait().await;
             }
             () = async {
                 match K::CRD {

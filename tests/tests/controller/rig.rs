@@ -60,13 +60,20 @@ impl Drop for Controller {
     }
 }
 
-/// Everything that a test starts from.
-pub(crate) async fn start() -> (ApiServer, Controller) {
+/// An API server with the controller's namespace, and no CRD.
+pub(crate) async fn bare() -> ApiServer {
     let server = ApiServer::start().await;
-    server.install_crds().await;
     let namespace =
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "gatehouse-system"}});
     server.apply(&namespace).await.unwrap();
+    server
+}
+
+/// Everything that a test starts from.
+pub(crate) async fn start() -> (ApiServer, Controller) {
+    let server = bare().await;
+    server.install_crds("generated").await;
+    server.install_crds("gateway-api").await;
     server.apply_all(CLASS).await;
     let controller = Controller::start(&server, "one");
     (server, controller)

@@ -1,9 +1,9 @@
 //! From nothing to statuses.
 
 use gatehouse_tests::apiserver::documents;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::rig::{condition, start};
+use crate::rig::{CLASS, Controller, bare, condition, start};
 
 const ROUTE: &str = "
 apiVersion: gateway.networking.k8s.io/v1
@@ -23,11 +23,50 @@ spec:
     backendRefs: [{name: nowhere, port: 80}]
 ";
 
+/// The GatewayClass that all Gateways name.
+fn class() -> Value {
+    json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": "gatehouse"}})
+}
+
+/// Kinds are watched when they are installed, and are forgotten with their CRD, without a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn kinds_come_and_go() {
+    let server = bare().await;
+    let _controller = Controller::start(&server, "one");
+    server.install_crds("gateway-api").await;
+    server.apply_all(CLASS).await;
+    condition(&server, &class(), "/status/conditions", "Accepted", "True").await;
+    server.install_crds("generated").await;
+    server.apply_all(ROUTE).await;
+    let objects = documents(ROUTE);
+    let pointer = "/status/parents/0/conditions";
+    condition(&server, &objects[1], pointer, "Accepted", "True").await;
+
+    // Ours go; what they said is forgotten, and what is left is served.
+    let name = "gatewayroutes.gatehouse.dev";
+    let crd = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name}});
+    let attached = async |expected: u64| {
+        gatehouse_tests::eventually(&format!("{expected} attached routes"), async || {
+            let gateway = server.get(&objects[0]).await?;
+            let count = gateway.pointer("/status/listeners/0/attachedRoutes")?.as_u64()?;
+            (count == expected).then_some(())
+        })
+        .await;
+    };
+    attached(1).await;
+    server.delete(&crd).await;
+    attached(0).await;
+    gatehouse_tests::eventually("the CRD is gone", async || server.get(&crd).await.is_none().then_some(()))
+        .await;
+    server.install_crds("generated").await;
+    server.apply_all(ROUTE).await;
+    attached(1).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn statuses_say_what_is_and_what_is_not() {
     let (server, _controller) = start().await;
-    let class = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": "gatehouse"}});
-    condition(&server, &class, "/status/conditions", "Accepted", "True").await;
+    condition(&server, &class(), "/status/conditions", "Accepted", "True").await;
     server.apply_all(ROUTE).await;
     let objects = documents(ROUTE);
     let accepted = condition(&server, &objects[0], "/status/conditions", "Accepted", "True").await;
