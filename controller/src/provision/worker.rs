@@ -30,7 +30,6 @@ pub async fn provision(
 ) {
     let mut known = Arc::<Plans>::default();
     let mut resync = Instant::now() + RESYNC;
-    plans.mark_changed();
     loop {
         let mut next = resync;
         if *leading.borrow_and_update() {
@@ -60,7 +59,6 @@ pub async fn provision(
                 if changed.is_err() {
                     return;
                 }
-                plans.mark_changed();
             }
             changed = leading.changed() => {
                 if changed.is_err() {
@@ -76,5 +74,41 @@ pub async fn provision(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use kube::{Client, client::Body};
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    /// One that does not lead waits, whatever is planned.
+    #[tokio::test]
+    async fn a_follower_rests() {
+        let service = tower::service_fn(|_: http::Request<Body>| async {
+            Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty()))
+        });
+        let applier = Applier::new(Client::new(service, "default"));
+        let (plans, planned) = watch::channel(Arc::default());
+        let (_leads, leading) = watch::channel(false);
+        let (failures, _) = watch::channel(Failures::new());
+        let polls = Arc::<AtomicUsize>::default();
+        let counter = Arc::clone(&polls);
+        let mut working = Box::pin(provision(applier, planned, leading, failures));
+        tokio::spawn(std::future::poll_fn(move |context| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            working.as_mut().poll(context)
+        }));
+        yield_now().await;
+        plans.send_replace(Arc::default());
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        let polls = polls.load(Ordering::Relaxed);
+        assert!((1..10).contains(&polls), "polled {polls} times");
     }
 }
