@@ -16,6 +16,7 @@ mod told;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -25,7 +26,7 @@ use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, watch},
     task::spawn_blocking,
-    time::{sleep, sleep_until},
+    time::sleep_until,
 };
 use tracing::{error, info};
 
@@ -34,7 +35,7 @@ use crate::{
     fetch::JwksState,
     metrics::Metrics,
     provision::{self, Failures, Plans},
-    replicas::{AcksByGateway, SharedAcks},
+    replicas::{AcksByGateway, Replica, SharedAcks},
     resources::{ObjectKey, Resources},
     serve::ConfigServer,
     status::{self, GatewayFacts, Tracker, Write},
@@ -69,6 +70,8 @@ pub struct Outputs {
     pub statuses: watch::Sender<Arc<Vec<Write>>>,
     /// Of kinds that have no conditions.
     pub events: mpsc::Sender<Write>,
+    /// Where the other replicas are.
+    pub replicas: watch::Sender<BTreeSet<SocketAddr>>,
     /// What dataplanes say to this replica.
     pub acks: watch::Sender<SharedAcks>,
     /// True once the first state has been published.
@@ -84,6 +87,7 @@ pub struct Reconciler {
     /// Of the dataplanes; the CA is added when it is known.
     pods: provision::Settings,
     settings: Settings,
+    replica: Replica,
     view: Resources,
     /// The last translation's, with endpoints as they are now.
     configs: BTreeMap<ObjectKey, Config>,
@@ -109,13 +113,14 @@ struct Todo {
 }
 
 impl Reconciler {
-    /// `namespace`: the controller's own. `pods`: what every Gateway's pods have in common.
-    pub fn new(inputs: Inputs, outputs: Outputs, namespace: String, pods: provision::Settings) -> Self {
+    /// `pods`: what every Gateway's pods have in common.
+    pub fn new(inputs: Inputs, outputs: Outputs, replica: Replica, pods: provision::Settings) -> Self {
         Reconciler {
             inputs,
             outputs,
             pods,
-            settings: Settings { namespace, ..Settings::default() },
+            settings: Settings { namespace: replica.service.namespace.clone(), ..Settings::default() },
+            replica,
             view: Resources::default(),
             configs: BTreeMap::new(),
             statuses: Statuses::default(),
@@ -126,7 +131,7 @@ impl Reconciler {
             acks: AllAcks::default(),
             told: Told::default(),
             leads_since: None,
-            todo: Todo::default(),
+            todo: Todo { translate: true, ..Todo::default() },
         }
     }
 
@@ -144,7 +149,7 @@ impl Reconciler {
                 self.translate().await;
             }
             // Statuses belong to the objects that they were translated from.
-            if !self.todo.translate && !self.statuses.0.is_empty() {
+            if !self.todo.translate {
                 if std::mem::take(&mut self.todo.plan_pods) {
                     self.plan_pods();
                 }
@@ -199,7 +204,6 @@ impl Reconciler {
             Effect::Observed => self.todo.plan_statuses = true,
             Effect::Endpoints(service) => {
                 self.todo.endpoints.insert(service);
-                self.todo.plan_statuses = true;
             }
             Effect::Secret(secret) => {
                 self.secrets.know(secret);
@@ -262,6 +266,8 @@ impl Reconciler {
         self.statuses = statuses;
         self.provisioning = provisioning;
         self.implied = implied_gateways;
+        // A list may have brought other addresses without a word about Services.
+        self.find_replicas();
         self.outputs.ready.send_replace(true);
     }
 
@@ -283,6 +289,9 @@ impl Reconciler {
     /// Only the addresses of some Services.
     fn refresh_endpoints(&mut self) {
         let services = std::mem::take(&mut self.todo.endpoints);
+        if services.contains(&self.replica.service) {
+            self.find_replicas();
+        }
         for (gateway, config) in &mut self.configs {
             let backends: Vec<String> =
                 services.iter().flat_map(|service| translate::backends_of(config, service)).collect();
@@ -297,16 +306,28 @@ impl Reconciler {
             }
             if differs {
                 publish(&self.outputs.server, &mut self.tracker, gateway, config);
+                self.todo.plan_statuses = true;
             }
-            // Those who share the local counts.
-            if services.contains(&own_service(gateway)) {
-                let ready = status::ready(&self.view.endpoint_slices, &own_service(gateway)).len();
+            // Its dataplanes: statuses ask them all, and they share the local counts.
+            let own = own_service(gateway);
+            if services.contains(&own) {
+                self.todo.plan_statuses = true;
+                let ready = status::ready(&self.view, &own).len();
                 let replicas = u32::try_from(ready.max(1)).unwrap_or(u32::MAX);
                 if self.settings.replicas.insert(gateway.clone(), replicas) != Some(replicas) {
                     self.todo.translate = true;
                 }
             }
         }
+    }
+
+    fn find_replicas(&self) {
+        let present = self.replica.others(&self.view);
+        self.outputs.replicas.send_if_modified(|before| {
+            let differs = *before != present;
+            *before = present;
+            differs
+        });
     }
 
     fn plan_pods(&mut self) {
@@ -340,7 +361,7 @@ impl Reconciler {
         let mut facts = BTreeMap::new();
         for gateway in self.configs.keys() {
             let service = own_service(gateway);
-            let ready = status::ready(&self.view.endpoint_slices, &service);
+            let ready = status::ready(&self.view, &service);
             let acks = self.acks.of(gateway, &elsewhere);
             self.tracker.acknowledged(gateway, &acks, &ready);
             let addresses = self.view.services.get(&service).map(status::addresses).unwrap_or_default();
@@ -383,28 +404,5 @@ async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Reads the keys that sign ServiceAccount tokens, now and then: they rotate.
-pub async fn read_account_keys(client: kube::Client, keys: watch::Sender<Option<ServiceAccountKeys>>) {
-    const INTERVAL: Duration = Duration::from_secs(300);
-    const RETRY: Duration = Duration::from_secs(5);
-    loop {
-        let pause = match ServiceAccountKeys::read(&client).await {
-            Ok(present) => {
-                keys.send_if_modified(|known| {
-                    let differs = known.as_ref() != Some(&present);
-                    *known = Some(present);
-                    differs
-                });
-                INTERVAL
-            }
-            Err(error) => {
-                error!(%error, "can't read the keys of ServiceAccounts: dataplanes can't help each other");
-                RETRY
-            }
-        };
-        sleep(pause).await;
     }
 }

@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::serve::Acks;
 
 pub use client::{Peers, follow, own_account};
-pub use find::find;
+pub use find::Replica;
 pub use service::ReplicaServer;
 
 /// By Gateway (`namespace/name`).

@@ -27,6 +27,16 @@ pub use key::ObjectKey;
 /// API group of Ingress.
 pub(crate) const INGRESS_GROUP: &str = "networking.k8s.io";
 
+/// The label that says which Service an EndpointSlice is of.
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// The Service that an EndpointSlice is of.
+pub fn service_of(slice: &EndpointSlice) -> Option<ObjectKey> {
+    let name = slice.labels().get(SERVICE_NAME)?;
+    // As `ObjectKey::of`: what no API server has stored may lack a namespace.
+    Some(ObjectKey::new(ObjectKey::of(slice).namespace, name))
+}
+
 type Objects<T> = BTreeMap<ObjectKey, T>;
 
 #[derive(Debug, Clone, Default)]
@@ -96,6 +106,16 @@ impl Resources {
             }
             _ => Ok(Applied::Ignored),
         }
+    }
+
+    /// The EndpointSlices of a Service.
+    pub(crate) fn slices_of(&self, service: &ObjectKey) -> impl Iterator<Item = &EndpointSlice> {
+        let first = ObjectKey::new(&*service.namespace, "");
+        self.endpoint_slices
+            .range(first..)
+            .take_while(|(key, _)| key.namespace == service.namespace)
+            .map(|(_, slice)| slice)
+            .filter(|slice| slice.labels().get(SERVICE_NAME) == Some(&service.name))
     }
 
     /// The bytes of an entry of a Secret.

@@ -10,13 +10,14 @@ use std::{
 
 use gatehouse_controller::{
     admin::{self, Pages},
-    channel::{self, Identities, Identity, Keeper},
+    channel::{self, Identities, Identity, Keeper, ServiceAccountKeys},
     election::Candidate,
     fetch::{self, Fetcher},
     metrics::Metrics,
     provision::{self, Applier},
-    reconcile::{Inputs, Outputs, Reconciler, read_account_keys},
-    replicas::{self, Peers, ReplicaServer},
+    reconcile::{Inputs, Outputs, Reconciler},
+    replicas::{self, Peers, Replica, ReplicaServer},
+    resources::ObjectKey,
     serve::{self, Admission, ConfigServer},
     status::{KubeStatusApi, WriterOptions, send_events, write_statuses},
     watch::Watches,
@@ -91,7 +92,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
     let (authority, authorities) = watch::channel(None);
     parts.spawn(Keeper::new(client.clone(), &options.namespace).run(authority));
     let (account_keys, keys) = watch::channel(None);
-    parts.spawn(read_account_keys(client.clone(), account_keys));
+    parts.spawn(ServiceAccountKeys::follow(client.clone(), account_keys));
     let server = ConfigServer::new(serve::Options::default());
     let identities = Identities::new(client.clone());
     let (acks, own_acks) = watch::channel(Arc::default());
@@ -123,19 +124,11 @@ async fn serve(options: Options) -> Result<(), StartError> {
     parts.spawn(send_events(client.clone(), instance, events, Arc::clone(&metrics.events)));
 
     let (others, found) = watch::channel(BTreeSet::new());
-    parts.spawn(replicas::find(
-        client.clone(),
-        options.namespace.clone(),
-        options.service.clone(),
-        options.pod_name.clone(),
-        options.channel_address.port(),
-        others,
-    ));
     let (said, elsewhere) = watch::channel(BTreeMap::new());
-    let host = format!("{}.{}.svc", options.service, options.namespace);
-    parts.spawn(replicas::follow(Peers { host, token, authority: authorities.clone() }, found, said));
+    let peers = Peers { host: channel_host(&options), token, authority: authorities.clone() };
+    parts.spawn(replicas::follow(peers, found, said));
     let inputs = Inputs {
-        watches: Watches::start(&client, &options.watch_namespaces),
+        watches: Watches::start(&client, &options.namespace, &options.watch_namespaces),
         jwks,
         authority: authorities,
         account_keys: keys,
@@ -143,8 +136,23 @@ async fn serve(options: Options) -> Result<(), StartError> {
         failures,
         elsewhere,
     };
-    let outputs = Outputs { server, jwks_wanted, plans, statuses, events: written, acks, ready, metrics };
-    parts.spawn(Reconciler::new(inputs, outputs, options.namespace.clone(), pods(&options)).run());
+    let outputs = Outputs {
+        server,
+        jwks_wanted,
+        plans,
+        statuses,
+        events: written,
+        replicas: others,
+        acks,
+        ready,
+        metrics,
+    };
+    let replica = Replica {
+        service: ObjectKey::new(&options.namespace, &options.service),
+        pod: options.pod_name.clone(),
+        port: options.channel_address.port(),
+    };
+    parts.spawn(Reconciler::new(inputs, outputs, replica, pods(&options)).run());
     info!(version = env!("CARGO_PKG_VERSION"), namespace = options.namespace, "started");
 
     let result = tokio::select! {
@@ -175,24 +183,24 @@ async fn show_leading(mut leading: watch::Receiver<bool>, metrics: Arc<Metrics>)
 
 /// What every Gateway's pods have in common.
 fn pods(options: &Options) -> provision::Settings {
-    let Options { service, namespace, channel_address, .. } = options;
     provision::Settings {
         image: options.dataplane_image.clone(),
         pull_policy: options.dataplane_image_pull_policy,
-        controller_address: format!("https://{service}.{namespace}.svc:{}", channel_address.port()),
+        controller_address: format!("https://{}:{}", channel_host(options), options.channel_address.port()),
         ca_pem: String::new(),
     }
 }
 
-/// Under which dataplanes may know the controller.
+/// Under which dataplanes, and the other replicas, reach the controller.
+fn channel_host(options: &Options) -> String {
+    format!("{}.{}.svc", options.service, options.namespace)
+}
+
+/// Under which anybody may know the controller.
 fn channel_names(options: &Options) -> Vec<String> {
     let Options { service, namespace, .. } = options;
-    vec![
-        format!("{service}.{namespace}.svc"),
-        format!("{service}.{namespace}.svc.cluster.local"),
-        format!("{service}.{namespace}"),
-        service.clone(),
-    ]
+    let host = channel_host(options);
+    vec![format!("{host}.cluster.local"), host, format!("{service}.{namespace}"), service.clone()]
 }
 
 /// A dataplane may ask for the Gateway that its ServiceAccount was made for, in the name of its own pod.

@@ -47,8 +47,8 @@ pub struct Watches {
 }
 
 impl Watches {
-    /// `namespaces`: only these; none: all.
-    pub fn start(client: &Client, namespaces: &[String]) -> Self {
+    /// `namespaces`: only these; none: all. `home` is the controller's own, where the other replicas are.
+    pub fn start(client: &Client, home: &str, namespaces: &[String]) -> Self {
         let (out, changes) = mpsc::channel(CHANGES);
         let (wanted_secrets, wanted) = watch::channel(BTreeSet::new());
         let mut tasks = tokio::task::JoinSet::new();
@@ -72,6 +72,10 @@ impl Watches {
         starter.watch::<Ingress>(places);
         starter.watch::<Service>(places);
         starter.watch::<EndpointSlice>(places);
+        let home = [Place::Namespace(home.to_owned())];
+        if !named.is_empty() && !named.contains(&home[0]) {
+            starter.watch::<EndpointSlice>(&home);
+        }
         starter.secrets(places, &wanted);
         let unlisted = starter.unlisted;
         Watches { changes, unlisted, wanted_secrets, _tasks: tasks }

@@ -7,11 +7,11 @@ use std::{
 
 use gatehouse_controller::{
     fetch::JwksState,
-    resources::{ObjectKey, Resources},
+    resources::{ObjectKey, Resources, SERVICE_NAME, service_of},
     translate::{self, ConditionType, ImpliedGateways, ObjectId, Settings, Translation},
 };
 use gatehouse_crds::Listener;
-use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use k8s_openapi::api::core::v1::Service;
 use serde_json::json;
 
 use crate::{
@@ -19,8 +19,6 @@ use crate::{
     development::{Certificates, add_classes},
     manifests::{Folder, Identity, Problem, Severity},
 };
-
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 #[derive(Debug)]
 pub(crate) struct World {
@@ -78,7 +76,7 @@ impl World {
         let given: BTreeSet<ObjectKey> = self.endpoints.iter().map(EndpointArg::key).collect();
         self.resources
             .endpoint_slices
-            .retain(|key, slice| !service_of(key, slice).is_some_and(|service| given.contains(&service)));
+            .retain(|_, slice| !service_of(slice).is_some_and(|service| given.contains(&service)));
         for endpoint in &self.endpoints {
             let key = endpoint.key();
             let service = self.resources.services.get(&key);
@@ -96,8 +94,7 @@ impl World {
 
     fn note_services_without_endpoints(&mut self) {
         let slices = &self.resources.endpoint_slices;
-        let served: BTreeSet<ObjectKey> =
-            slices.iter().filter_map(|(key, slice)| service_of(key, slice)).collect();
+        let served: BTreeSet<ObjectKey> = slices.values().filter_map(service_of).collect();
         let unserved = self.resources.services.keys().filter(|key| !served.contains(*key));
         self.notes.extend(unserved.map(|key| {
             format!("Service {key} has no endpoints: give an EndpointSlice or --endpoint {key}=HOST:PORT")
@@ -168,11 +165,6 @@ impl World {
 /// What translation depends on besides the objects: here one dataplane serves a Gateway.
 pub(super) fn settings() -> Settings {
     Settings { namespace: "gatehouse-system".into(), ..Settings::default() }
-}
-
-fn service_of(key: &ObjectKey, slice: &EndpointSlice) -> Option<ObjectKey> {
-    let name = slice.metadata.labels.as_ref()?.get(SERVICE_NAME)?;
-    Some(ObjectKey::new(&key.namespace, name))
 }
 
 /// `None`: the Service has no such port.

@@ -1,12 +1,19 @@
 //! What dataplanes of one Gateway need to give each other their state without the API server and the controller: a
 //! certificate for the one that gives, and the keys by which it knows the one that asks.
 
+use std::time::Duration;
+
 use gatehouse_proto::config::v1;
 use kube::Client;
 use serde::Deserialize;
+use tokio::{sync::watch, time::sleep};
+use tracing::error;
 
 use super::{Authority, AuthorityError};
 use crate::{provision, resources::ObjectKey};
+
+const INTERVAL: Duration = Duration::from_secs(300);
+const RETRY: Duration = Duration::from_secs(5);
 
 /// The keys that sign ServiceAccount tokens, as the API server publishes them (OpenID Connect discovery).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +29,7 @@ struct Discovery {
 }
 
 impl ServiceAccountKeys {
-    pub async fn read(client: &Client) -> kube::Result<Self> {
+    async fn read(client: &Client) -> kube::Result<Self> {
         let get = |path: &'static str| {
             let request = http::Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError);
             async move { client.request_text(request?).await }
@@ -30,6 +37,27 @@ impl ServiceAccountKeys {
         let discovery = get("/.well-known/openid-configuration").await?;
         let Discovery { issuer } = serde_json::from_str(&discovery).map_err(kube::Error::SerdeError)?;
         Ok(ServiceAccountKeys { issuer, jwks: get("/openid/v1/jwks").await? })
+    }
+
+    /// Reads them for ever, now and then: they rotate. The first value is `None`.
+    pub async fn follow(client: Client, keys: watch::Sender<Option<Self>>) {
+        loop {
+            let pause = match Self::read(&client).await {
+                Ok(present) => {
+                    keys.send_if_modified(|known| {
+                        let differs = known.as_ref() != Some(&present);
+                        *known = Some(present);
+                        differs
+                    });
+                    INTERVAL
+                }
+                Err(error) => {
+                    error!(%error, "can't read the keys of ServiceAccounts: dataplanes can't help each other");
+                    RETRY
+                }
+            };
+            sleep(pause).await;
+        }
     }
 }
 

@@ -65,7 +65,6 @@ fn container(
     settings: &Settings,
 ) -> Container {
     let (namespace, gateway) = (&identity.gateway.namespace, &identity.gateway.name);
-    let peers = names::peers_name(gateway);
     let port = |name: &str, number| ContainerPort {
         name: Some(name.to_owned()),
         container_port: number,
@@ -82,7 +81,7 @@ fn container(
             format!("--ca={}/ca.crt", volumes::CA),
             format!("--token={}/token", volumes::TOKEN),
             format!("--state-dir={}", volumes::STATE),
-            format!("--siblings={peers}.{namespace}.svc:{PEERS_PORT}"),
+            format!("--siblings={}:{PEERS_PORT}", names::peers_host(&identity.gateway)),
             format!("--drain-delay-seconds={}", drain.delay),
             format!("--drain-timeout-seconds={}", drain.timeout),
         ]),

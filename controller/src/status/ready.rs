@@ -1,24 +1,15 @@
 //! Which dataplanes of a Gateway are ready, by the EndpointSlices of its Service.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::ResourceExt;
-
-use crate::resources::ObjectKey;
-
-/// On every slice: the name of its Service.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
+use crate::resources::{ObjectKey, Resources};
 
 /// Names of the pods behind a Service that take traffic now. A dataplane is called by its pod's name. One that terminates
 /// is not ready.
-pub fn ready(slices: &BTreeMap<ObjectKey, EndpointSlice>, service: &ObjectKey) -> BTreeSet<String> {
-    slices
-        .iter()
-        .filter(|(key, slice)| {
-            key.namespace == service.namespace && slice.labels().get(SERVICE_NAME) == Some(&service.name)
-        })
-        .flat_map(|(_, slice)| &slice.endpoints)
+pub fn ready(resources: &Resources, service: &ObjectKey) -> BTreeSet<String> {
+    resources
+        .slices_of(service)
+        .flat_map(|slice| &slice.endpoints)
         .filter(|endpoint| {
             // Unknown counts as ready (EndpointConditions).
             endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
@@ -70,7 +61,7 @@ mod tests {
         ] {
             resources.apply(object).unwrap();
         }
-        let names = ready(&resources.endpoint_slices, &ObjectKey::new("shop", "edge-gatehouse"));
+        let names = ready(&resources, &ObjectKey::new("shop", "edge-gatehouse"));
         assert_eq!(names, BTreeSet::from(["a-1".into(), "a-3".into(), "b-1".into()]));
     }
 }

@@ -8,21 +8,13 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::ResourceExt;
 
 use super::{Config, backend, backend::BackendKey, names};
-use crate::resources::{ObjectKey, Resources};
-
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
+use crate::resources::{ObjectKey, Resources, SERVICE_NAME};
 
 /// The endpoints of one backend, named as its `Service` resource is (`service/NAMESPACE/NAME/PORT`), under their own
 /// resource name. `None` if it is no such name.
 pub fn endpoints(resources: &Resources, service: &str) -> Option<(String, v1::Endpoints)> {
     let backend = parse(service)?;
-    let slices: Vec<&EndpointSlice> = resources
-        .endpoint_slices
-        .range(ObjectKey::new(&*backend.service.namespace, "")..)
-        .take_while(|(key, _)| key.namespace == backend.service.namespace)
-        .map(|(_, slice)| slice)
-        .filter(|slice| slice.labels().get(SERVICE_NAME) == Some(&backend.service.name))
-        .collect();
+    let slices: Vec<&EndpointSlice> = resources.slices_of(&backend.service).collect();
     Some((names::endpoints(&backend.service, backend.port), of(&backend, &slices, resources)))
 }
 

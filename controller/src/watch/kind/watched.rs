@@ -13,11 +13,9 @@ use kube::{Api, Client, ResourceExt, core::DeserializeGuard};
 
 use super::{Source, Watched, key};
 use crate::{
-    resources::{ObjectKey, Resources},
+    resources::{ObjectKey, Resources, service_of},
     watch::Effect,
 };
-
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 macro_rules! namespaced {
     ($kind:ty, $name:literal, $field:ident, $crd:expr, $effect:path $(, $trim:path)?) => {
@@ -149,11 +147,7 @@ fn of_service(before: Option<&Service>, after: Option<&Service>) -> Effect {
 }
 
 fn of_endpoints(before: Option<&EndpointSlice>, after: Option<&EndpointSlice>) -> Effect {
-    let service = |slice: &EndpointSlice| {
-        let name = slice.labels().get(SERVICE_NAME)?;
-        Some(ObjectKey::new(slice.namespace().unwrap_or_default(), name))
-    };
-    match (before.and_then(service), after.and_then(service)) {
+    match (before.and_then(service_of), after.and_then(service_of)) {
         (Some(before), Some(after)) if before != after => Effect::Configuration,
         (Some(service), _) | (None, Some(service)) => Effect::Endpoints(service),
         (None, None) => Effect::Nothing,
