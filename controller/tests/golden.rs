@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
+#[path = "support/golden.rs"]
+mod golden;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -11,30 +14,12 @@ use std::{
 };
 
 use gatehouse_controller::{
-    resources::{Applied, Resources},
+    resources::Resources,
     translate::{Settings, Translation, translate, wanted_secrets},
 };
 use serde_json::{Map, Value, json};
 
-/// Every document of a text, as `kubectl` would read it.
-fn documents(text: &str) -> Vec<Value> {
-    text.split("\n---\n")
-        .map(|document| serde_saphyr::from_str(document).expect("YAML"))
-        .filter(|value: &Value| !value.is_null())
-        .collect()
-}
-
-fn resources<'a>(documents: impl IntoIterator<Item = &'a Value>) -> Resources {
-    let mut resources = Resources::default();
-    for document in documents {
-        assert_eq!(
-            resources.apply(document.clone()).expect("its kind's shape"),
-            Applied::Taken,
-            "{document}"
-        );
-    }
-    resources
-}
+use golden::{documents, folders, resources};
 
 fn run(resources: &Resources) -> Translation {
     translate(resources, &Settings { namespace: "gatehouse-system".into(), ..Settings::default() })
@@ -94,12 +79,6 @@ fn prune(value: Value) -> Value {
     }
 }
 
-fn folders(folder: &Path) -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    all.sort();
-    all
-}
-
 fn cases() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     folders(&root).iter().flat_map(|feature| folders(feature)).collect()
@@ -109,26 +88,14 @@ fn cases() -> Vec<PathBuf> {
 fn outputs_are_what_they_were() {
     let cases = cases();
     assert!(cases.len() >= 20, "only {} cases", cases.len());
-    let mut stale = Vec::new();
-    for case in cases {
-        let input = fs::read_to_string(case.join("in.yaml")).unwrap();
-        let documents = documents(&input);
-        let translation = run(&resources(&documents));
-        let shown = serde_saphyr::to_string(&show(&translation)).unwrap();
+    golden::outputs_are_what_they_were(&cases, |case| {
+        let documents = documents(&fs::read_to_string(case.join("in.yaml")).unwrap());
+        let text = |resources| serde_saphyr::to_string(&show(&run(&resources))).unwrap();
+        let shown = text(resources(&documents));
         // The order in which objects become known decides nothing.
-        let reversed = run(&resources(documents.iter().rev()));
-        assert_eq!(serde_saphyr::to_string(&show(&reversed)).unwrap(), shown, "{}", case.display());
-        let output = case.join("out.yaml");
-        if std::env::var_os("UPDATE").is_some() {
-            fs::write(&output, &shown).unwrap();
-        }
-        let kept = fs::read_to_string(&output).unwrap_or_default();
-        if kept != shown {
-            let diff = similar::TextDiff::from_lines(&kept, &shown);
-            stale.push(format!("{}\n{}", output.display(), diff.unified_diff()));
-        }
-    }
-    assert!(stale.is_empty(), "{}", stale.join("\n"));
+        assert_eq!(text(resources(documents.iter().rev())), shown, "{}", case.display());
+        shown
+    });
 }
 
 /// Puts objects under a namespace and a class of their own, so that their names are no rivals.

@@ -5,22 +5,21 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
+#[path = "support/golden.rs"]
+mod golden;
+
 use std::{fs, path::Path};
 
 use gatehouse_controller::{
     provision::{PullPolicy, Settings, plan},
-    resources::{Applied, ObjectKey, Resources},
+    resources::{ObjectKey, Resources},
     translate::{self, Provisioning, translate},
 };
 use gatehouse_crds::GatewayClass;
 use serde_json::json;
 
 fn resources(text: &str) -> Resources {
-    let mut resources = Resources::default();
-    for document in text.split("\n---\n") {
-        let document = serde_saphyr::from_str(document).expect("YAML");
-        assert_eq!(resources.apply(document).expect("its kind's shape"), Applied::Taken);
-    }
+    let mut resources = golden::resources(&golden::documents(text));
     for gateway in resources.gateways.values() {
         let class = json!({
             "apiVersion": "gateway.networking.k8s.io/v1",
@@ -60,23 +59,11 @@ fn show(resources: &Resources) -> String {
 #[test]
 fn outputs_are_what_they_were() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden-provision");
-    let mut cases: Vec<_> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
-    cases.sort();
+    let cases = golden::folders(&root);
     assert!(cases.len() >= 7, "only {} cases", cases.len());
-    let mut stale = Vec::new();
-    for case in cases {
-        let shown = show(&resources(&fs::read_to_string(case.join("in.yaml")).unwrap()));
-        let output = case.join("out.yaml");
-        if std::env::var_os("UPDATE").is_some() {
-            fs::write(&output, &shown).unwrap();
-        }
-        let kept = fs::read_to_string(&output).unwrap_or_default();
-        if kept != shown {
-            let diff = similar::TextDiff::from_lines(&kept, &shown);
-            stale.push(format!("{}\n{}", output.display(), diff.unified_diff()));
-        }
-    }
-    assert!(stale.is_empty(), "{}", stale.join("\n"));
+    golden::outputs_are_what_they_were(&cases, |case| {
+        show(&resources(&fs::read_to_string(case.join("in.yaml")).unwrap()))
+    });
 }
 
 /// Nothing is planned by a guess.

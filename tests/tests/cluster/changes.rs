@@ -6,7 +6,7 @@ use gatehouse_tests::{certs::Authority, install_crypto};
 
 use crate::{
     kubectl::{SYSTEM, get, install, installed, kubectl, run, within},
-    shop::{HOST, ROUTE, Shop, address, gateway},
+    shop::{HOST, Shop, address, gateway},
     traffic::Traffic,
 };
 
@@ -18,6 +18,29 @@ fn pods(namespace: &str, label: &str) -> Vec<String> {
 fn leader() -> Option<String> {
     let lease = get(SYSTEM, &["lease", "gatehouse-controller"])?;
     lease.pointer("/spec/holderIdentity")?.as_str().map(str::to_owned)
+}
+
+const ROUTES: usize = 50;
+
+/// One of many beside the one that the traffic takes.
+fn route(number: usize, body: &str) -> String {
+    format!(
+        "
+apiVersion: gatehouse.dev/v1alpha1
+kind: GatewayRoute
+metadata: {{name: r{number}}}
+spec:
+  parentRefs: [{{name: edge}}]
+  hostnames: [r{number}.example.com]
+  rules: [{{respond: {{status: 200, body: {body}}}}}]
+"
+    )
+}
+
+/// What a route answers with.
+fn said(shop: &Shop, number: usize) -> Option<String> {
+    let host = format!("Host: r{number}.example.com");
+    run("curl", &["-sSf", "-m", "2", "-H", &host, &format!("http://{}/", shop.address)], "").ok()
 }
 
 /// The certificate that is served.
@@ -43,6 +66,8 @@ fn no_request_is_lost_to_any_change() {
     let https = "{name: https, protocol: HTTPS, port: 443, tls: {certificateRefs: [{name: certificate}]}}";
     shop.apply(&gateway(3).replace("listeners: [", &format!("listeners: [{https}, ")));
     let tls = address(&shop.namespace, "edge", 443);
+    shop.apply(&(0..ROUTES).map(|number| route(number, "before")).collect::<Vec<_>>().join("---"));
+    within(30, "the last route", || said(&shop, ROUTES - 1).filter(|body| body == "before"));
     let traffic = Traffic::start(shop.address, HOST, 200);
     let encrypted = Traffic::encrypted(tls, HOST, 20, authority.root.clone());
     sleep(Duration::from_secs(2));
@@ -79,16 +104,18 @@ fn no_request_is_lost_to_any_change() {
     traffic.note("the certificate was renewed");
 
     for number in 0..50 {
-        let edit =
-            format!("responseHeaders: {{set: [{{name: X-Edit, value: \"{number}\"}}]}}\n    backendRefs:");
-        shop.apply(&ROUTE.replace("backendRefs:", &edit));
+        shop.edit(&number.to_string());
     }
-    let last = format!("http://{}/", shop.address);
-    within(10, "the last edit is served", || {
-        let args = ["-sSi", "-m", "2", "-H", "Host: shop.example.com", &last];
-        run("curl", &args, "").ok().filter(|answer| answer.to_lowercase().contains("x-edit: 49"))
-    });
+    within(10, "the last edit is served", || shop.serves_edit("49"));
     traffic.note("a route was edited 50 times");
+
+    for number in 0..ROUTES {
+        shop.apply(&route(number, "after"));
+    }
+    for number in 0..ROUTES {
+        within(10, &format!("edit of route {number}"), || said(&shop, number).filter(|body| body == "after"));
+    }
+    traffic.note("50 routes were edited");
 
     shop.kubectl(&["rollout", "restart", "deployment/web"]);
     rolled(&shop.namespace, "web");

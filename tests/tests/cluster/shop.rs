@@ -78,6 +78,13 @@ spec:
   - backendRefs: [{name: web, port: 3000}]
 ";
 
+/// The route, told to send a header by which the edit is known.
+fn edited(value: &str) -> String {
+    let header =
+        format!("responseHeaders: {{set: [{{name: X-Edit, value: \"{value}\"}}]}}\n    backendRefs:");
+    ROUTE.replace("backendRefs:", &header)
+}
+
 pub(crate) fn namespace(name: &str) {
     // What an earlier run left must not be in the way.
     run("kubectl", &["delete", "namespace", name, "--ignore-not-found", "--timeout=90s"], "").unwrap();
@@ -116,6 +123,18 @@ impl Shop {
 
     pub(crate) fn apply(&self, manifests: &str) {
         apply(&self.namespace, manifests);
+    }
+
+    /// Edits the route.
+    pub(crate) fn edit(&self, value: &str) {
+        self.apply(&edited(value));
+    }
+
+    /// What is served shows this edit of the route.
+    pub(crate) fn serves_edit(&self, value: &str) -> Option<()> {
+        let args = ["-sSi", "-m", "2", "-H", &format!("Host: {HOST}"), &format!("http://{}/", self.address)];
+        let answer = run("curl", &args, "").ok()?.to_lowercase();
+        answer.lines().any(|line| line == format!("x-edit: {value}")).then_some(())
     }
 }
 
