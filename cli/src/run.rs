@@ -15,6 +15,7 @@ use std::{
 
 use gatehouse_controller::{
     fetch::{self, Fetcher},
+    latest,
     resources::ObjectKey,
     serve::{self, ConfigServer},
     translate::{self, Config, Translation},
@@ -166,11 +167,7 @@ async fn serve(session: Session<'_>) -> Result<(), RunError> {
         if !started && let Some(error) = unusable_certificate(&configs, &translation, &world) {
             return Err(error);
         }
-        wanted.send_if_modified(|urls| {
-            let changed = *urls != translation.jwks_urls;
-            urls.clone_from(&translation.jwks_urls);
-            changed
-        });
+        latest::tell(&wanted, std::mem::take(&mut translation.jwks_urls));
         match gateways.update(configs).await {
             Err(error) if !started => return Err(error),
             // A port is told of by the dataplane that can't open it.

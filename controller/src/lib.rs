@@ -8,6 +8,7 @@ pub mod admin;
 pub mod channel;
 pub mod election;
 pub mod fetch;
+pub mod latest;
 pub mod metrics;
 pub mod provision;
 pub mod reconcile;

@@ -33,6 +33,7 @@ use tracing::{error, info};
 use crate::{
     channel::{self, Authority, ServiceAccountKeys},
     fetch::JwksState,
+    latest::tell,
     metrics::Metrics,
     provision::{self, Failures, Plans},
     replicas::{AcksByGateway, Replica, SharedAcks},
@@ -258,11 +259,7 @@ impl Reconciler {
         }
         self.tracker.retain(|gateway| self.configs.contains_key(gateway));
         self.acks.follow(&self.outputs.server, self.configs.keys());
-        self.outputs.jwks_wanted.send_if_modified(|urls| {
-            let differs = *urls != jwks_urls;
-            *urls = jwks_urls;
-            differs
-        });
+        tell(&self.outputs.jwks_wanted, jwks_urls);
         self.statuses = statuses;
         self.provisioning = provisioning;
         self.implied = implied_gateways;
@@ -322,12 +319,7 @@ impl Reconciler {
     }
 
     fn find_replicas(&self) {
-        let present = self.replica.others(&self.view);
-        self.outputs.replicas.send_if_modified(|before| {
-            let differs = *before != present;
-            *before = present;
-            differs
-        });
+        tell(&self.outputs.replicas, self.replica.others(&self.view));
     }
 
     fn plan_pods(&mut self) {
@@ -346,13 +338,7 @@ impl Reconciler {
                 plans.insert(key.clone(), provision::plan(gateway, config.as_deref(), &self.pods));
             }
         }
-        self.outputs.plans.send_if_modified(|before| {
-            let differs = **before != plans;
-            if differs {
-                *before = Arc::new(plans);
-            }
-            differs
-        });
+        tell(&self.outputs.plans, Arc::new(plans));
     }
 
     fn plan_statuses(&mut self) {

@@ -7,6 +7,7 @@
 //! A dataplane speaks to one replica, and statuses are written by the one that leads, so it has to know what the others
 //! heard. All of them follow all others, so that a new leader knows at once.
 
+mod account;
 mod client;
 mod find;
 mod service;
@@ -15,7 +16,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::serve::Acks;
 
-pub use client::{Peers, follow, own_account};
+pub use account::own_account;
+pub use client::{Peers, follow};
 pub use find::Replica;
 pub use service::ReplicaServer;
 

@@ -27,7 +27,7 @@ use k8s_openapi::api::{
 use kube::Client;
 use tokio::sync::{mpsc, watch};
 
-use crate::resources::ObjectKey;
+use crate::{latest::tell, resources::ObjectKey};
 use source::Place;
 
 pub use change::{Change, Effect};
@@ -108,13 +108,7 @@ impl Watches {
 
     /// Only these Secrets are read and kept. Each is in the view, or known not to exist, once [`Effect::Secret`] told so.
     pub fn want_secrets(&self, wanted: BTreeSet<ObjectKey>) {
-        self.wanted_secrets.send_if_modified(|present| {
-            let differs = *present != wanted;
-            if differs {
-                *present = wanted;
-            }
-            differs
-        });
+        tell(&self.wanted_secrets, wanted);
     }
 }
 

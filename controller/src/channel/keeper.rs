@@ -12,6 +12,7 @@ use tokio::{sync::watch, time::sleep};
 use tracing::{info, warn};
 
 use super::authority::{Authority, AuthorityError};
+use crate::latest::tell;
 
 /// The Secret's name, in the controller's namespace.
 const SECRET: &str = "gatehouse-channel-ca";
@@ -44,13 +45,7 @@ impl Keeper {
         loop {
             let pause = match self.turn(Timestamp::now()).await {
                 Ok(Some(present)) => {
-                    authority.send_if_modified(|known| {
-                        let differs = known.as_deref() != Some(&present);
-                        if differs {
-                            *known = Some(Arc::new(present));
-                        }
-                        differs
-                    });
+                    tell(&authority, Some(Arc::new(present)));
                     INTERVAL
                 }
                 // Another replica was quicker.

@@ -10,7 +10,7 @@ use tokio::{sync::watch, time::sleep};
 use tracing::error;
 
 use super::{Authority, AuthorityError};
-use crate::{provision, resources::ObjectKey};
+use crate::{latest::tell, provision, resources::ObjectKey};
 
 const INTERVAL: Duration = Duration::from_secs(300);
 const RETRY: Duration = Duration::from_secs(5);
@@ -44,11 +44,7 @@ impl ServiceAccountKeys {
         loop {
             let pause = match Self::read(&client).await {
                 Ok(present) => {
-                    keys.send_if_modified(|known| {
-                        let differs = known.as_ref() != Some(&present);
-                        *known = Some(present);
-                        differs
-                    });
+                    tell(&keys, Some(present));
                     INTERVAL
                 }
                 Err(error) => {

@@ -9,7 +9,7 @@ use tokio::{
 use tracing::warn;
 
 use super::{Applier, Plan};
-use crate::resources::ObjectKey;
+use crate::{latest::tell, resources::ObjectKey};
 
 /// By Gateway.
 pub type Plans = BTreeMap<ObjectKey, Plan>;
@@ -47,11 +47,7 @@ pub async fn provision(
             if !failed.is_empty() {
                 next = next.min(Instant::now() + RETRY);
             }
-            failures.send_if_modified(|before| {
-                let differs = *before != failed;
-                *before = failed;
-                differs
-            });
+            tell(&failures, failed);
             known = present;
         }
         tokio::select! {

@@ -25,7 +25,7 @@ use tower::service_fn;
 use tracing::{debug, info};
 
 use super::AcksByGateway;
-use crate::{channel::Authority, resources::ObjectKey};
+use crate::{channel::Authority, latest};
 
 const CONNECT: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_secs(1);
@@ -89,7 +89,7 @@ pub async fn follow(
                 tasks.spawn(listen(peers.clone(), address, Arc::clone(&heard), elsewhere.clone()))
             });
         }
-        tell(&heard, &elsewhere);
+        put_together(&heard, &elsewhere);
     }
 }
 
@@ -98,7 +98,7 @@ async fn listen(peers: Peers, replica: SocketAddr, heard: Heard, elsewhere: watc
         let Err(broken) = converse(&peers, replica, &heard, &elsewhere).await;
         debug!(%replica, %broken, "another replica");
         heard.lock().remove(&replica);
-        tell(&heard, &elsewhere);
+        put_together(&heard, &elsewhere);
         sleep(RETRY).await;
     }
 }
@@ -143,7 +143,7 @@ async fn converse(
                 theirs.insert(said.gateway, serde_json::from_slice(&said.acks)?);
             }
         }
-        tell(heard, elsewhere);
+        put_together(heard, elsewhere);
     }
 }
 
@@ -160,40 +160,12 @@ fn trust(peers: &Peers) -> Result<TlsConnector, Broken> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-fn tell(heard: &Heard, elsewhere: &watch::Sender<AcksByGateway>) {
+fn put_together(heard: &Heard, elsewhere: &watch::Sender<AcksByGateway>) {
     let mut all = AcksByGateway::new();
     for theirs in heard.lock().values() {
         for (gateway, acks) in theirs {
             all.entry(gateway.clone()).or_default().merge(acks.clone());
         }
     }
-    elsewhere.send_if_modified(|before| {
-        let differs = *before != all;
-        *before = all;
-        differs
-    });
-}
-
-/// Finds out as whom this replica runs, by its own token.
-pub async fn own_account(
-    identities: crate::channel::Identities,
-    token: PathBuf,
-    account: watch::Sender<Option<ObjectKey>>,
-) {
-    loop {
-        let identity = match tokio::fs::read_to_string(&token).await {
-            Ok(token) => identities.of(token.trim()).await.map_err(|status| status.message().to_owned()),
-            Err(error) => Err(format!("{}: {error}", token.display())),
-        };
-        match identity {
-            Ok(identity) => {
-                account.send_replace(Some(identity.account));
-                return std::future::pending().await;
-            }
-            Err(error) => {
-                tracing::warn!(error, "replicas can't tell each other what dataplanes say");
-                sleep(5 * RETRY).await;
-            }
-        }
-    }
+    latest::tell(elsewhere, all);
 }
