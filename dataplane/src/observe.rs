@@ -13,13 +13,13 @@ mod span;
 mod trace;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwapOption;
@@ -58,6 +58,8 @@ pub(crate) struct Sink {
     log: RefCell<LogBuffer>,
     random: Random,
     active: Arc<Active>,
+    /// The same moment by both clocks. Renewed by each tick, so that a clock that is set is followed.
+    clocks: Cell<(SystemTime, Instant)>,
 }
 
 impl Observer {
@@ -99,6 +101,7 @@ impl Observer {
             log: RefCell::new(self.log.buffer()),
             random: Random::from_seed(seed),
             active: self.metrics.worker(),
+            clocks: Cell::new((SystemTime::now(), Instant::now())),
         }
     }
 
@@ -139,8 +142,15 @@ impl Sink {
         }
     }
 
+    /// When that was, without reading a clock.
+    pub(crate) fn wall_clock(&self, at: Instant) -> SystemTime {
+        let (wall, monotonic) = self.clocks.get();
+        wall + at.saturating_duration_since(monotonic)
+    }
+
     /// Hands over log lines that have waited. Call it a few times a second.
     pub(crate) fn tick(&self) {
+        self.clocks.set((SystemTime::now(), Instant::now()));
         self.log.borrow_mut().hand_over();
     }
 

@@ -15,8 +15,9 @@ use std::{
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use tokio::{
+    runtime::{Builder, LocalOptions},
     sync::{mpsc, watch},
-    task::{LocalSet, spawn_local},
+    task::spawn_local,
     time::interval,
 };
 
@@ -191,8 +192,8 @@ pub(crate) fn run(
     shared: Arc<Shared>,
     mut commands: mpsc::UnboundedReceiver<Command>,
 ) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, async move {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async move {
         let (end, phase) = watch::channel(Phase::Serving);
         let worker = Rc::new(Worker::new(seed, shared, phase));
         spawn_local(sweep(Rc::clone(&worker)));

@@ -7,6 +7,7 @@
 pub mod apiserver;
 pub mod backend;
 pub mod certs;
+pub mod channel;
 pub mod client;
 pub mod gateway;
 pub mod redis;

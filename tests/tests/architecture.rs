@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "gatehouse-tests",
         &["gatehouse-proto", "gatehouse-crds", "gatehouse-controller", "gatehouse-dataplane"],
     ),
-    ("gatehouse-bench", &["gatehouse-proto", "gatehouse-controller", "gatehouse-dataplane"]),
+    ("gatehouse-bench", &["gatehouse-proto", "gatehouse-controller", "gatehouse-tests"]),
 ];
 
 /// What a crate must not see.

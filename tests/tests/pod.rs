@@ -7,10 +7,7 @@ use std::{
     fs,
     net::SocketAddr,
     process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -18,22 +15,17 @@ use gatehouse_controller::serve::{self, ConfigServer};
 use gatehouse_proto::config::v1::{Attachment, Listener, Protocol, Respond, Route, resource::Kind, route};
 use gatehouse_tests::{
     certs::Authority,
+    channel,
     client::{Answer, get},
     eventually,
     gateway::built,
 };
-use hyper::{server::conn::http2, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::ServerConfig;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
-use tokio_rustls::TlsAcceptor;
-use tower::Service;
 
 const GATEWAY: &str = "shop/edge";
 
@@ -99,27 +91,8 @@ impl World {
     }
 
     async fn serve(&mut self) {
-        let pair = self.authority.issue(&["localhost"]);
-        let chain = vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap()];
-        let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
-        let mut tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
-        tls.alpn_protocols = vec![b"h2".to_vec()];
-        let acceptor = TlsAcceptor::from(Arc::new(tls));
         let listener = TcpListener::bind(self.channel).await.unwrap();
-        let service = self.controller.clone().into_service();
-        self.serving = Some(tokio::spawn(async move {
-            let mut connections = tokio::task::JoinSet::new();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let (acceptor, service) = (acceptor.clone(), service.clone());
-                connections.spawn(async move {
-                    let Ok(stream) = acceptor.accept(stream).await else { return };
-                    let service = service_fn(move |request| service.clone().call(request));
-                    let builder = http2::Builder::new(TokioExecutor::new());
-                    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
-                });
-            }
-        }));
+        self.serving = Some(channel::serve(&self.controller, listener, &self.authority));
     }
 
     fn start(&mut self, delay: u64) {

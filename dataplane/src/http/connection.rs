@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
-use super::guard::Watch;
+use super::{guard::Watch, headers::Hop};
 use crate::worker::Worker;
 
 #[derive(Debug)]
@@ -12,10 +12,24 @@ pub(crate) struct Connection {
     /// Number of the listener port as configured, which may differ from the one that is bound.
     pub(crate) port: u16,
     pub(crate) scheme: Scheme,
+    pub(crate) hop: Hop,
     /// Name of the listener that the client's SNI chose; `None` without TLS.
     pub(crate) tls_listener: Option<Arc<str>>,
     /// Of the guard, on HTTP/1.
     pub(crate) watch: Option<Watch>,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        peer: SocketAddr,
+        port: u16,
+        scheme: Scheme,
+        tls_listener: Option<Arc<str>>,
+    ) -> Self {
+        let hop = Hop::new(peer.ip(), scheme.as_str(), port);
+        Connection { worker, peer, port, scheme, hop, tls_listener, watch: None }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use http::{HeaderMap, Method, StatusCode, header::USER_AGENT, request::Parts};
@@ -37,8 +37,9 @@ impl Exchange {
         let random = || worker.sink.random();
         let trace = worker.sink.begin(&parts.headers);
         let request_id = parts.headers.get(X_REQUEST_ID).and_then(RequestId::parse);
+        let started = Instant::now();
         let record = Record {
-            began: SystemTime::now(),
+            began: worker.sink.wall_clock(started.into_std()),
             duration: Duration::ZERO,
             head_after: None,
             method: parts.method.clone(),
@@ -62,7 +63,7 @@ impl Exchange {
             request_id: request_id.unwrap_or_else(|| RequestId::make(random)),
             trace,
         };
-        Box::new(Exchange { worker, started: Instant::now(), record, body: Rc::default(), complete: false })
+        Box::new(Exchange { worker, started, record, body: Rc::default(), complete: false })
     }
 
     /// The request stands in for one that was refused unread: nothing of it is the client's.

@@ -7,10 +7,7 @@ use std::net::IpAddr;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{
-        CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-        TRAILER, TRANSFER_ENCODING, UPGRADE,
-    },
+    header::{CONNECTION, Entry, HOST, TE, UPGRADE},
 };
 
 /// Prefix of the fields in which a backend reads who the client is.
@@ -20,37 +17,50 @@ pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwar
 pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(crate) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub(crate) const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-pub(crate) const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-
-/// What only the gateway, or a proxy that it trusts, may say about the way a request took.
-static FORWARDING: [HeaderName; 6] =
-    [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_FORWARDED_PORT, X_REAL_IP, FORWARDED];
-
-/// More names that must not come in under another spelling.
-static ALSO_OURS: [HeaderName; 4] = [X_REQUEST_ID, CONTENT_LENGTH, TRANSFER_ENCODING, HOST];
-
-/// RFC 9110, 7.6.1, and what is only ever meant for the next hop.
-static HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    TE,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    PROXY_AUTHORIZATION,
-    PROXY_AUTHENTICATE,
-    HTTP2_SETTINGS,
-];
 
 /// Fields that the gateway itself removes or sets on every route: no policy can give them another meaning.
 pub(crate) fn is_ours(name: &HeaderName) -> bool {
-    name.as_str().starts_with(IDENTITY_PREFIX)
-        || [EXPECT, TRAILER].contains(name)
-        || HOP_BY_HOP.iter().chain(&FORWARDING).chain(&ALSO_OURS).any(|ours| ours == name)
+    let name = name.as_str();
+    name.starts_with(IDENTITY_PREFIX)
+        || matches!(name, "expect" | "trailer")
+        || is_hop_by_hop(name)
+        || is_forwarding(name)
+        || is_also_ours(name)
+}
+
+/// RFC 9110, 7.6.1, and what is only ever meant for the next hop.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "transfer-encoding"
+            | "upgrade"
+            | "te"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authorization"
+            | "proxy-authenticate"
+            | "http2-settings"
+    )
+}
+
+/// What only the gateway, or a proxy that it trusts, may say about the way a request took.
+fn is_forwarding(name: &str) -> bool {
+    matches!(
+        name,
+        "x-forwarded-for"
+            | "x-forwarded-proto"
+            | "x-forwarded-host"
+            | "x-forwarded-port"
+            | "x-real-ip"
+            | "forwarded"
+    )
+}
+
+/// More names that must not come in under another spelling.
+fn is_also_ours(name: &str) -> bool {
+    matches!(name, "x-request-id" | "content-length" | "transfer-encoding" | "host")
 }
 
 /// Makes a client's fields fit for a backend: hop-by-hop fields, those that `Connection` lists, framing, expectations,
@@ -58,22 +68,17 @@ pub(crate) fn is_ours(name: &HeaderName) -> bool {
 pub(crate) fn clean_request(headers: &mut HeaderMap, from_trusted_proxy: bool) {
     let trailers = headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
     remove_listed_by_connection(headers);
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
-    headers.remove(CONTENT_LENGTH);
-    headers.remove(EXPECT);
-    headers.remove(TRAILER);
+    remove_if(headers, |name| {
+        is_hop_by_hop(name)
+            || matches!(name, "content-length" | "expect" | "trailer")
+            || (!from_trusted_proxy && is_forwarding(name))
+            || name.starts_with(IDENTITY_PREFIX)
+            || is_alias_of_ours(name)
+    });
     if trailers {
         // gRPC backends want to see it.
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    if !from_trusted_proxy {
-        for name in &FORWARDING {
-            headers.remove(name);
-        }
-    }
-    remove_if(headers, |name| name.starts_with(IDENTITY_PREFIX) || is_alias_of_ours(name));
 }
 
 /// Removes a field that only the gateway may set, under its name and under spellings that servers read as the same.
@@ -85,9 +90,7 @@ pub(crate) fn remove_with_aliases(headers: &mut HeaderMap, name: &HeaderName) {
 /// Makes a backend's fields fit for the client.
 pub(crate) fn clean_response(headers: &mut HeaderMap) {
     remove_listed_by_connection(headers);
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
+    remove_if(headers, is_hop_by_hop);
 }
 
 /// A WebSocket handshake is between client and backend: these two pass through it.
@@ -105,33 +108,47 @@ pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
     headers.get(UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
+/// What this hop says of itself: the same for every request of a connection.
+#[derive(Debug)]
+pub(crate) struct Hop {
+    peer: HeaderValue,
+    scheme: HeaderValue,
+    port: HeaderValue,
+}
+
+impl Hop {
+    pub(crate) fn new(peer: IpAddr, scheme: &'static str, port: u16) -> Self {
+        let peer = HeaderValue::try_from(peer.to_canonical().to_string());
+        Hop {
+            peer: peer.unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            scheme: HeaderValue::from_static(scheme),
+            port: HeaderValue::from(port),
+        }
+    }
+}
+
 /// Adds this hop to what is said of the request's way.
-pub(crate) fn set_forwarded(
-    headers: &mut HeaderMap,
-    peer: IpAddr,
-    scheme: &'static str,
-    authority: &HeaderValue,
-    port: u16,
-) {
-    let peer = peer.to_canonical();
-    let value =
-        match headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::to_str).collect::<Result<Vec<_>, _>>()
-        {
-            Ok(earlier) if !earlier.is_empty() => format!("{}, {peer}", earlier.join(", ")),
-            _ => peer.to_string(),
-        };
-    if let Ok(value) = HeaderValue::try_from(value) {
-        headers.insert(X_FORWARDED_FOR, value);
+pub(crate) fn set_forwarded(headers: &mut HeaderMap, hop: &Hop, authority: &HeaderValue) {
+    let way = with_earlier(headers, &hop.peer).unwrap_or_else(|| hop.peer.clone());
+    headers.insert(X_FORWARDED_FOR, way);
+    let mut set = |name, value: &HeaderValue| {
+        if let Entry::Vacant(vacant) = headers.entry(name) {
+            vacant.insert(value.clone());
+        }
+    };
+    set(X_FORWARDED_PROTO, &hop.scheme);
+    set(X_FORWARDED_HOST, authority);
+    set(X_FORWARDED_PORT, &hop.port);
+}
+
+/// The hops before, and this one; `None` if nothing readable is said of any.
+fn with_earlier(headers: &HeaderMap, peer: &HeaderValue) -> Option<HeaderValue> {
+    let earlier: Vec<&str> =
+        headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::to_str).collect::<Result<_, _>>().ok()?;
+    if earlier.is_empty() {
+        return None;
     }
-    if !headers.contains_key(X_FORWARDED_PROTO) {
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
-    }
-    if !headers.contains_key(X_FORWARDED_HOST) {
-        headers.insert(X_FORWARDED_HOST, authority.clone());
-    }
-    if !headers.contains_key(X_FORWARDED_PORT) {
-        headers.insert(X_FORWARDED_PORT, HeaderValue::from(port));
-    }
+    HeaderValue::try_from(format!("{}, {}", earlier.join(", "), peer.to_str().ok()?)).ok()
 }
 
 /// The client's address: the peer's, or behind trusted proxies the first address from the right of `X-Forwarded-For`
@@ -180,8 +197,7 @@ fn is_alias_of_ours(name: &str) -> bool {
         return false;
     }
     let name = name.replace('_', "-");
-    let mut ours = FORWARDING.iter().chain(&ALSO_OURS);
-    name.starts_with(IDENTITY_PREFIX) || ours.any(|ours| name == ours.as_str())
+    name.starts_with(IDENTITY_PREFIX) || is_forwarding(&name) || is_also_ours(&name)
 }
 
 fn remove_if(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
@@ -200,7 +216,7 @@ mod tests {
 
     use http::{HeaderMap, HeaderName, HeaderValue};
 
-    use super::{clean_request, client_address, remove_with_aliases, set_forwarded};
+    use super::{Hop, clean_request, client_address, remove_with_aliases, set_forwarded};
 
     fn headers(lines: &[(&str, &str)]) -> HeaderMap {
         lines
@@ -237,13 +253,8 @@ mod tests {
         names.sort_unstable();
         assert_eq!(names, ["host", "te", "x-bar"]);
 
-        set_forwarded(
-            &mut request,
-            "10.0.0.9".parse().unwrap(),
-            "https",
-            &HeaderValue::from_static("a:8443"),
-            8443,
-        );
+        let hop = Hop::new("10.0.0.9".parse().unwrap(), "https", 8443);
+        set_forwarded(&mut request, &hop, &HeaderValue::from_static("a:8443"));
         assert_eq!(request["x-forwarded-for"], "10.0.0.9");
         assert_eq!(request["x-forwarded-host"], "a:8443");
     }
@@ -252,7 +263,8 @@ mod tests {
     fn a_trusted_proxy_is_believed_and_added_to() {
         let mut request = headers(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "https")]);
         clean_request(&mut request, true);
-        set_forwarded(&mut request, "10.0.0.9".parse().unwrap(), "http", &HeaderValue::from_static("a"), 80);
+        let hop = Hop::new("10.0.0.9".parse().unwrap(), "http", 80);
+        set_forwarded(&mut request, &hop, &HeaderValue::from_static("a"));
         assert_eq!(request["x-forwarded-for"], "1.2.3.4, 10.0.0.9");
         assert_eq!(request["x-forwarded-proto"], "https");
     }

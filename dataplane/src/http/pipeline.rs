@@ -145,13 +145,7 @@ async fn answer(
         && body.is_end_stream()
         && headers::asks_for_websocket(&parts.headers);
     headers::clean_request(&mut parts.headers, trusted(peer.to_canonical()));
-    headers::set_forwarded(
-        &mut parts.headers,
-        peer,
-        connection.scheme.as_str(),
-        &routed.authority,
-        connection.port,
-    );
+    headers::set_forwarded(&mut parts.headers, &connection.hop, &routed.authority);
     exchange.client(client, &mut parts.headers);
 
     let admitted = policies::admit(connection, snapshot, routed.rule, &mut parts, client, exchange).await?;

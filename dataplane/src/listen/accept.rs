@@ -125,7 +125,7 @@ async fn encrypted(
     let sni = session.server_name();
     let tls_listener =
         tls::listener(&worker.snapshot(), port, sni).map(|listener| Arc::clone(&listener.name));
-    let connection = Connection { worker, peer, port, scheme: Scheme::Https, tls_listener, watch: None };
+    let connection = Connection::new(worker, peer, port, Scheme::Https, tls_listener);
     if is_http2 {
         http2(connection, stream, limits).await
     } else {
@@ -152,7 +152,7 @@ async fn plain(
         }
     }
     let first = &first[..length];
-    let connection = Connection { worker, peer, port, scheme: Scheme::Http, tls_listener: None, watch: None };
+    let connection = Connection::new(worker, peer, port, Scheme::Http, None);
     if first == HTTP2_PREFACE {
         http2(connection, Rewind::new(first.to_vec(), stream), limits).await
     } else {

@@ -1,0 +1,87 @@
+//! The backend that all gateways share: fixed answers over HTTP/1.1 keep-alive, at a fraction of a gateway's cost.
+//!
+//! `/` and all other paths give 128 bytes, `/4k` 4 KiB, `/1m` 1 MiB. Requests have no body. It trusts what it reads: it
+//! only ever talks to gateways under measurement.
+
+use std::{net::SocketAddr, rc::Rc};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::spawn_local,
+};
+
+const END: &[u8] = b"\r\n\r\n";
+
+struct Answers {
+    small: Vec<u8>,
+    medium: Vec<u8>,
+    large: Vec<u8>,
+}
+
+/// Size of the body for a path.
+pub fn size(path: &str) -> usize {
+    match path {
+        "/4k" => 4 << 10,
+        "/1m" => 1 << 20,
+        _ => 128,
+    }
+}
+
+/// Serves within the caller's local task set until it ends.
+///
+/// # Panics
+/// If there is no port.
+pub async fn start() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answers = Rc::new(Answers {
+        small: answer(size("/")),
+        medium: answer(size("/4k")),
+        large: answer(size("/1m")),
+    });
+    spawn_local(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // An error is a gateway that has closed its connection.
+            spawn_local(serve(stream, Rc::clone(&answers)));
+        }
+    });
+    address
+}
+
+fn answer(size: usize) -> Vec<u8> {
+    let mut answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {size}\r\n\r\n"
+    )
+    .into_bytes();
+    answer.resize(answer.len() + size, b'x');
+    answer
+}
+
+async fn serve(mut stream: TcpStream, answers: Rc<Answers>) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = vec![0; 64 << 10];
+    let mut filled = 0;
+    loop {
+        let read = stream.read(&mut buffer[filled..]).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        filled += read;
+        let mut start = 0;
+        while let Some(end) = memchr::memmem::find(&buffer[start..filled], END) {
+            let head = &buffer[start..start + end];
+            let answer = if head.starts_with(b"GET /4k ") {
+                &answers.medium
+            } else if head.starts_with(b"GET /1m ") {
+                &answers.large
+            } else {
+                &answers.small
+            };
+            stream.write_all(answer).await?;
+            start += end + END.len();
+        }
+        buffer.copy_within(start..filled, 0);
+        filled -= start;
+    }
+}

@@ -1,0 +1,122 @@
+//! What is measured: each cell is one kind of load on one configuration.
+
+use super::{load::Protocol, peers::Peer};
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Cell {
+    pub name: &'static str,
+    pub scenario: Scenario,
+    pub path: &'static str,
+    pub protocol: Protocol,
+    /// Besides ours and its control.
+    pub against: &'static [Peer],
+    /// Upper bounds for the ratio of CPU time per request, as `(against, most)`.
+    pub targets: &'static [(Peer, f64)],
+}
+
+/// How a gateway is configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scenario {
+    /// One route for everything.
+    Plain,
+    Tls,
+    Http2,
+    /// So many path prefixes `/p0`, `/p1`, ... of one host.
+    Paths(usize),
+    /// So many hosts with a route each, a JWT (RS256) and a local limit on the last.
+    Policy(usize),
+}
+
+/// Measured as soon as what they need is there.
+pub const MISSING: &[(&str, &str)] =
+    &[("policy-strict", "the strict limit in Redis works by a call a request: leases are not there yet")];
+
+const KEEP_ALIVE: Protocol = Protocol::Http1 { connections: 64 };
+const ALL: &[Peer] = &[Peer::Nginx, Peer::Haproxy, Peer::Caddy, Peer::Envoy];
+const FAST: &[Peer] = &[Peer::Nginx, Peer::Haproxy, Peer::Envoy];
+
+pub const CELLS: &[Cell] = &[
+    Cell {
+        name: "plain",
+        scenario: Scenario::Plain,
+        path: "/",
+        protocol: KEEP_ALIVE,
+        against: ALL,
+        targets: &[(Peer::Nginx, 1.0), (Peer::Haproxy, 1.0), (Peer::Envoy, 0.4), (Peer::Caddy, 0.25)],
+    },
+    Cell {
+        name: "body-4k",
+        scenario: Scenario::Plain,
+        path: "/4k",
+        protocol: KEEP_ALIVE,
+        against: FAST,
+        targets: &[],
+    },
+    Cell {
+        name: "body-1m",
+        scenario: Scenario::Plain,
+        path: "/1m",
+        protocol: Protocol::Http1 { connections: 16 },
+        against: FAST,
+        targets: &[],
+    },
+    Cell {
+        name: "http2",
+        scenario: Scenario::Http2,
+        path: "/",
+        protocol: Protocol::Http2 { connections: 4, streams: 16 },
+        against: FAST,
+        targets: &[(Peer::Nginx, 1.0), (Peer::Envoy, 0.5)],
+    },
+    Cell {
+        name: "tls-keep-alive",
+        scenario: Scenario::Tls,
+        path: "/",
+        protocol: KEEP_ALIVE,
+        against: FAST,
+        targets: &[(Peer::Nginx, 1.0), (Peer::Envoy, 0.5)],
+    },
+    Cell {
+        name: "tls-full-handshake",
+        scenario: Scenario::Tls,
+        path: "/",
+        protocol: Protocol::Handshakes { at_once: 16, resumed: false },
+        against: FAST,
+        targets: &[],
+    },
+    Cell {
+        name: "tls-resumed-handshake",
+        scenario: Scenario::Tls,
+        path: "/",
+        protocol: Protocol::Handshakes { at_once: 16, resumed: true },
+        against: FAST,
+        targets: &[(Peer::Nginx, 1.0 / 1.5)],
+    },
+    Cell {
+        name: "policy-local",
+        scenario: Scenario::Policy(10_000),
+        path: "/",
+        protocol: KEEP_ALIVE,
+        against: &[Peer::GatehousePlain, Peer::Envoy],
+        targets: &[(Peer::GatehousePlain, 1.08), (Peer::Envoy, 0.35)],
+    },
+    Cell {
+        name: "last-of-10k",
+        scenario: Scenario::Paths(10_000),
+        path: "/p9999/x",
+        protocol: KEEP_ALIVE,
+        against: &[Peer::GatehousePlain, Peer::Nginx, Peer::Envoy],
+        targets: &[(Peer::GatehousePlain, 1.02)],
+    },
+];
+
+/// Where memory for each idle connection is measured.
+pub const IDLE: Cell = Cell {
+    name: "idle-10k",
+    scenario: Scenario::Plain,
+    path: "/",
+    protocol: KEEP_ALIVE,
+    against: ALL,
+    targets: &[(Peer::Nginx, 1.0)],
+};
