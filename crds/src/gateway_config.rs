@@ -104,10 +104,15 @@ pub struct RedisSecretRef {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct AccessLog {
     /// One JSON line a request on the dataplane's standard output.
     #[serde(default = "yes")]
     pub enabled: bool,
+    /// Share of requests that get a line. What was refused, broke off or has a status of 400 and above always gets one.
+    #[serde(default = "all_of_them")]
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub sampling_percent: f64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -39,6 +39,8 @@ use {
 
 /// No share is this large.
 const SAMPLING_OFF: u32 = u32::MAX;
+/// All, in parts per million.
+const EVERY: u32 = 1_000_000;
 
 /// Shared by all workers. Settings can change while it runs.
 #[derive(Debug)]
@@ -46,6 +48,8 @@ pub(crate) struct Observer {
     metrics: Arc<Metrics>,
     log: LogWriter,
     log_enabled: AtomicBool,
+    /// Of requests that went well, in parts per million.
+    log_share: AtomicU32,
     /// In parts per million, or [`SAMPLING_OFF`].
     sampling: AtomicU32,
     spans: ArcSwapOption<SpanExporter>,
@@ -69,6 +73,7 @@ impl Observer {
             log: LogWriter::start(output, Arc::clone(&metrics))?,
             metrics,
             log_enabled: AtomicBool::new(true),
+            log_share: AtomicU32::new(EVERY),
             sampling: AtomicU32::new(SAMPLING_OFF),
             spans: ArcSwapOption::empty(),
         }))
@@ -78,6 +83,8 @@ impl Observer {
     pub(crate) fn configure(&self, settings: &v1::Settings) {
         let enabled = settings.access_log.is_none_or(|log| log.enabled);
         self.log_enabled.store(enabled, Ordering::Relaxed);
+        let share = settings.access_log.and_then(|log| log.sampling_ppm).unwrap_or(EVERY);
+        self.log_share.store(share, Ordering::Relaxed);
         let current = self.spans.load_full();
         let wanted = settings.tracing.as_ref().and_then(|tracing| {
             if current.as_ref().is_some_and(|exporter| exporter.serves(tracing)) {
@@ -87,7 +94,7 @@ impl Observer {
             started.map(Arc::new).inspect_err(|error| warn!(%error, "there will be no spans")).ok()
         });
         let sampling = match (&wanted, &settings.tracing) {
-            (Some(_), Some(tracing)) => tracing.sampling_ppm.min(1_000_000),
+            (Some(_), Some(tracing)) => tracing.sampling_ppm.min(EVERY),
             _ => SAMPLING_OFF,
         };
         self.spans.store(wanted);
@@ -131,7 +138,7 @@ impl Sink {
     pub(crate) fn finish(&self, record: &Record) {
         self.active.end();
         self.observer.metrics.count(record);
-        if self.observer.log_enabled.load(Ordering::Relaxed) {
+        if self.logs(record) {
             self.log.borrow_mut().write(record);
         }
         if record.trace.recorded {
@@ -140,6 +147,14 @@ impl Sink {
                 None => self.observer.metrics.spans_dropped.add(1),
             }
         }
+    }
+
+    fn logs(&self, record: &Record) -> bool {
+        if !self.observer.log_enabled.load(Ordering::Relaxed) {
+            return false;
+        }
+        let share = self.observer.log_share.load(Ordering::Relaxed);
+        share >= EVERY || record.went_wrong() || self.random() % u64::from(EVERY) < u64::from(share)
     }
 
     /// When that was, without reading a clock.

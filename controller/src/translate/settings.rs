@@ -34,7 +34,10 @@ pub(super) fn compile(
     }
     let settings = v1::Settings {
         trusted_proxies,
-        access_log: config.access_log.as_ref().map(|log| v1::AccessLog { enabled: log.enabled }),
+        access_log: config.access_log.as_ref().map(|log| v1::AccessLog {
+            enabled: log.enabled,
+            sampling_ppm: Some(parts_per_million(log.sampling_percent)).filter(|ppm| *ppm < 1_000_000),
+        }),
         tracing: config.tracing.as_ref().map(|tracing| v1::Tracing {
             endpoint: tracing.endpoint.clone(),
             sampling_ppm: parts_per_million(tracing.sampling_percent),

@@ -55,6 +55,12 @@ pub(crate) struct Record {
 pub(crate) struct RequestId(HeaderValue);
 
 impl Record {
+    /// Refused, failed, broken off, or answered with an error.
+    pub(super) fn went_wrong(&self) -> bool {
+        let answered = matches!(self.reason, None | Some(Reason::Redirect | Reason::Direct));
+        !answered || self.status >= 400
+    }
+
     /// The name of the protocol's version, as in `HTTP/1.1`.
     pub(super) fn version_number(&self) -> &'static str {
         match self.version {

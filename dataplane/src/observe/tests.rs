@@ -33,7 +33,7 @@ fn observer() -> (Arc<Observer>, Arc<Metrics>, Output) {
 
 fn settings(log: bool, tracing: Option<(&str, u32)>) -> v1::Settings {
     v1::Settings {
-        access_log: Some(v1::AccessLog { enabled: log }),
+        access_log: Some(v1::AccessLog { enabled: log, sampling_ppm: None }),
         tracing: tracing.map(|(endpoint, sampling_ppm)| v1::Tracing {
             endpoint: endpoint.into(),
             sampling_ppm,
@@ -104,4 +104,35 @@ fn a_request_is_active_from_its_beginning_to_its_end() {
     assert_eq!(active(&metrics), "2");
     sinks[0].finish(&Record { trace, ..Record::example() });
     assert_eq!(active(&metrics), "1");
+}
+
+#[tokio::test]
+async fn a_share_is_logged_and_every_failure() {
+    let (observer, _, output) = observer();
+    let sink = observer.worker(1);
+    for (share, went_well) in [(0, 0..1), (250_000, 150..350), (1_000_000, 1_000..1_001)] {
+        let access_log = Some(v1::AccessLog { enabled: true, sampling_ppm: Some(share) });
+        observer.configure(&v1::Settings { access_log, ..v1::Settings::default() });
+        let before = lines(&output);
+        for status in [200; 1_000].into_iter().chain([404, 503]) {
+            sink.begin(&HeaderMap::new());
+            sink.finish(&Record { status, ..Record::example() });
+        }
+        sink.tick();
+        let expected = went_well.start + 2..went_well.end + 2;
+        eventually(|| expected.contains(&(lines(&output) - before)));
+    }
+}
+
+fn lines(output: &Output) -> usize {
+    output.0.lock().unwrap().iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// The writer is a thread of its own.
+fn eventually(condition: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(std::time::Instant::now() < deadline, "not in time");
+        std::thread::yield_now();
+    }
 }

@@ -214,6 +214,9 @@ pub struct Settings {
 pub struct AccessLog {
     #[prost(bool, tag = "1")]
     pub enabled: bool,
+    /// Share of requests that get a line, in parts per million; failures always get one. Absent: all.
+    #[prost(uint32, optional, tag = "2")]
+    pub sampling_ppm: ::core::option::Option<u32>,
 }
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -282,6 +282,8 @@ fn gateway_configs() {
             ("redis: {url: 'redis://r', timeout: 0s}", Some("use 1ms to 50ms")),
             ("tracing: {endpoint: 'http://c:4317', samplingPercent: 0.1}", None),
             ("tracing: {endpoint: 'http://c:4317', samplingPercent: 100.1}", Some("samplingPercent")),
+            ("accessLog: {samplingPercent: 0.1}", None),
+            ("accessLog: {samplingPercent: -1}", Some("samplingPercent")),
             ("trustedProxies: [10.0.0.0/8, '::1', 'fd00::/8']", None),
             ("trustedProxies: [10.0.0.0/33]", Some("trustedProxies[0]")),
             ("trustedProxies: [proxy.example.com]", Some("trustedProxies[0]")),

@@ -73,7 +73,10 @@ fn state(setup: &Setup<'_>) -> BTreeMap<String, Kind> {
         listener.certificates = vec!["certificate/bench/tls".into()];
         state.insert("certificate/bench/tls".into(), Kind::Certificate(certificate(setup)));
     }
-    let settings = Settings { access_log: Some(AccessLog { enabled: false }), ..Settings::default() };
+    let settings = Settings {
+        access_log: Some(AccessLog { enabled: true, sampling_ppm: Some(0) }),
+        ..Settings::default()
+    };
     state.insert("settings".into(), Kind::Settings(settings));
     state.insert(LISTENER.into(), Kind::Listener(listener));
     state.insert(SERVICE.into(), Kind::Service(Service::default()));

@@ -18,7 +18,8 @@ pub(super) fn command(setup: &Setup<'_>) -> Command {
     let text = format!(
         "global
   nbthread 1
-  maxconn 19000
+  maxconn 10100
+  no strict-limits
 defaults
   mode http
   timeout connect 5s
