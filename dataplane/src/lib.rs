@@ -16,6 +16,8 @@ mod http;
 mod kept;
 mod limit;
 mod listen;
+#[cfg(feature = "bench")]
+pub mod measured;
 mod observe;
 mod reason;
 mod route;
