@@ -15,7 +15,8 @@ const FEW: usize = 10;
 const MANY: usize = 110;
 
 fn main() -> io::Result<()> {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let mut out = io::stdout();
     for case in measured::cases() {
         if wanted.is_empty() {

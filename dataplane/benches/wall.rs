@@ -17,7 +17,11 @@ fn all(criterion: &mut Criterion) {
     }
     for (name, one_host) in [("start/100k-hosts", false), ("start/100k-paths", true)] {
         criterion.bench_function(name, |bencher| {
-            bencher.iter_batched(|| Whole::new(100_000, one_host), Whole::into_force, BatchSize::PerIteration);
+            bencher.iter_batched(
+                || Whole::new(100_000, one_host),
+                Whole::into_force,
+                BatchSize::PerIteration,
+            );
         });
     }
 }

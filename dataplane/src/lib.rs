@@ -20,6 +20,7 @@ mod listen;
 pub mod measured;
 mod observe;
 mod reason;
+mod retire;
 mod route;
 mod siblings;
 mod signals;

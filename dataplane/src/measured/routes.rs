@@ -69,7 +69,7 @@ fn find<'s>(snapshot: &'s Snapshot, host: &str, path: &str, headers: &HeaderMap)
     let listener = snapshot.ports.get(&PORT)?.listeners.best(host)?;
     let facts = Facts { host, path, method: &Method::GET, headers, query: None };
     let found = listener.routes.find(&facts)?;
-    Some(&found.target.plan.object)
+    Some(found.target.plan.object())
 }
 
 /// Applies a new route over the last one.

@@ -44,7 +44,9 @@ impl Shape {
         let (kind, value) = match self {
             Shape::Paths => (v1::PathKind::Prefix, format!("/service-{index}")),
             Shape::DeepPaths => (v1::PathKind::Prefix, self.path(index)),
-            Shape::Expressions => (v1::PathKind::RegularExpression, format!("/service-{index}/orders/[0-9]+")),
+            Shape::Expressions => {
+                (v1::PathKind::RegularExpression, format!("/service-{index}/orders/[0-9]+"))
+            }
             Shape::InnerExpressions => {
                 (v1::PathKind::RegularExpression, format!("/api/v[0-9]/service-{index}/orders/[0-9]+"))
             }
