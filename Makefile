@@ -5,7 +5,7 @@ CARGO ?= cargo
 NAME ?= gatehouse
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: help demo check test crds golden tools images bench cluster cluster-down
+.PHONY: help demo check test crds golden tools images bench bench-micro cluster cluster-down
 
 help: ## What there is to do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -40,6 +40,9 @@ images: ## Build the images of controller and dataplane into target/images
 bench: ## Compare with nginx, HAProxy, Caddy and Envoy (QUICK=1: under 5 minutes)
 	@tests/bench/install
 	@tests/bench/run compare $(if $(QUICK),--quick) $(BENCH)
+
+bench-micro: ## Count the instructions of the measured pieces and compare (UPDATE=1: keep them)
+	@tests/bench/micro
 
 cluster: ## Start a real one-node Kubernetes for tests (NAME=gatehouse)
 	@NAME=$(NAME) tests/cluster/up

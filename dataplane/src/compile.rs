@@ -3,11 +3,18 @@
 //! [`State::apply`] compiles each changed resource by itself: one that can't be used is refused with a sentence, what was
 //! there under its name stays in force (an AuthConfig alone closes what it guards), and all others go on.
 //! [`State::assemble`] joins the parts into the tables that requests are matched against. Neither does I/O.
+//!
+//! A snapshot shares with the one before what did not change. A route costs what it touches, and so does whatever routes
+//! refer to. A listener or certificate rebuilds what the ports serve, but no table; a consumer, the index of consumers.
 
 pub(crate) mod certificate;
 mod listener;
+mod ports;
 mod route;
+mod routes;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
@@ -18,11 +25,11 @@ use rustls::sign::CertifiedKey;
 use crate::{
     auth, limit,
     observe::metrics::Metrics,
-    route::{HostMap, Table},
     siblings::Identity,
-    snapshot::{Listener, Port, Settings, Snapshot},
+    snapshot::{Port, Settings, Snapshot},
     upstream::{EndpointCell, Protocol, Service},
 };
+use {route::Known, routes::Routes};
 
 /// Every resource in force, compiled. Keys are resource names.
 #[derive(Debug)]
@@ -31,7 +38,7 @@ pub(crate) struct State {
     settings: Settings,
     listeners: BTreeMap<String, listener::Part>,
     certificates: BTreeMap<String, Arc<CertifiedKey>>,
-    routes: BTreeMap<String, route::Part>,
+    routes: Routes,
     services: BTreeMap<String, Arc<Service>>,
     /// By the name of the service. A cell outlives its service, so that the two may come in any order.
     endpoints: HashMap<String, Arc<EndpointCell>>,
@@ -39,6 +46,25 @@ pub(crate) struct State {
     limits: BTreeMap<String, Arc<limit::Policy>>,
     consumers: BTreeMap<String, v1::Consumer>,
     siblings: Option<Arc<Identity>>,
+    assembled: Assembled,
+    /// What is assembled and does not hold any more.
+    stale: Stale,
+}
+
+/// What the last snapshot was made of.
+#[derive(Debug, Default)]
+struct Assembled {
+    ports: BTreeMap<u16, Port>,
+    unfit_listeners: Vec<Refused>,
+    consumers: Arc<auth::Consumers>,
+    unfit_consumers: Vec<Refused>,
+}
+
+#[derive(Debug, Default)]
+struct Stale {
+    /// A listener or a certificate changed.
+    ports: bool,
+    consumers: bool,
 }
 
 /// A resource that was refused, and why, in a sentence for the user whose object it comes from.
@@ -65,13 +91,15 @@ impl State {
             settings: Settings::default(),
             listeners: BTreeMap::new(),
             certificates: BTreeMap::new(),
-            routes: BTreeMap::new(),
+            routes: Routes::default(),
             services: BTreeMap::new(),
             endpoints: HashMap::new(),
             auth: BTreeMap::new(),
             limits: BTreeMap::new(),
             consumers: BTreeMap::new(),
             siblings: None,
+            assembled: Assembled::default(),
+            stale: Stale::default(),
         }
     }
 
@@ -104,14 +132,13 @@ impl State {
             Kind::Settings(settings) => self.settings = settings::compile(&settings)?,
             Kind::Listener(listener) => {
                 self.listeners.insert(key(), listener::Part::compile(name, &listener)?);
+                self.stale.ports = true;
             }
-            Kind::Route(route) => {
-                let part = route::Part::compile(&route, &self.metrics)?;
-                self.routes.insert(key(), part);
-            }
+            Kind::Route(route) => self.routes.upsert(name, &route, &self.metrics)?,
             Kind::Service(service) => {
                 let service = self.service(name, &service);
                 self.services.insert(key(), service);
+                self.routes.changed(name);
             }
             Kind::Endpoints(endpoints) => {
                 let addresses = addresses(&endpoints)?;
@@ -119,20 +146,24 @@ impl State {
             }
             Kind::Certificate(certificate) => {
                 self.certificates.insert(key(), certificate::compile(&certificate)?);
+                self.stale.ports = true;
             }
             Kind::Auth(config) => {
                 // Keys that were taken back must not live on in the policy that was there before: without one, what it
                 // guards is closed.
                 self.auth.remove(name);
+                self.routes.changed(name);
                 let policy = auth::Policy::compile(&config).map_err(|invalid| invalid.to_string())?;
                 self.auth.insert(key(), Arc::new(policy));
             }
             Kind::RateLimit(config) => {
                 let policy = limit::Policy::compile(name, &config).map_err(|invalid| invalid.to_string())?;
                 self.limits.insert(key(), Arc::new(policy));
+                self.routes.changed(name);
             }
             Kind::Consumer(consumer) => {
                 self.consumers.insert(key(), consumer);
+                self.stale.consumers = true;
             }
             Kind::Siblings(siblings) => {
                 let certificate =
@@ -147,8 +178,10 @@ impl State {
     /// `true` if tables depend on it.
     fn remove(&mut self, name: &str) -> bool {
         if let Some(service) = name.strip_prefix("endpoints/") {
-            if let Some(cell) = self.endpoints.remove(&format!("service/{service}")) {
+            let service = format!("service/{service}");
+            if let Some(cell) = self.endpoints.get(&service) {
                 cell.replace(Vec::new());
+                self.forget_cell(&service);
             }
             return false;
         }
@@ -159,14 +192,30 @@ impl State {
         if name == "settings" {
             self.settings = Settings::default();
         }
-        self.listeners.remove(name);
-        self.certificates.remove(name);
-        self.routes.remove(name);
-        self.services.remove(name);
-        self.auth.remove(name);
-        self.limits.remove(name);
-        self.consumers.remove(name);
+        if self.routes.remove(name) {
+            return true;
+        }
+        self.stale.ports |= self.listeners.remove(name).is_some() | self.certificates.remove(name).is_some();
+        self.stale.consumers |= self.consumers.remove(name).is_some();
+        let referred = [
+            self.services.remove(name).is_some(),
+            self.auth.remove(name).is_some(),
+            self.limits.remove(name).is_some(),
+        ];
+        if referred.contains(&true) {
+            self.routes.changed(name);
+            self.forget_cell(name);
+        }
         true
+    }
+
+    /// Drops the cell of a service if that is gone, and its addresses too.
+    fn forget_cell(&mut self, service: &str) {
+        if !self.services.contains_key(service)
+            && self.endpoints.get(service).is_some_and(|cell| cell.is_empty())
+        {
+            self.endpoints.remove(service);
+        }
     }
 
     fn service(&mut self, name: &str, service: &v1::Service) -> Arc<Service> {
@@ -184,45 +233,37 @@ impl State {
     }
 
     /// The tables of all parts in force, and what had to be refused because of how the parts fit together.
-    pub(crate) fn assemble(&self) -> (Snapshot, Vec<Refused>) {
-        let mut refused = Vec::new();
-        let mut entries: HashMap<&str, Vec<_>> = HashMap::new();
-        for part in self.routes.values() {
-            let rule = part.rule(self);
-            for (listener, entry) in part.entries(&rule) {
-                entries.entry(listener).or_default().push(entry);
-            }
+    pub(crate) fn assemble(&mut self) -> (Snapshot, Vec<Refused>) {
+        let known = Known { auth: &self.auth, limits: &self.limits, services: &self.services };
+        let touched = self.routes.settle(known);
+        let Stale { ports, consumers } = std::mem::take(&mut self.stale);
+        let assembled = &mut self.assembled;
+        if ports {
+            (assembled.ports, assembled.unfit_listeners) =
+                ports::build(&self.listeners, &self.certificates, &self.routes);
+        } else {
+            ports::update(&mut assembled.ports, &touched, &self.listeners, &self.routes);
         }
-        let (consumers, unusable) =
-            auth::Consumers::compile(self.consumers.iter().map(|(name, consumer)| (name.as_str(), consumer)));
-        refused.extend(unusable.into_iter().map(|(name, reason)| Refused { name, reason }));
-
-        let mut ports: BTreeMap<u16, Port> = BTreeMap::new();
-        for (name, part) in &self.listeners {
-            let port = ports
-                .entry(part.port)
-                .or_insert_with(|| Port { tls: part.tls, listeners: HostMap::default() });
-            if port.tls != part.tls {
-                let reason = format!("port {} already serves another protocol", part.port);
-                refused.push(Refused { name: name.clone(), reason });
-                continue;
-            }
-            let certificates =
-                part.certificates.iter().filter_map(|name| self.certificates.get(name)).cloned().collect();
-            port.listeners.insert(
-                &part.hostname,
-                Arc::new(Listener {
-                    name: Arc::clone(&part.name),
-                    certificates,
-                    routes: Table::build(entries.remove(name.as_str()).unwrap_or_default()),
-                }),
-            );
+        if consumers {
+            let all = self.consumers.iter().map(|(name, consumer)| (name.as_str(), consumer));
+            let (consumers, unfit) = auth::Consumers::compile(all);
+            assembled.consumers = Arc::new(consumers);
+            assembled.unfit_consumers =
+                unfit.into_iter().map(|(name, reason)| Refused { name, reason }).collect();
         }
-        (Snapshot { settings: self.settings.clone(), ports, consumers }, refused)
+        let snapshot = Snapshot {
+            settings: self.settings.clone(),
+            ports: assembled.ports.clone(),
+            consumers: Arc::clone(&assembled.consumers),
+        };
+        (snapshot, [&*assembled.unfit_consumers, &*assembled.unfit_listeners].concat())
     }
 
     /// The listeners of ports, each refused with the text of its port.
     pub(crate) fn listeners_of(&self, ports: &BTreeMap<u16, String>) -> Vec<Refused> {
+        if ports.is_empty() {
+            return Vec::new();
+        }
         let listeners = self.listeners.iter();
         listeners
             .filter_map(|(name, part)| {

@@ -27,6 +27,7 @@ use crate::{
         Observer,
         metrics::{Gauges, Metrics},
     },
+    retire::retire,
     siblings::{self, Siblings},
     snapshot::Snapshot,
     state_file::StateFile,
@@ -171,6 +172,8 @@ impl Dataplane {
             };
             tokio::spawn(host.serve(listener));
         }
+        let (retired, replaced) = mpsc::unbounded_channel();
+        control.spawn(retire(replaced));
         let in_force = InForce {
             state: State::new(Arc::clone(&metrics)),
             shared: Arc::clone(&shared),
@@ -179,6 +182,7 @@ impl Dataplane {
             kept,
             identity,
             unfit: Vec::new(),
+            retired,
         };
         let channel = discover::Options {
             node: options.node,
@@ -281,6 +285,8 @@ struct InForce {
     identity: Arc<ArcSwapOption<siblings::Identity>>,
     /// What could not be in force beside the rest when the tables were last assembled.
     unfit: Vec<Refused>,
+    /// Where states go that were in force.
+    retired: mpsc::UnboundedSender<Arc<Snapshot>>,
 }
 
 impl Apply for InForce {
@@ -297,7 +303,9 @@ impl Apply for InForce {
         if applied.tables {
             let (snapshot, unfit) = self.state.assemble();
             let snapshot = Arc::new(snapshot);
-            self.shared.snapshot.store(Arc::clone(&snapshot));
+            let old = self.shared.snapshot.swap(Arc::clone(&snapshot));
+            // If nobody takes it any more, the dataplane ends.
+            let _ = self.retired.send(old);
             let closed = self.binder.update(&snapshot);
             self.unfit = unfit;
             self.unfit.extend(self.state.listeners_of(&closed));

@@ -16,8 +16,11 @@ mod http;
 mod kept;
 mod limit;
 mod listen;
+#[cfg(feature = "bench")]
+pub mod measured;
 mod observe;
 mod reason;
+mod retire;
 mod route;
 mod siblings;
 mod signals;

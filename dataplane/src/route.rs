@@ -2,39 +2,49 @@
 //! (HTTPRouteRule.matches: path, method, headers, query parameters, age, name).
 //!
 //! A pure matcher: it holds targets of any type, reads no clock and does no I/O. Its cost is a few look-ups, however
-//! many routes there are: hosts by exact map and then by reversed labels, paths by one exact map, then literal-indexed
-//! expressions, then one look-up for each segment of the path that some prefix could have. What stands at one path is
-//! a short list in order, and its first entry whose conditions hold is the answer.
+//! many routes there are: hosts by exact name and then by reversed labels, paths by one look-up, then expressions by what
+//! they require, then one look-up for each segment of the path that some prefix could have. What stands at one path is
+//! a short list in order, and its first candidate whose conditions hold is the answer.
+//!
+//! A table shares with its copies what they have in common: a change copies what it touches.
 
+mod candidate;
 mod conditions;
 mod expression;
+mod expressions;
+mod hash;
 mod host;
 mod path;
 mod precedence;
+mod requirement;
 #[cfg(test)]
 mod tests;
+mod trie;
+
+use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderMap, Method};
 
 pub(crate) use conditions::{Conditions, ValueCondition};
 pub(crate) use expression::WholeExpression;
 pub(crate) use host::{HostMap, Hostname};
+use path::PathTable;
 pub(crate) use path::{PathMatch, normal_prefix};
 pub(crate) use precedence::Age;
-use {path::PathTable, precedence::Precedence};
 
 /// The routes of one listener.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Table<T> {
     hosts: HostMap<PathTable<T>>,
 }
 
-/// One rule under the hosts and matches that lead to it.
+/// One rule and the matches that lead to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry<T> {
-    pub(crate) hostnames: Vec<Hostname>,
-    pub(crate) matches: Vec<Match>,
-    pub(crate) age: Age,
+    /// `None` if it is what `age` makes it.
+    name: Option<Box<String>>,
+    age: Age,
+    matches: Box<[Match]>,
     pub(crate) target: T,
 }
 
@@ -63,36 +73,71 @@ pub(crate) struct Found<'a, T> {
     pub(crate) prefix: Option<usize>,
 }
 
-/// One way to reach a target, in its place in the order.
-#[derive(Debug, Clone)]
-struct Candidate<T> {
-    precedence: Precedence,
-    conditions: Conditions,
-    target: T,
+impl<T> Entry<T> {
+    /// `name` is the resource's, and unique.
+    pub(crate) fn new(name: &str, age: Age, matches: Box<[Match]>, target: T) -> Self {
+        let name = (name != age.usual_name()).then(|| Box::new(name.to_owned()));
+        Entry { name, age, matches, target }
+    }
+
+    pub(crate) fn name(&self) -> Cow<'_, str> {
+        match &self.name {
+            Some(name) => Cow::Borrowed(name),
+            None => Cow::Owned(self.age.usual_name()),
+        }
+    }
 }
 
-impl<T: Clone> Table<T> {
-    pub(crate) fn build(entries: impl IntoIterator<Item = Entry<T>>) -> Self {
-        let mut hosts: HostMap<PathTable<T>> = HostMap::default();
-        for entry in entries {
-            for (index, one) in entry.matches.iter().enumerate() {
-                for hostname in &entry.hostnames {
-                    let candidate = Candidate {
-                        precedence: Precedence::new(one, &entry.age, index),
-                        conditions: one.conditions.clone(),
-                        target: entry.target.clone(),
-                    };
-                    hosts.entry(hostname).insert(&one.path, candidate);
-                }
-            }
-        }
-        hosts.values_mut().for_each(PathTable::sort);
-        Table { hosts }
+impl<T> Table<T> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
+    /// The same name, with the text that the table holds if it has the host.
+    pub(crate) fn shared(&self, hostname: &Hostname) -> Option<Hostname> {
+        self.hosts.shared(hostname)
     }
 
     /// The hosts are tried from the most specific on: a rule of `*.example.com` takes what the rules of
     /// `a.example.com` leave.
     pub(crate) fn find(&self, facts: &Facts<'_>) -> Option<Found<'_, T>> {
-        self.hosts.candidates(facts.host).find_map(|paths| paths.find(facts))
+        let seeds = self.hosts.seeds();
+        self.hosts.candidates(facts.host).find_map(|paths| paths.find(facts, seeds))
+    }
+}
+
+impl<T: Clone> Table<T> {
+    /// Serves the entry under these hosts too.
+    pub(crate) fn insert(&mut self, entry: &Arc<Entry<T>>, hostnames: &[Hostname]) {
+        let seeds = self.hosts.seeds().clone();
+        for hostname in hostnames {
+            if self.hosts.get(hostname).is_none() {
+                self.hosts.insert(hostname, PathTable::default());
+            }
+            let Some(paths) = self.hosts.get_mut(hostname) else { continue };
+            for index in 0..entry.matches.len() {
+                paths.insert(entry, index, &seeds);
+            }
+        }
+    }
+
+    /// No longer serves this very entry under these hosts.
+    pub(crate) fn remove(&mut self, entry: &Arc<Entry<T>>, hostnames: &[Hostname]) {
+        let seeds = self.hosts.seeds().clone();
+        for hostname in hostnames {
+            let Some(paths) = self.hosts.get_mut(hostname) else { continue };
+            for index in 0..entry.matches.len() {
+                paths.remove(entry, index, &seeds);
+            }
+            if paths.is_empty() {
+                self.hosts.remove(hostname);
+            }
+        }
+    }
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Table { hosts: HostMap::default() }
     }
 }

@@ -4,7 +4,7 @@
 //! handles. Things that live longer than a state (connections, counts, endpoints) are handles carried over from the
 //! state before, so that a change to one route never touches another.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use ipnet::IpNet;
@@ -25,7 +25,7 @@ pub(crate) struct Snapshot {
     pub(crate) settings: Settings,
     /// By number.
     pub(crate) ports: BTreeMap<u16, Port>,
-    pub(crate) consumers: auth::Consumers,
+    pub(crate) consumers: Arc<auth::Consumers>,
 }
 
 /// What holds for the whole Gateway.
@@ -49,7 +49,7 @@ pub(crate) struct Limits {
     pub(crate) tls_handshake_timeout: Duration,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Port {
     pub(crate) tls: bool,
     pub(crate) listeners: HostMap<Arc<Listener>>,
@@ -59,53 +59,55 @@ pub(crate) struct Port {
 pub(crate) struct Listener {
     pub(crate) name: Arc<str>,
     /// The preferred first.
-    pub(crate) certificates: Vec<Arc<CertifiedKey>>,
-    pub(crate) routes: Table<Arc<Rule>>,
+    pub(crate) certificates: Arc<[Arc<CertifiedKey>]>,
+    pub(crate) routes: Table<Rule>,
 }
 
 /// One rule of one route object, with what it names resolved.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Rule {
-    pub(crate) plan: Arc<Plan>,
+    pub(crate) plan: Plan,
     /// `None` stands for a policy that this dataplane does not have: it refuses.
-    pub(crate) auth: Vec<Option<Arc<auth::Policy>>>,
+    pub(crate) auth: Box<[Option<Arc<auth::Policy>>]>,
     /// The same.
-    pub(crate) limits: Vec<Option<Arc<limit::Policy>>>,
+    pub(crate) limits: Box<[Option<Arc<limit::Policy>>]>,
     /// One for each backend of the plan; `None`: a broken reference.
-    pub(crate) services: Vec<Option<Arc<Service>>>,
+    pub(crate) services: Box<[Option<Arc<Service>>]>,
 }
 
 /// What a rule does, by itself.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    /// `Kind/namespace/name`.
-    pub(crate) object: Arc<str>,
     pub(crate) request_headers: HeaderChanges,
     pub(crate) response_headers: HeaderChanges,
-    /// From the request's head to the response's head, retries included.
-    pub(crate) request_timeout: Option<Duration>,
-    /// The same for one attempt.
-    pub(crate) backend_timeout: Option<Duration>,
+    pub(crate) timeouts: Timeouts,
     pub(crate) action: Action,
     pub(crate) metrics: Arc<RouteMetrics>,
 }
 
-#[derive(Debug)]
+/// In milliseconds; a route has them in one word.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Timeouts {
+    request: Option<NonZeroU32>,
+    attempt: Option<NonZeroU32>,
+}
+
+#[derive(Debug, Clone)]
 pub(crate) enum Action {
     Forward(Forward),
-    Redirect(Redirect),
-    Respond(Respond),
+    Redirect(Box<Redirect>),
+    Respond(Box<Respond>),
     Broken,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Forward {
-    pub(crate) backends: Vec<Backend>,
+    pub(crate) backends: Box<[Backend]>,
     pub(crate) total_weight: u64,
     pub(crate) rewrite: Rewrite,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Backend {
     /// Of this and all backends before it.
     pub(crate) weight_until: u64,
@@ -113,11 +115,36 @@ pub(crate) struct Backend {
     pub(crate) response_headers: HeaderChanges,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Respond {
     pub(crate) status: StatusCode,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) body: bytes::Bytes,
+}
+
+impl Plan {
+    /// `Kind/namespace/name`.
+    pub(crate) fn object(&self) -> &str {
+        self.metrics.object()
+    }
+}
+
+impl Timeouts {
+    /// 0: none. Seven weeks are the most.
+    pub(crate) fn milliseconds(request: u64, attempt: u64) -> Self {
+        let most = |count: u64| NonZeroU32::new(u32::try_from(count).unwrap_or(u32::MAX));
+        Timeouts { request: most(request), attempt: most(attempt) }
+    }
+
+    /// From the request's head to the response's head, retries included.
+    pub(crate) fn request(self) -> Option<Duration> {
+        self.request.map(|count| Duration::from_millis(count.get().into()))
+    }
+
+    /// The same for one attempt.
+    pub(crate) fn attempt(self) -> Option<Duration> {
+        self.attempt.map(|count| Duration::from_millis(count.get().into()))
+    }
 }
 
 impl Settings {
@@ -144,7 +171,7 @@ impl Default for Limits {
 impl Forward {
     /// Index of the backend whose share of the weights `random` falls into; `None` if all weights are 0.
     pub(crate) fn choose(&self, random: impl FnOnce() -> u64) -> Option<usize> {
-        match self.backends.as_slice() {
+        match &*self.backends {
             _ if self.total_weight == 0 => None,
             [_] => Some(0),
             backends => {

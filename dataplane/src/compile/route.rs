@@ -1,103 +1,127 @@
 //! Compiles a `Route`.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use gatehouse_proto::config::v1::{self, route::Action as Wire};
 use http::{HeaderName, Method, StatusCode};
 
-use super::State;
+use super::routes::Routes;
 use crate::{
+    auth,
     filter::{HeaderChanges, Redirect, Rewrite, header},
     http::target::canonical_path,
+    limit,
     observe::metrics::Metrics,
     route::{
         Age, Conditions, Entry, Hostname, Match, PathMatch, ValueCondition, WholeExpression, normal_prefix,
     },
-    snapshot::{Action, Backend, Forward, Plan, Respond, Rule},
+    snapshot::{Action, Backend, Forward, Plan, Respond, Rule, Timeouts},
+    upstream::Service,
 };
 
 /// A route, and the names of what it refers to.
 #[derive(Debug)]
 pub(super) struct Part {
-    plan: Arc<Plan>,
-    matches: Vec<Match>,
-    age: Age,
-    /// Listener and the hosts there.
-    attachments: Vec<(String, Vec<Hostname>)>,
-    auth: Vec<String>,
-    limits: Vec<String>,
-    /// Of the plan's backends, in their order.
-    services: Vec<String>,
+    /// What the tables hold. What it refers to is in it after [`Part::resolve`].
+    pub(super) entry: Arc<Entry<Rule>>,
+    pub(super) attachments: Box<[Attachment]>,
+    /// Of authentication, limits and then services of the plan's backends, in their order.
+    names: Box<[Arc<str>]>,
+    auth: u16,
+    limits: u16,
+    /// It is in the tables.
+    pub(super) listed: bool,
+}
+
+/// A listener and the hosts there.
+#[derive(Debug)]
+pub(super) struct Attachment {
+    pub(super) listener: Arc<str>,
+    pub(super) hostnames: Box<[Hostname]>,
+}
+
+/// What routes can refer to, by name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) auth: &'a BTreeMap<String, Arc<auth::Policy>>,
+    pub(super) limits: &'a BTreeMap<String, Arc<limit::Policy>>,
+    pub(super) services: &'a BTreeMap<String, Arc<Service>>,
 }
 
 impl Part {
-    /// Fails if any part of the route can't be used.
-    pub(super) fn compile(route: &v1::Route, metrics: &Metrics) -> Result<Self, String> {
+    /// Fails if any part of the route can't be used. Names that `others` have are shared with them.
+    pub(super) fn compile(
+        name: &str,
+        route: &v1::Route,
+        metrics: &Metrics,
+        others: &Routes,
+    ) -> Result<Self, String> {
         let matches = if route.matches.is_empty() {
-            vec![Match { path: PathMatch::Prefix("".into()), conditions: Conditions::default() }]
+            [Match { path: PathMatch::Prefix("".into()), conditions: Conditions::default() }].into()
         } else {
             route.matches.iter().map(compile_match).collect::<Result<_, _>>()?
         };
-        // `Kind/namespace/name`: a tie goes by namespace and name.
-        let (kind, name) = route.object.split_once('/').unwrap_or(("", &route.object));
+        let object: Arc<str> = route.object.as_str().into();
         let timeouts = route.timeouts.unwrap_or_default();
         let plan = Plan {
-            object: route.object.as_str().into(),
             request_headers: changes(route.request_headers.as_ref())?,
             response_headers: changes(route.response_headers.as_ref())?,
-            request_timeout: milliseconds(timeouts.request_ms),
-            backend_timeout: milliseconds(timeouts.backend_request_ms),
+            timeouts: Timeouts::milliseconds(timeouts.request_ms, timeouts.backend_request_ms),
             action: action(route.action.as_ref())?,
-            metrics: metrics.route(&route.object, route.rule, &route.rule_name),
+            metrics: metrics.route(Arc::clone(&object), route.rule, &route.rule_name),
         };
+        let rule = Rule { plan, auth: Box::default(), limits: Box::default(), services: Box::default() };
+        let backends = match &route.action {
+            Some(Wire::Forward(forward)) => &*forward.backends,
+            _ => &[],
+        };
+        let services = backends.iter().map(|backend| &backend.service);
+        let names = route.auth.iter().chain(&route.rate_limits).chain(services);
+        let count = |names: &[String]| u16::try_from(names.len()).map_err(|_| "it names too many policies");
         Ok(Part {
-            plan: Arc::new(plan),
-            matches,
-            age: Age { created: route.created, name: format!("{name}/{kind}").into(), rule: route.rule },
-            attachments: route.attachments.iter().map(attachment).collect(),
-            auth: route.auth.clone(),
-            limits: route.rate_limits.clone(),
-            services: match &route.action {
-                Some(Wire::Forward(forward)) => {
-                    forward.backends.iter().map(|backend| backend.service.clone()).collect()
-                }
-                _ => Vec::new(),
-            },
+            entry: Arc::new(Entry::new(
+                name,
+                Age { created: route.created, object, rule: route.rule },
+                matches,
+                rule,
+            )),
+            attachments: route.attachments.iter().map(|wire| attachment(wire, others)).collect(),
+            names: names.map(|name| others.shared(name)).collect(),
+            auth: count(&route.auth)?,
+            limits: count(&route.rate_limits)?,
+            listed: false,
         })
     }
 
-    /// With what it names, as far as that is in force.
-    pub(super) fn rule(&self, state: &State) -> Arc<Rule> {
-        Arc::new(Rule {
-            plan: Arc::clone(&self.plan),
-            auth: self.auth.iter().map(|name| state.auth.get(name).cloned()).collect(),
-            limits: self.limits.iter().map(|name| state.limits.get(name).cloned()).collect(),
-            services: self.services.iter().map(|name| state.services.get(name).cloned()).collect(),
-        })
+    /// All that it refers to, but for listeners.
+    pub(super) fn names(&self) -> &[Arc<str>] {
+        &self.names
     }
 
-    /// One entry a listener.
-    pub(super) fn entries(&self, rule: &Arc<Rule>) -> impl Iterator<Item = (&str, Entry<Arc<Rule>>)> {
-        self.attachments.iter().map(|(listener, hostnames)| {
-            let entry = Entry {
-                hostnames: hostnames.clone(),
-                matches: self.matches.clone(),
-                age: self.age.clone(),
-                target: Arc::clone(rule),
-            };
-            (listener.as_str(), entry)
-        })
+    /// With what it names, as far as that is in force. It must not be in the tables.
+    pub(super) fn resolve(&mut self, known: Known<'_>) {
+        let rule = &mut Arc::make_mut(&mut self.entry).target;
+        let (auth, others) = self.names.split_at(self.auth.into());
+        let (limits, services) = others.split_at(self.limits.into());
+        rule.auth = auth.iter().map(|name| known.auth.get(&**name).cloned()).collect();
+        rule.limits = limits.iter().map(|name| known.limits.get(&**name).cloned()).collect();
+        rule.services = services.iter().map(|name| known.services.get(&**name).cloned()).collect();
     }
 }
 
-fn attachment(attachment: &v1::Attachment) -> (String, Vec<Hostname>) {
-    let hostnames = if attachment.hostnames.is_empty() {
-        vec![Hostname::Any]
-    } else {
-        let parsed = attachment.hostnames.iter().map(|hostname| Hostname::parse(hostname));
-        if attachment.one_label { parsed.map(Hostname::one_label).collect() } else { parsed.collect() }
+fn attachment(wire: &v1::Attachment, others: &Routes) -> Attachment {
+    let parse = |text: &String| {
+        let hostname = Hostname::parse(text);
+        let hostname = if wire.one_label { hostname.one_label() } else { hostname };
+        others.shared_hostname(&wire.listener, hostname)
     };
-    (attachment.listener.clone(), hostnames)
+    Attachment {
+        listener: others.shared_listener(&wire.listener),
+        hostnames: match &*wire.hostnames {
+            [] => [Hostname::Any].into(),
+            hostnames => hostnames.iter().map(parse).collect(),
+        },
+    }
 }
 
 fn compile_match(wire: &v1::Match) -> Result<Match, String> {
@@ -130,15 +154,15 @@ fn compile_match(wire: &v1::Match) -> Result<Match, String> {
         .iter()
         .map(|param| Ok((param.name.as_str().into(), condition(param)?)))
         .collect::<Result<_, String>>()?;
-    Ok(Match { path, conditions: Conditions { method, headers, query_params } })
+    Ok(Match { path, conditions: Conditions::new(method, headers, query_params) })
 }
 
 /// In the form that requests are brought to before they are compared.
-fn canonical(path: &str) -> Result<Box<str>, String> {
+fn canonical(path: &str) -> Result<Arc<str>, String> {
     let canonical = canonical_path(path).map_err(|_| {
         format!("{path:?} is no path that a request can have: begin with `/` and escape what needs it")
     })?;
-    Ok(Box::from(&*canonical))
+    Ok(Arc::from(&*canonical))
 }
 
 fn condition(wire: &v1::ValueMatch) -> Result<ValueCondition, String> {
@@ -157,15 +181,12 @@ fn changes(wire: Option<&v1::HeaderChanges>) -> Result<HeaderChanges, String> {
     HeaderChanges::compile(wire).map_err(|invalid| invalid.to_string())
 }
 
-fn milliseconds(count: u64) -> Option<Duration> {
-    (count > 0).then(|| Duration::from_millis(count))
-}
-
 fn action(wire: Option<&Wire>) -> Result<Action, String> {
     match wire {
         Some(Wire::Forward(wire)) => forward(wire).map(Action::Forward),
         Some(Wire::Redirect(redirect)) => {
-            Redirect::compile(redirect).map(Action::Redirect).map_err(|invalid| invalid.to_string())
+            let redirect = Redirect::compile(redirect).map_err(|invalid| invalid.to_string())?;
+            Ok(Action::Redirect(Box::new(redirect)))
         }
         Some(Wire::Respond(respond)) => {
             let status = u16::try_from(respond.status)
@@ -174,11 +195,11 @@ fn action(wire: Option<&Wire>) -> Result<Action, String> {
                 .filter(|status| !status.is_informational())
                 .ok_or_else(|| format!("respond.status {} is not between 200 and 999", respond.status))?;
             let headers = respond.headers.iter().map(header).collect::<Result<_, _>>();
-            Ok(Action::Respond(Respond {
+            Ok(Action::Respond(Box::new(Respond {
                 status,
                 headers: headers.map_err(|invalid| invalid.to_string())?,
                 body: respond.body.clone().into(),
-            }))
+            })))
         }
         Some(Wire::Broken(_)) => Ok(Action::Broken),
         None => Err("this dataplane does not know the action".into()),

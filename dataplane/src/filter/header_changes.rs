@@ -8,31 +8,38 @@ use super::InvalidFilter;
 /// Names that frame a message or name its recipient: changing them by hand breaks it.
 const NOT_OURS_TO_CHANGE: [&str; 4] = ["connection", "content-length", "transfer-encoding", "upgrade"];
 
+/// Most rules change nothing, and take one word for it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct HeaderChanges {
-    set: Vec<(HeaderName, HeaderValue)>,
-    add: Vec<(HeaderName, HeaderValue)>,
-    remove: Vec<HeaderName>,
+pub(crate) struct HeaderChanges(Option<Box<Changes>>);
+
+#[derive(Debug, Clone)]
+struct Changes {
+    set: Box<[(HeaderName, HeaderValue)]>,
+    add: Box<[(HeaderName, HeaderValue)]>,
+    remove: Box<[HeaderName]>,
 }
 
 impl HeaderChanges {
-    pub(crate) fn compile(changes: Option<&v1::HeaderChanges>) -> Result<Self, InvalidFilter> {
-        let Some(changes) = changes else { return Ok(HeaderChanges::default()) };
-        Ok(HeaderChanges {
-            set: changes.set.iter().map(header).collect::<Result<_, _>>()?,
-            add: changes.add.iter().map(header).collect::<Result<_, _>>()?,
-            remove: changes.remove.iter().map(|header| name(header)).collect::<Result<_, _>>()?,
-        })
+    pub(crate) fn compile(wire: Option<&v1::HeaderChanges>) -> Result<Self, InvalidFilter> {
+        let Some(wire) = wire.filter(|wire| **wire != v1::HeaderChanges::default()) else {
+            return Ok(HeaderChanges::default());
+        };
+        Ok(HeaderChanges(Some(Box::new(Changes {
+            set: wire.set.iter().map(header).collect::<Result<_, _>>()?,
+            add: wire.add.iter().map(header).collect::<Result<_, _>>()?,
+            remove: wire.remove.iter().map(|header| name(header)).collect::<Result<_, _>>()?,
+        }))))
     }
 
     pub(crate) fn apply(&self, headers: &mut HeaderMap) {
-        for (name, value) in &self.set {
+        let Some(changes) = &self.0 else { return };
+        for (name, value) in &changes.set {
             headers.insert(name.clone(), value.clone());
         }
-        for (name, value) in &self.add {
+        for (name, value) in &changes.add {
             headers.append(name.clone(), value.clone());
         }
-        for name in &self.remove {
+        for name in &changes.remove {
             headers.remove(name);
         }
     }

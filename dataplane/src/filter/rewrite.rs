@@ -8,10 +8,14 @@ use http::HeaderValue;
 use super::InvalidFilter;
 use crate::{Reason, http::target::canonical_path, route::normal_prefix};
 
+/// Most rules rewrite nothing, and take one word for it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Rewrite {
-    pub(crate) host: Option<HeaderValue>,
-    pub(crate) path: Option<PathRewrite>,
+pub(crate) struct Rewrite(Option<Box<Parts>>);
+
+#[derive(Debug, Clone)]
+struct Parts {
+    host: Option<HeaderValue>,
+    path: Option<PathRewrite>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +32,16 @@ impl Rewrite {
             .then(|| HeaderValue::from_str(&rewrite.hostname))
             .transpose()
             .map_err(|_| InvalidFilter(format!("{:?} is no host name", rewrite.hostname)))?;
-        Ok(Rewrite { host, path: PathRewrite::compile(rewrite.path.as_ref())? })
+        Ok(Rewrite(Some(Box::new(Parts { host, path: PathRewrite::compile(rewrite.path.as_ref())? }))))
+    }
+
+    /// Takes the place of the request's.
+    pub(crate) fn host(&self) -> Option<&HeaderValue> {
+        self.0.as_ref()?.host.as_ref()
+    }
+
+    pub(crate) fn path(&self) -> Option<&PathRewrite> {
+        self.0.as_ref()?.path.as_ref()
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) fn path_and_query(
     matched: Option<usize>,
     uri: &Uri,
 ) -> Result<PathAndQuery, Reason> {
-    let path = match &forward.rewrite.path {
+    let path = match forward.rewrite.path() {
         Some(rewrite) => rewrite.apply(path, matched)?,
         None => Cow::Borrowed(path),
     };
@@ -95,8 +95,8 @@ pub(super) async fn forward(
     let state = exchange.body_state();
     let body = RequestBody::new(body, Rc::clone(&state), snapshot.settings.limits.body_idle_timeout);
     let request = Request::from_parts(parts, body);
-    let deadline = plan.request_timeout.map(|limit| exchange.started() + limit);
-    let sending = attempts(connection, plan.backend_timeout, service, request, &state, exchange);
+    let deadline = plan.timeouts.request().map(|limit| exchange.started() + limit);
+    let sending = attempts(connection, plan.timeouts.attempt(), service, request, &state, exchange);
     let (mut response, mut lease) = match deadline {
         Some(deadline) => timeout_at(deadline, sending).await.map_err(|_| Reason::UpstreamTimeout)??,
         None => sending.await?,
@@ -121,7 +121,7 @@ pub(super) async fn forward(
 
 /// Turns the client's head into ours.
 fn head(parts: &mut Parts, outbound: &Outbound<'_>, protocol: Protocol) -> Result<(), Reason> {
-    let host = outbound.forward.rewrite.host.as_ref().unwrap_or(&outbound.authority);
+    let host = outbound.forward.rewrite.host().unwrap_or(&outbound.authority);
     let mut uri = http::uri::Parts::default();
     uri.path_and_query = Some(outbound.path.clone());
     match protocol {

@@ -115,7 +115,7 @@ async fn limit(
             consumer: identity.and_then(Identity::consumer).map(|consumer| &**consumer),
             credential: identity.and_then(Identity::credential),
             tier: identity.and_then(Identity::tier),
-            route: &rule.plan.object,
+            route: rule.plan.object(),
         };
         let stores = connection.worker.stores();
         let outcome = policy.check(phase, &facts, &stores, now).await;

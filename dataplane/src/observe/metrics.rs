@@ -7,7 +7,6 @@ mod route;
 mod text;
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -15,6 +14,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use hashbrown::HashTable;
 use parking_lot::Mutex;
 
 pub(crate) use route::RouteMetrics;
@@ -73,10 +73,11 @@ pub(crate) struct Gauges {
     pub(crate) age: Option<Duration>,
 }
 
-/// Handles by object and rule. What nothing else refers to is forgotten.
+/// Handles, and hashes of object and rule. What nothing else refers to is forgotten.
 #[derive(Debug, Default)]
 struct Routes {
-    known: BTreeMap<(Box<str>, Box<str>), Weak<RouteMetrics>>,
+    known: HashTable<(u64, Weak<RouteMetrics>)>,
+    seeds: ahash::RandomState,
     /// Handles that were alive when it was last cleaned up.
     live: usize,
 }
@@ -103,19 +104,14 @@ impl Active {
 
 impl Metrics {
     /// The handle of a rule: the same for as long as anything holds it, so that a change of the rule keeps its counts.
-    pub(crate) fn route(&self, object: &str, rule: u32, rule_name: &str) -> Arc<RouteMetrics> {
-        let rule = if rule_name.is_empty() { rule.to_string() } else { rule_name.to_owned() };
+    pub(crate) fn route(&self, object: impl Into<Arc<str>>, rule: u32, rule_name: &str) -> Arc<RouteMetrics> {
+        let rule: Box<str> = if rule_name.is_empty() { rule.to_string().into() } else { rule_name.into() };
         let mut routes = self.routes.lock();
         // Nobody may ever ask for the metrics.
         if routes.known.len() > 2 * routes.live + 64 {
             routes.clean();
         }
-        let slot = routes.known.entry((object.into(), rule.as_str().into())).or_default();
-        slot.upgrade().unwrap_or_else(|| {
-            let made = Arc::new(RouteMetrics::new(object, &rule));
-            *slot = Arc::downgrade(&made);
-            made
-        })
+        routes.get(object.into(), rule)
     }
 
     pub(super) fn worker(&self) -> Arc<Active> {
@@ -145,14 +141,30 @@ impl Metrics {
 
     /// Those that are alive, in the order of their labels.
     fn live_routes(&self) -> Vec<Arc<RouteMetrics>> {
-        self.routes.lock().clean()
+        let mut live = self.routes.lock().clean();
+        live.sort_by(|a, b| (a.object(), a.rule()).cmp(&(b.object(), b.rule())));
+        live
     }
 }
 
 impl Routes {
+    fn get(&mut self, object: Arc<str>, rule: Box<str>) -> Arc<RouteMetrics> {
+        let hash = self.seeds.hash_one((&*object, &*rule));
+        let alive = |(of, other): &(u64, Weak<RouteMetrics>)| {
+            let other = other.upgrade().filter(|_| *of == hash)?;
+            (*other.object() == *object && *other.rule() == *rule).then_some(other)
+        };
+        if let Some(found) = self.known.find(hash, |other| alive(other).is_some()).and_then(alive) {
+            return found;
+        }
+        let made = Arc::new(RouteMetrics::new(object, rule));
+        self.known.insert_unique(hash, (hash, Arc::downgrade(&made)), |(hash, _)| *hash);
+        made
+    }
+
     fn clean(&mut self) -> Vec<Arc<RouteMetrics>> {
         let mut live = Vec::with_capacity(self.known.len());
-        self.known.retain(|_, route| {
+        self.known.retain(|(_, route)| {
             let before = live.len();
             live.extend(route.upgrade());
             live.len() > before

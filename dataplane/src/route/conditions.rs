@@ -6,12 +6,20 @@ use http::{HeaderName, Method};
 
 use super::{Facts, expression::WholeExpression};
 
+/// Most matches have none, and take one word for it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Conditions {
-    pub(crate) method: Option<Method>,
-    pub(crate) headers: Vec<(HeaderName, ValueCondition)>,
-    /// Names as they are after decoding.
-    pub(crate) query_params: Vec<(Box<str>, ValueCondition)>,
+pub(crate) struct Conditions(Option<Box<Given>>);
+
+pub(crate) type HeaderConditions = Box<[(HeaderName, ValueCondition)]>;
+/// Names as they are after decoding.
+pub(crate) type QueryConditions = Box<[(Box<str>, ValueCondition)]>;
+
+/// At least one.
+#[derive(Debug, Clone)]
+struct Given {
+    method: Option<Method>,
+    headers: HeaderConditions,
+    query_params: QueryConditions,
 }
 
 #[derive(Debug, Clone)]
@@ -21,20 +29,46 @@ pub(crate) enum ValueCondition {
 }
 
 impl Conditions {
+    pub(crate) fn new(
+        method: Option<Method>,
+        headers: HeaderConditions,
+        query_params: QueryConditions,
+    ) -> Self {
+        let none = method.is_none() && headers.is_empty() && query_params.is_empty();
+        Conditions((!none).then(|| Box::new(Given { method, headers, query_params })))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    pub(super) fn has_method(&self) -> bool {
+        self.0.as_ref().is_some_and(|given| given.method.is_some())
+    }
+
+    pub(super) fn headers(&self) -> &[(HeaderName, ValueCondition)] {
+        self.0.as_ref().map_or(&[], |given| &given.headers)
+    }
+
+    pub(super) fn query_params(&self) -> &[(Box<str>, ValueCondition)] {
+        self.0.as_ref().map_or(&[], |given| &given.query_params)
+    }
+
     pub(super) fn hold(&self, facts: &Facts<'_>) -> bool {
-        self.method.as_ref().is_none_or(|method| method == facts.method)
-            && self.headers.iter().all(|(name, condition)| {
+        let Some(given) = &self.0 else { return true };
+        given.method.as_ref().is_none_or(|method| method == facts.method)
+            && given.headers.iter().all(|(name, condition)| {
                 header_value(facts, name).is_some_and(|value| condition.holds(&value))
             })
-            && self.query_params.iter().all(|(name, condition)| {
+            && given.query_params.iter().all(|(name, condition)| {
                 query_value(facts, name).is_some_and(|value| condition.holds(&value))
             })
     }
 
     /// How many conditions compare by equality.
     pub(super) fn equalities(&self) -> usize {
-        let headers = self.headers.iter().map(|(_, condition)| condition);
-        let query_params = self.query_params.iter().map(|(_, condition)| condition);
+        let headers = self.headers().iter().map(|(_, condition)| condition);
+        let query_params = self.query_params().iter().map(|(_, condition)| condition);
         headers.chain(query_params).filter(|condition| matches!(condition, ValueCondition::Equals(_))).count()
     }
 }

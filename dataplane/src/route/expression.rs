@@ -18,20 +18,22 @@ pub(crate) struct WholeExpression {
 #[error("regular expression {pattern:?}: {cause}")]
 pub(crate) struct InvalidExpression {
     pattern: String,
-    #[source]
-    cause: Box<regex::Error>,
+    cause: String,
 }
 
 impl WholeExpression {
     pub(crate) fn new(pattern: &str) -> Result<Self, InvalidExpression> {
+        let invalid = |cause: &dyn fmt::Display| InvalidExpression {
+            pattern: pattern.chars().take(80).collect(),
+            cause: cause.to_string(),
+        };
+        // By itself first: what closes the group below, as in `a)|(?:b`, would not match the whole.
+        regex_syntax::parse(pattern).map_err(|cause| invalid(&cause))?;
         // `\z` and not `$`: a line break at the end of a value must not go unnoticed.
         let regex = RegexBuilder::new(&format!(r"\A(?:{pattern})\z"))
             .size_limit(SIZE_LIMIT)
             .build()
-            .map_err(|cause| InvalidExpression {
-                pattern: pattern.chars().take(80).collect(),
-                cause: Box::new(cause),
-            })?;
+            .map_err(|cause| invalid(&cause))?;
         Ok(WholeExpression { source: pattern.into(), regex })
     }
 

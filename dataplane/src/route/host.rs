@@ -1,16 +1,18 @@
 //! Host names and maps keyed by them.
 
-use hashbrown::HashMap;
+use std::sync::Arc;
+
+use super::{hash, trie::Trie};
 
 /// A host name as listeners and routes give it, in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Hostname {
     Any,
-    Exact(Box<str>),
+    Exact(Arc<str>),
     /// `*.example.com`, held as `example.com`: one or more labels stand before it.
-    Wildcard(Box<str>),
+    Wildcard(Arc<str>),
     /// The same with exactly one label before it (IngressRule.host).
-    OneLabel(Box<str>),
+    OneLabel(Arc<str>),
 }
 
 impl Hostname {
@@ -31,17 +33,41 @@ impl Hostname {
             other => other,
         }
     }
+
+    /// Its kind and text; `None` for any.
+    fn named(&self) -> Option<(Kind, &Arc<str>)> {
+        match self {
+            Hostname::Any => None,
+            Hostname::Exact(name) => Some((Kind::Exact, name)),
+            Hostname::Wildcard(suffix) => Some((Kind::Wildcard, suffix)),
+            Hostname::OneLabel(suffix) => Some((Kind::OneLabel, suffix)),
+        }
+    }
 }
 
-/// Values under host names, found from the most specific name on.
-#[derive(Debug)]
+/// Values under host names, found from the most specific name on. A copy shares what does not change.
+#[derive(Debug, Clone)]
 pub(crate) struct HostMap<V> {
-    exact: HashMap<Box<str>, V, ahash::RandomState>,
-    /// By what follows `*.`.
-    wildcard: HashMap<Box<str>, V, ahash::RandomState>,
-    /// The same, for one label alone.
-    one_label: HashMap<Box<str>, V, ahash::RandomState>,
+    seeds: ahash::RandomState,
+    /// All kinds of names; the kind is part of the hash.
+    named: Trie<Named<V>>,
+    /// How many names there are of each kind.
+    kinds: [u32; 3],
     any: Option<V>,
+}
+
+#[derive(Debug, Clone)]
+struct Named<V> {
+    name: Arc<str>,
+    value: V,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Exact,
+    /// The name is what follows `*.`.
+    Wildcard,
+    OneLabel,
 }
 
 impl<V> HostMap<V> {
@@ -50,16 +76,18 @@ impl<V> HostMap<V> {
         &'a self,
         host: &'h str,
     ) -> impl Iterator<Item = &'a V> + use<'a, 'h, V> {
-        let exact = self.exact.get(host);
-        let one_label = (!self.one_label.is_empty())
+        let exact = self.find(Kind::Exact, host);
+        let one_label = self
+            .has(Kind::OneLabel)
             .then(|| host.split_once('.'))
             .flatten()
-            .and_then(|(_, suffix)| self.one_label.get(suffix));
-        let wildcards = (!self.wildcard.is_empty())
+            .and_then(|(_, suffix)| self.find(Kind::OneLabel, suffix));
+        let wildcards = self
+            .has(Kind::Wildcard)
             .then(|| host.match_indices('.').map(move |(dot, _)| &host[dot + 1..]))
             .into_iter()
             .flatten()
-            .filter_map(|suffix| self.wildcard.get(suffix));
+            .filter_map(|suffix| self.find(Kind::Wildcard, suffix));
         exact.into_iter().chain(one_label).chain(wildcards).chain(self.any.as_ref())
     }
 
@@ -72,45 +100,92 @@ impl<V> HostMap<V> {
         self.any.as_ref()
     }
 
-    pub(crate) fn insert(&mut self, hostname: &Hostname, value: V) {
-        match hostname {
-            Hostname::Any => self.any = Some(value),
-            Hostname::Exact(name) => {
-                self.exact.insert(name.clone(), value);
-            }
-            Hostname::Wildcard(suffix) => {
-                self.wildcard.insert(suffix.clone(), value);
-            }
-            Hostname::OneLabel(suffix) => {
-                self.one_label.insert(suffix.clone(), value);
-            }
+    /// The value under this very name.
+    pub(crate) fn get(&self, hostname: &Hostname) -> Option<&V> {
+        match hostname.named() {
+            None => self.any.as_ref(),
+            Some((kind, name)) => self.find(kind, name),
         }
     }
 
-    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        let wildcards = self.wildcard.values_mut().chain(self.one_label.values_mut());
-        self.exact.values_mut().chain(wildcards).chain(self.any.as_mut())
+    pub(super) fn is_empty(&self) -> bool {
+        self.named.is_empty() && self.any.is_none()
+    }
+
+    /// The same name, with the text that is held here.
+    pub(super) fn shared(&self, hostname: &Hostname) -> Option<Hostname> {
+        let (kind, name) = hostname.named()?;
+        let name = Arc::clone(&self.entry(kind, name)?.name);
+        Some(match kind {
+            Kind::Exact => Hostname::Exact(name),
+            Kind::Wildcard => Hostname::Wildcard(name),
+            Kind::OneLabel => Hostname::OneLabel(name),
+        })
+    }
+
+    /// For values that live in this map.
+    pub(super) fn seeds(&self) -> &ahash::RandomState {
+        &self.seeds
+    }
+
+    fn has(&self, kind: Kind) -> bool {
+        self.kinds[kind as usize] > 0
+    }
+
+    fn find(&self, kind: Kind, name: &str) -> Option<&V> {
+        self.entry(kind, name).map(|named| &named.value)
+    }
+
+    fn entry(&self, kind: Kind, name: &str) -> Option<&Named<V>> {
+        if !self.has(kind) {
+            return None;
+        }
+        self.named.get(self.hash(kind, name), |named| *named.name == *name)
+    }
+
+    fn hash(&self, kind: Kind, name: &str) -> u64 {
+        // The kind stands where hashes are only compared.
+        (self.seeds.hash_one(name.as_bytes()) >> 2) | ((kind as u64) << 62)
     }
 }
 
-impl<V: Default> HostMap<V> {
-    pub(crate) fn entry(&mut self, hostname: &Hostname) -> &mut V {
-        match hostname {
-            Hostname::Any => self.any.get_or_insert_default(),
-            Hostname::Exact(name) => self.exact.entry(name.clone()).or_default(),
-            Hostname::Wildcard(suffix) => self.wildcard.entry(suffix.clone()).or_default(),
-            Hostname::OneLabel(suffix) => self.one_label.entry(suffix.clone()).or_default(),
+impl<V: Clone> HostMap<V> {
+    pub(crate) fn insert(&mut self, hostname: &Hostname, value: V) {
+        let Some((kind, name)) = hostname.named() else {
+            self.any = Some(value);
+            return;
+        };
+        let hash = self.hash(kind, name);
+        if self.find(kind, name).is_none() {
+            self.kinds[kind as usize] += 1;
+            self.named.insert(hash, Named { name: Arc::clone(name), value });
+        } else if let Some(named) = self.named.get_mut(hash, |named| named.name == *name) {
+            named.value = value;
+        }
+    }
+
+    /// What is there is no longer shared with other copies.
+    pub(crate) fn get_mut(&mut self, hostname: &Hostname) -> Option<&mut V> {
+        let Some((kind, name)) = hostname.named() else { return self.any.as_mut() };
+        self.find(kind, name)?;
+        let hash = self.hash(kind, name);
+        self.named.get_mut(hash, |named| named.name == *name).map(|named| &mut named.value)
+    }
+
+    pub(crate) fn remove(&mut self, hostname: &Hostname) {
+        let Some((kind, name)) = hostname.named() else {
+            self.any = None;
+            return;
+        };
+        if self.find(kind, name).is_some() {
+            self.kinds[kind as usize] -= 1;
+            self.named.remove(self.hash(kind, name), |named| named.name == *name);
         }
     }
 }
 
 impl<V> Default for HostMap<V> {
     fn default() -> Self {
-        HostMap {
-            exact: HashMap::default(),
-            wildcard: HashMap::default(),
-            one_label: HashMap::default(),
-            any: None,
-        }
+        HostMap { seeds: hash::seeds(), named: Trie::default(), kinds: [0; 3], any: None }
     }
 }

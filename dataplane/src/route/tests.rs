@@ -6,8 +6,8 @@ use proptest::{
 };
 
 use super::{
-    Age, Conditions, Entry, Facts, Found, Hostname, Match, PathMatch, Precedence, Table, ValueCondition,
-    WholeExpression, normal_prefix,
+    Age, Conditions, Entry, Facts, Found, Hostname, Match, PathMatch, Table, ValueCondition, WholeExpression,
+    normal_prefix, precedence::Precedence,
 };
 
 fn exact(path: &str) -> PathMatch {
@@ -22,17 +22,25 @@ fn expression(pattern: &str) -> PathMatch {
     PathMatch::Expression(WholeExpression::new(pattern).unwrap())
 }
 
-fn entry(host: &str, path: PathMatch, conditions: Conditions, rule: u32) -> Entry<u32> {
-    Entry {
-        hostnames: vec![Hostname::parse(host)],
-        matches: vec![Match { path, conditions }],
-        age: Age { created: 0, name: Arc::from("default/r"), rule },
-        target: rule,
+/// An entry, and the host that it is for.
+type Hosted = (Hostname, Arc<Entry<u32>>);
+
+fn entry(host: &str, path: PathMatch, conditions: Conditions, rule: u32) -> Hosted {
+    let age = Age { created: 0, object: Arc::from("HTTPRoute/default/r"), rule };
+    let entry = Entry::new("route", age, [Match { path, conditions }].into(), rule);
+    (Hostname::parse(host), Arc::new(entry))
+}
+
+fn build(entries: impl IntoIterator<Item = Hosted>) -> Table<u32> {
+    let mut table = Table::default();
+    for (hostname, entry) in entries {
+        table.insert(&entry, &[hostname]);
     }
+    table
 }
 
 fn table(routes: impl IntoIterator<Item = (&'static str, PathMatch)>) -> Table<u32> {
-    Table::build((0..).zip(routes).map(|(rule, (host, path))| entry(host, path, Conditions::default(), rule)))
+    build((0..).zip(routes).map(|(rule, (host, path))| entry(host, path, Conditions::default(), rule)))
 }
 
 fn find(table: &Table<u32>, host: &str, path: &str) -> Option<u32> {
@@ -105,13 +113,13 @@ fn hosts_from_the_most_specific() {
 
 #[test]
 fn equality_goes_before_expression_where_all_else_ties() {
-    let conditions = |condition| Conditions {
-        headers: vec![(HeaderName::from_static("x-org-id"), condition)],
-        ..Conditions::default()
+    let conditions = |condition| {
+        let header = (HeaderName::from_static("x-org-id"), condition);
+        Conditions::new(None, [header].into(), Box::default())
     };
     let loose = conditions(ValueCondition::Matches(WholeExpression::new(".*").unwrap()));
     let strict = conditions(ValueCondition::Equals("test-org".into()));
-    let table = Table::build([entry("", prefix("/"), loose, 0), entry("", prefix("/"), strict, 1)]);
+    let table = build([entry("", prefix("/"), loose, 0), entry("", prefix("/"), strict, 1)]);
     for (value, wanted) in [("test-org", 1), ("other", 0)] {
         let headers =
             HeaderMap::from_iter([(HeaderName::from_static("x-org-id"), HeaderValue::from_static(value))]);
@@ -122,11 +130,9 @@ fn equality_goes_before_expression_where_all_else_ties() {
 
 #[test]
 fn query_parameters_are_compared_decoded() {
-    let conditions = Conditions {
-        query_params: vec![("animal".into(), ValueCondition::Equals("blue whale".into()))],
-        ..Conditions::default()
-    };
-    let table = Table::build([entry("", prefix("/"), conditions, 0)]);
+    let animal = ("animal".into(), ValueCondition::Equals("blue whale".into()));
+    let conditions = Conditions::new(None, Box::default(), [animal].into());
+    let table = build([entry("", prefix("/"), conditions, 0)]);
     let headers = HeaderMap::new();
     for (query, wanted) in [
         ("animal=blue%20whale", true),
@@ -144,10 +150,14 @@ fn query_parameters_are_compared_decoded() {
 fn any_path() -> impl Strategy<Value = PathMatch> {
     let path =
         vec(select(vec!["a", "b", "ab"]), 0..4).prop_map(|segments| format!("/{}", segments.join("/")));
-    (path, 0..3).prop_map(|(path, kind)| match kind {
+    (path, 0..6).prop_map(|(path, kind)| match kind {
         0 => exact(&path),
         1 => prefix(&path),
-        _ => expression(&format!("{path}.*")),
+        2 => expression(&format!("{path}.*")),
+        // Filed under several texts, under one in the middle, and under none.
+        3 => expression(&format!("{path}(/a/b|/ab/).*")),
+        4 => expression(&format!("/.+{path}/?a?")),
+        _ => expression("/(?:a|/)+b?"),
     })
 }
 
@@ -156,27 +166,84 @@ fn any_conditions() -> impl Strategy<Value = Conditions> {
     let value = || select(vec!["1", "2"]).prop_map(|value| ValueCondition::Equals(value.into()));
     let header = (select(vec!["x-a", "x-b"]).prop_map(HeaderName::from_static), value());
     let query = (select(vec!["a", "b"]).prop_map(Box::from), value());
-    (method, vec(header, 0..2), vec(query, 0..2)).prop_map(|(method, headers, query_params)| Conditions {
-        method,
-        headers,
-        query_params,
+    (method, vec(header, 0..2), vec(query, 0..2)).prop_map(|(method, headers, query_params)| {
+        Conditions::new(method, headers.into(), query_params.into())
     })
 }
 
-fn any_entry() -> impl Strategy<Value = Entry<u32>> {
+fn any_entry() -> impl Strategy<Value = (Hostname, Entry<u32>)> {
     let host = select(vec!["", "*.example.com", "a.example.com", "*.a.example.com"]);
     let host = (host, any::<bool>()).prop_map(|(host, one_label)| {
         let hostname = Hostname::parse(host);
         if one_label { hostname.one_label() } else { hostname }
     });
     (host, vec((any_path(), any_conditions()), 1..3), 0..3_i64).prop_map(|(hostname, matches, created)| {
-        Entry {
-            hostnames: vec![hostname],
-            matches: matches.into_iter().map(|(path, conditions)| Match { path, conditions }).collect(),
-            age: Age { created, name: Arc::from("ns/name"), rule: 0 },
-            target: 0,
-        }
+        let age = Age { created, object: Arc::from("HTTPRoute/ns/name"), rule: 0 };
+        let matches = matches.into_iter().map(|(path, conditions)| Match { path, conditions });
+        (hostname, Entry::new("route", age, matches.collect(), 0))
     })
+}
+
+/// Each by the rule that is its place among them.
+fn numbered(entries: Vec<(Hostname, Entry<u32>)>) -> Vec<Hosted> {
+    let numbered = (0..).zip(entries).map(|(rule, (hostname, mut entry))| {
+        entry.age.rule = rule;
+        entry.target = rule;
+        (hostname, Arc::new(entry))
+    });
+    numbered.collect()
+}
+
+fn any_request() -> impl Strategy<Value = Asked> {
+    let path = vec(select(vec!["a", "b", "ab"]), 0..5);
+    (
+        select(vec!["a.example.com", "x.a.example.com", "example.com", "b.example.com"]),
+        path.prop_map(|segments| format!("/{}", segments.join("/"))),
+        select(vec![Method::GET, Method::POST, Method::PUT]),
+        option::of(select(vec!["1", "2"])),
+        option::of(select(vec!["a=1", "b=2&a=2", "b=1"])),
+    )
+        .prop_map(|(host, path, method, header, query)| {
+            let header =
+                header.map(|value| (HeaderName::from_static("x-a"), HeaderValue::from_static(value)));
+            Asked { host, path, method, headers: header.into_iter().collect(), query }
+        })
+}
+
+#[derive(Debug)]
+struct Asked {
+    host: &'static str,
+    path: String,
+    method: Method,
+    headers: HeaderMap,
+    query: Option<&'static str>,
+}
+
+impl Asked {
+    fn facts(&self) -> Facts<'_> {
+        let Asked { host, path, method, headers, query } = self;
+        Facts { host, path, method, headers, query: *query }
+    }
+
+    fn of(&self, table: &Table<u32>) -> Option<u32> {
+        table.find(&self.facts()).map(|found| *found.target)
+    }
+
+    /// What a walk over all rules in the order of the specification finds.
+    fn naively(&self, entries: &[Hosted]) -> Option<u32> {
+        let matches = entries.iter().flat_map(|(hostname, entry)| {
+            (0..entry.matches.len()).map(move |index| (hostname, entry, index))
+        });
+        matches
+            .filter_map(|(hostname, entry, index)| {
+                let one = &entry.matches[index];
+                let host = covers(hostname, self.host)?;
+                let holds = takes(&one.path, &self.path) && one.conditions.hold(&self.facts());
+                holds.then(|| (std::cmp::Reverse(host), Precedence::new(entry, index), entry.target))
+            })
+            .min()
+            .map(|(_, _, target)| target)
+    }
 }
 
 /// Specificity of a host name for a host, the greater first; `None` if it does not cover it.
@@ -202,39 +269,68 @@ fn takes(path: &PathMatch, request: &str) -> bool {
 }
 
 proptest! {
-    /// The table finds what a walk over all rules in the order of the specification finds, whatever order they came in.
+    /// The table finds what the specification read literally finds, whatever order the rules came in.
     #[test]
     fn agrees_with_the_specification_read_literally(
         entries in vec(any_entry(), 0..24),
-        host in select(vec!["a.example.com", "x.a.example.com", "example.com", "b.example.com"]),
-        path in vec(select(vec!["a", "b", "ab"]), 0..5).prop_map(|segments| format!("/{}", segments.join("/"))),
-        method in select(vec![Method::GET, Method::POST, Method::PUT]),
-        header in option::of(select(vec!["1", "2"])),
-        query in option::of(select(vec!["a=1", "b=2&a=2", "b=1"])),
+        requests in vec(any_request(), 8),
     ) {
-        let entries: Vec<_> = (0..)
-            .zip(entries)
-            .map(|(rule, mut entry)| {
-                entry.age.rule = rule;
-                entry.target = rule;
-                entry
-            })
-            .collect();
-        let mut headers = HeaderMap::new();
-        if let Some(value) = header {
-            headers.insert("x-a", HeaderValue::from_static(value));
+        let entries = numbered(entries);
+        let table = build(entries.iter().rev().cloned());
+        for request in requests {
+            prop_assert_eq!(request.of(&table), request.naively(&entries));
         }
-        let facts = Facts { host, path: &path, method: &method, headers: &headers, query };
-        let naive = entries
-            .iter()
-            .flat_map(|entry| entry.matches.iter().enumerate().map(move |(index, one)| (entry, index, one)))
-            .filter_map(|(entry, index, one)| {
-                let host = covers(&entry.hostnames[0], host)?;
-                let holds = takes(&one.path, &path) && one.conditions.hold(&facts);
-                holds.then(|| (std::cmp::Reverse(host), Precedence::new(one, &entry.age, index), entry.target))
-            })
-            .min();
-        let table = Table::build(entries.iter().rev().cloned());
-        prop_assert_eq!(table.find(&facts).map(|found| *found.target), naive.map(|(_, _, target)| target));
     }
+
+    /// What is put in and taken out, in any order, leaves what would be there without; and copies stay as they were.
+    #[test]
+    fn a_change_leaves_what_a_new_table_would_hold(
+        entries in vec(any_entry(), 1..24),
+        edits in vec(any::<proptest::sample::Index>(), 0..48),
+        requests in vec(any_request(), 16),
+    ) {
+        let entries = numbered(entries);
+        let (mut table, mut inside) = (Table::default(), Vec::<Hosted>::new());
+        let mut copies = Vec::new();
+        for edit in edits {
+            let (hostname, entry) = &entries[edit.index(entries.len())];
+            copies.push((table.clone(), inside.clone()));
+            match inside.iter().position(|(_, other)| Arc::ptr_eq(other, entry)) {
+                Some(at) => {
+                    inside.remove(at);
+                    table.remove(entry, std::slice::from_ref(hostname));
+                }
+                None => {
+                    inside.push((hostname.clone(), Arc::clone(entry)));
+                    table.insert(entry, std::slice::from_ref(hostname));
+                }
+            }
+            prop_assert_eq!(table.is_empty(), inside.is_empty());
+        }
+        copies.push((table, inside));
+        for (table, inside) in copies {
+            for request in &requests {
+                prop_assert_eq!(request.of(&table), request.naively(&inside));
+            }
+        }
+    }
+}
+
+/// Prefixes may be deeper than what a request's hashes have room for.
+#[test]
+fn very_deep_prefixes() {
+    let deep = |depth: usize| "/s".repeat(depth);
+    let depths = [0, 1, 15, 16, 17, 30, 31, 32, 33, 60];
+    let table = build(
+        (0..).zip(depths).map(|(rule, depth)| entry("h", prefix(&deep(depth)), Conditions::default(), rule)),
+    );
+    for asked in 0..70 {
+        let wanted = depths.iter().rposition(|depth| *depth <= asked).and_then(|at| u32::try_from(at).ok());
+        assert_eq!(find(&table, "h", &format!("{}/x", deep(asked))), wanted, "{asked}");
+    }
+}
+
+#[test]
+fn an_expression_can_not_leave_its_group() {
+    assert!(WholeExpression::new("a)|(?:b").is_err());
 }

@@ -95,6 +95,10 @@ impl EndpointCell {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.load().is_empty()
+    }
+
     /// Of two drawn by `random`, the one with fewer requests under way; not `avoid`, unless it is the only one.
     pub(crate) fn pick(&self, mut random: impl FnMut() -> u64, avoid: Option<u64>) -> Option<Arc<Endpoint>> {
         let all = self.0.load();

@@ -1,6 +1,9 @@
 //! Counts of one rule of one route object: responses by status, and a histogram of durations.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use super::Counter;
 
@@ -29,11 +32,17 @@ const CODES: [u16; 24] = [
 /// What no class of HTTP takes comes last.
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
 
-/// About 400 bytes and its labels.
+/// Small until the first request.
 #[derive(Debug, Default)]
 pub(crate) struct RouteMetrics {
-    object: Box<str>,
+    object: Arc<str>,
     rule: Box<str>,
+    counts: OnceLock<Box<Counts>>,
+}
+
+/// About 400 bytes.
+#[derive(Debug, Default)]
+struct Counts {
     codes: [Counter; CODES.len()],
     classes: [Counter; CLASSES.len()],
     buckets: [Counter; BUCKETS.len()],
@@ -43,8 +52,8 @@ pub(crate) struct RouteMetrics {
 }
 
 impl RouteMetrics {
-    pub(super) fn new(object: &str, rule: &str) -> Self {
-        RouteMetrics { object: object.into(), rule: rule.into(), ..RouteMetrics::default() }
+    pub(super) fn new(object: Arc<str>, rule: Box<str>) -> Self {
+        RouteMetrics { object, rule, counts: OnceLock::new() }
     }
 
     /// `Kind/namespace/name`; empty for requests without a route.
@@ -58,34 +67,39 @@ impl RouteMetrics {
     }
 
     pub(super) fn count(&self, status: u16, duration: Duration) {
+        let counts = self.counts.get_or_init(Box::default);
         match CODES.binary_search(&status) {
-            Ok(index) => self.codes[index].add(1),
+            Ok(index) => counts.codes[index].add(1),
             Err(_) => {
                 let class = usize::from(status / 100).wrapping_sub(1);
-                self.classes[class.min(CLASSES.len() - 1)].add(1);
+                counts.classes[class.min(CLASSES.len() - 1)].add(1);
             }
         }
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let bucket = BUCKETS.partition_point(|(bound, _)| *bound < micros);
-        self.buckets.get(bucket).unwrap_or(&self.beyond).add(1);
-        self.microseconds.add(micros);
+        counts.buckets.get(bucket).unwrap_or(&counts.beyond).add(1);
+        counts.microseconds.add(micros);
     }
 
     /// Those that are not 0, with the text of their status or class.
     pub(super) fn responses(&self) -> impl Iterator<Item = (String, u64)> {
-        let codes = CODES.iter().map(u16::to_string).zip(&self.codes);
-        let classes = CLASSES.iter().map(ToString::to_string).zip(&self.classes);
-        codes.chain(classes).map(|(code, counter)| (code, counter.get())).filter(|(_, count)| *count > 0)
+        let counts = self.counts.get();
+        counts.into_iter().flat_map(|counts| {
+            let codes = CODES.iter().map(u16::to_string).zip(&counts.codes);
+            let classes = CLASSES.iter().map(ToString::to_string).zip(&counts.classes);
+            codes.chain(classes).map(|(code, counter)| (code, counter.get())).filter(|(_, count)| *count > 0)
+        })
     }
 
     /// One count a bucket, and of what is beyond.
     pub(super) fn durations(&self) -> ([u64; BUCKETS.len()], u64) {
-        (std::array::from_fn(|index| self.buckets[index].get()), self.beyond.get())
+        let Some(counts) = self.counts.get() else { return Default::default() };
+        (std::array::from_fn(|index| counts.buckets[index].get()), counts.beyond.get())
     }
 
     /// Sum of the durations.
     pub(super) fn microseconds(&self) -> u64 {
-        self.microseconds.get()
+        self.counts.get().map_or(0, |counts| counts.microseconds.get())
     }
 }
 

@@ -135,7 +135,7 @@ fn routes_that_come_and_go_leave_nothing_behind_though_nobody_asks() {
     let metrics = Metrics::default();
     let kept: Vec<_> = (0..10).map(|rule| metrics.route("HTTPRoute/ns/kept", rule, "")).collect();
     for name in 0..10_000 {
-        metrics.route(&format!("HTTPRoute/ns/{name}"), 0, "");
+        metrics.route(format!("HTTPRoute/ns/{name}"), 0, "");
     }
     assert!(metrics.routes.lock().known.len() < 200);
     assert_eq!(metrics.live_routes().len(), kept.len());

@@ -47,7 +47,7 @@ fn configuration(setup: &Setup<'_>) -> String {
             }
         }
         _ => {
-            hosts += "            - {name: v, domains: [\"*\"], routes: [{match: {prefix: /}, route: {cluster: b}}]}\n"
+            hosts += "            - {name: v, domains: [\"*\"], routes: [{match: {prefix: /}, route: {cluster: b}}]}\n";
         }
     }
     let policy = if matches!(setup.scenario, Scenario::Policy(_)) { policy(setup) } else { String::new() };

@@ -1,0 +1,111 @@
+//! What each request goes through besides matching: its header fields, and a limit that counts in this process.
+
+use std::{
+    hint::black_box,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Instant,
+};
+
+use futures_util::FutureExt;
+use gatehouse_proto::config::v1;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{Case, Work};
+use crate::{
+    filter::HeaderChanges,
+    http::headers::{Hop, clean_request, set_forwarded},
+    limit,
+};
+
+pub(super) const CASES: &[Case] = &[
+    Case { name: "headers/clean-and-forward", prepare: clean },
+    Case { name: "headers/change-three", prepare: change },
+    Case { name: "limit/local", prepare: local },
+];
+
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+
+/// Those of a browser, more or less.
+fn headers() -> HeaderMap {
+    [
+        ("host", "shop.example.com"),
+        ("connection", "keep-alive"),
+        ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+        ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+        ("accept-language", "en-US,en;q=0.5"),
+        ("accept-encoding", "gzip, deflate, br"),
+        ("cookie", "session=0123456789abcdef0123456789abcdef"),
+        ("x-forwarded-for", "203.0.113.9"),
+        ("content-length", "2"),
+        ("content-type", "application/json"),
+    ]
+    .into_iter()
+    .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+    .collect()
+}
+
+/// Among it is the copy of the fields that each turn begins with.
+fn clean() -> Work {
+    let (headers, authority) = (headers(), HeaderValue::from_static("shop.example.com"));
+    let hop = Hop::new(CLIENT, "https", 443);
+    Box::new(move || {
+        let mut headers = black_box(&headers).clone();
+        clean_request(&mut headers, false);
+        set_forwarded(&mut headers, &hop, &authority);
+        black_box(&headers);
+    })
+}
+
+fn change() -> Work {
+    let header = |name: &str| v1::Header { name: name.into(), value: "a value of some length".into() };
+    let changes = v1::HeaderChanges {
+        set: vec![header("x-tenant")],
+        add: vec![header("x-hop")],
+        remove: vec!["accept-language".into()],
+    };
+    let changes = HeaderChanges::compile(Some(&changes)).expect("the names are fit to be changed");
+    let headers = headers();
+    Box::new(move || {
+        let mut headers = black_box(&headers).clone();
+        changes.apply(&mut headers);
+        black_box(&headers);
+    })
+}
+
+/// A token bucket by client address that never runs dry.
+fn local() -> Work {
+    let key = v1::limit_key::Kind::ClientIp(v1::ClientAddress { ipv4_prefix: 32, ipv6_prefix: 64 });
+    let config = v1::RateLimit {
+        limits: vec![v1::Limit {
+            name: "steady".into(),
+            key: vec![v1::LimitKey { kind: Some(key) }],
+            requests: 1_000_000_000,
+            per_ms: 1_000,
+            algorithm: v1::Algorithm::TokenBucket.into(),
+            ..v1::Limit::default()
+        }],
+        scope: v1::LimitScope::Policy.into(),
+        store: v1::LimitStore::Local.into(),
+        on_store_failure: v1::StoreFailure::FallbackLocal.into(),
+        replicas: 1,
+        broken: String::new(),
+    };
+    let policy = limit::Policy::compile("ratelimit/shop/steady", &config).expect("the policy is valid");
+    let stores = limit::Stores::new(Arc::default(), None);
+    let headers = headers();
+    let now = Instant::now();
+    Box::new(move || {
+        let facts = limit::Facts {
+            client: CLIENT,
+            headers: &headers,
+            consumer: None,
+            credential: None,
+            tier: None,
+            route: "HTTPRoute/shop/orders",
+        };
+        let checked = policy.check(limit::Phase::BeforeIdentity, &facts, &stores, now).now_or_never();
+        let outcome = checked.expect("what counts in this process never waits");
+        assert!(matches!(outcome.verdict, limit::Verdict::Admit(Some(_))));
+    })
+}
