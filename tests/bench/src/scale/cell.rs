@@ -158,7 +158,7 @@ impl World {
         fs::write(&ca, authority(&store).await?)?;
         drop(first);
 
-        objects::fill(&store, plan.routes, plan.services, backend);
+        objects::fill(&store, plan.routes, plan.changes, plan.services, backend);
         let relay = Relay::start(channel).await?;
         let begun = Instant::now();
         let mut dataplanes = Vec::new();

@@ -138,9 +138,9 @@ pub(super) fn base(store: &Store, listener: u16, dataplanes: &[String]) {
     slice(store, "infra", "edge-gatehouse", json!(endpoints), listener);
 }
 
-/// The routes up to a number, with their Services.
-pub(super) fn fill(store: &Store, routes: usize, services: Services, backend: SocketAddr) {
-    for index in 0..routes {
+/// The routes up to a number, with their Services, and what `more` routes will need.
+pub(super) fn fill(store: &Store, routes: usize, more: usize, services: Services, backend: SocketAddr) {
+    for index in 0..routes + more {
         let route = Route { index, edits: 0 };
         if index.is_multiple_of(A_NAMESPACE) {
             namespace(store, &route.namespace());
@@ -148,7 +148,9 @@ pub(super) fn fill(store: &Store, routes: usize, services: Services, backend: So
         if services == Services::Own || index.is_multiple_of(A_NAMESPACE) {
             self::backend(store, &route.namespace(), &route.service(services), backend);
         }
-        store.put(ROUTES, route.object(services));
+        if index < routes {
+            store.put(ROUTES, route.object(services));
+        }
     }
 }
 
