@@ -3,9 +3,11 @@
 SHELL := bash
 CARGO ?= cargo
 NAME ?= gatehouse
+# A comma, for arguments of functions.
+, := ,
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: help demo check test crds golden tools images bench bench-micro cluster cluster-down
+.PHONY: help demo check test crds golden tools images bench bench-micro bench-scale cluster cluster-down
 
 help: ## What there is to do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -49,3 +51,7 @@ cluster: ## Start a real one-node Kubernetes for tests (NAME=gatehouse)
 
 cluster-down: ## End it, and all that it left behind
 	@NAME=$(NAME) tests/cluster/down
+
+bench-scale: ## Measure what 1k to 100k routes cost; figures go to target/bench/scale.json (QUICK=1: 1k and 10k)
+	$(CARGO) build --release --locked -p gatehouse-controller -p gatehouse-dataplane -p gatehouse-bench --bins
+	@"$${CARGO_TARGET_DIR:-target}/release/scale" $(if $(QUICK),--routes=1000$(,)10000 --changes=100 --churn=10 --shared-services-only)

@@ -10,6 +10,7 @@ use std::{
     io,
     net::SocketAddr,
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -228,7 +229,7 @@ fn unusable_certificate(
 
 /// Route objects, of which each rule is a resource.
 fn count_routes(config: &Config) -> usize {
-    let objects = config.values().filter_map(|kind| match kind {
+    let objects = config.values().filter_map(|kind| match &**kind {
         Kind::Route(route) => Some(route.object.as_str()),
         _ => None,
     });
@@ -238,7 +239,7 @@ fn count_routes(config: &Config) -> usize {
 fn override_redis(translation: &mut Translation, url: Option<&str>) {
     let Some(url) = url else { return };
     for kind in translation.gateways.values_mut().flat_map(BTreeMap::values_mut) {
-        if let Kind::Settings(settings) = kind {
+        if let Kind::Settings(settings) = Arc::make_mut(kind) {
             let timeout_ms = settings.redis.as_ref().map_or(20, |redis| redis.timeout_ms);
             settings.redis = Some(v1::Redis { url: url.to_owned(), timeout_ms });
         }

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Nothing is published before every kind has listed. Changes are gathered only while a translation runs: an idle
-//! controller reacts at once, a busy one takes what has come meanwhile in one go. Addresses of pods never cause a
-//! translation.
+//! controller reacts at once, a busy one takes what has come meanwhile in one go. What routes, Services and addresses
+//! change costs only that; anything else translates everything anew.
 
 mod acks;
 mod secrets;
@@ -39,8 +39,8 @@ use crate::{
     replicas::{AcksByGateway, Replica, SharedAcks},
     resources::{ObjectKey, Resources},
     serve::ConfigServer,
-    status::{self, GatewayFacts, Tracker, Write},
-    translate::{self, Config, ImpliedGateways, Provisioning, Settings, Statuses, Translation, names},
+    status::{self, Affected, GatewayFacts, Planned, Tracker, Write},
+    translate::{self, ObjectId, Provisioning, Settings, Translation, Translator, Update, names},
     watch::{Effect, Watches},
 };
 use {acks::AllAcks, secrets::Secrets, told::Told};
@@ -68,7 +68,8 @@ pub struct Outputs {
     /// Refresh interval by JWKS URL.
     pub jwks_wanted: watch::Sender<BTreeMap<String, Duration>>,
     pub plans: watch::Sender<Arc<Plans>>,
-    pub statuses: watch::Sender<Arc<Vec<Write>>>,
+    /// Its reader does nothing but take them, so that they never pile up.
+    pub statuses: mpsc::UnboundedSender<Planned>,
     /// Of kinds that have no conditions.
     pub events: mpsc::Sender<Write>,
     /// Where the other replicas are.
@@ -90,11 +91,10 @@ pub struct Reconciler {
     settings: Settings,
     replica: Replica,
     view: Resources,
-    /// The last translation's, with endpoints as they are now.
-    configs: BTreeMap<ObjectKey, Config>,
-    statuses: Statuses,
-    provisioning: BTreeMap<ObjectKey, Provisioning>,
-    implied: ImpliedGateways,
+    /// `None`: translation has not begun, or has to begin anew.
+    translator: Option<Translator>,
+    /// Gateways that are served.
+    published: BTreeSet<ObjectKey>,
     secrets: Secrets,
     tracker: Tracker,
     acks: AllAcks,
@@ -106,11 +106,19 @@ pub struct Reconciler {
 /// What has changed since it was last acted upon.
 #[derive(Debug, Default)]
 struct Todo {
-    translate: bool,
+    /// Translate everything.
+    anew: bool,
+    /// Routes that changed.
+    routes: BTreeSet<ObjectId>,
+    /// Services that changed in what routes see of them.
+    services: BTreeSet<ObjectKey>,
     /// Services whose addresses changed.
     endpoints: BTreeSet<ObjectKey>,
     plan_pods: bool,
-    plan_statuses: bool,
+    /// What dataplanes said, or which of them are ready.
+    acks: bool,
+    /// Statuses to plan.
+    affected: Affected,
 }
 
 impl Reconciler {
@@ -123,16 +131,14 @@ impl Reconciler {
             settings: Settings { namespace: replica.service.namespace.clone(), ..Settings::default() },
             replica,
             view: Resources::default(),
-            configs: BTreeMap::new(),
-            statuses: Statuses::default(),
-            provisioning: BTreeMap::new(),
-            implied: ImpliedGateways::new(),
+            translator: None,
+            published: BTreeSet::new(),
             secrets: Secrets::default(),
             tracker: Tracker::default(),
             acks: AllAcks::default(),
             told: Told::default(),
             leads_since: None,
-            todo: Todo { translate: true, ..Todo::default() },
+            todo: Todo { anew: true, ..Todo::default() },
         }
     }
 
@@ -143,26 +149,22 @@ impl Reconciler {
             if !self.inputs.watches.synced() {
                 continue;
             }
-            if !self.todo.endpoints.is_empty() {
-                self.refresh_endpoints();
-            }
-            if self.todo.translate {
+            self.update();
+            if self.todo.anew {
                 self.translate().await;
             }
             // Statuses belong to the objects that they were translated from.
-            if !self.todo.translate {
+            if !self.todo.anew {
                 if std::mem::take(&mut self.todo.plan_pods) {
                     self.plan_pods();
                 }
-                if std::mem::take(&mut self.todo.plan_statuses) {
-                    self.plan_statuses();
-                }
+                self.plan_statuses();
             }
         }
     }
 
     async fn wait(&mut self) {
-        let deadline = self.secrets.deadline(Instant::now()).filter(|_| self.todo.translate);
+        let deadline = self.secrets.deadline(Instant::now()).filter(|_| self.todo.anew);
         let settled = self.settling_ends();
         let inputs = &mut self.inputs;
         tokio::select! {
@@ -175,22 +177,22 @@ impl Reconciler {
             }
             Ok(()) = inputs.jwks.changed() => {
                 self.view.jwks = inputs.jwks.borrow_and_update().clone();
-                self.todo.translate = true;
+                self.todo.anew = true;
             }
-            Ok(()) = inputs.authority.changed() => self.todo.translate = true,
-            Ok(()) = inputs.account_keys.changed() => self.todo.translate = true,
+            Ok(()) = inputs.authority.changed() => self.todo.anew = true,
+            Ok(()) = inputs.account_keys.changed() => self.todo.anew = true,
             Ok(()) = inputs.leading.changed() => {
                 self.leads_since = inputs.leading.borrow_and_update().then(Instant::now);
-                self.todo.plan_statuses = true;
+                self.todo.affected = Affected::Everything;
             }
-            Ok(()) = inputs.failures.changed() => self.todo.plan_statuses = true,
-            Ok(()) = inputs.elsewhere.changed() => self.todo.plan_statuses = true,
+            Ok(()) = inputs.failures.changed() => self.todo.affected = Affected::Everything,
+            Ok(()) = inputs.elsewhere.changed() => self.todo.acks = true,
             () = self.acks.changed() => {
                 self.outputs.acks.send_replace(Arc::new(self.acks.by_gateway()));
-                self.todo.plan_statuses = true;
+                self.todo.acks = true;
             }
             () = until(deadline) => {}
-            () = until(settled) => self.todo.plan_statuses = true,
+            () = until(settled) => self.todo.affected = Affected::Everything,
         }
     }
 
@@ -202,15 +204,81 @@ impl Reconciler {
     fn note(&mut self, effect: Effect) {
         match effect {
             Effect::Nothing => {}
-            Effect::Observed => self.todo.plan_statuses = true,
+            // Its addresses are those of a Gateway, and of its Ingresses.
+            Effect::Observed(id) if id.kind == "Service" => {
+                if self.gateways().any(|gateway| own_service(gateway) == id.key) {
+                    self.todo.affected = Affected::Everything;
+                }
+            }
+            Effect::Observed(id) => self.todo.affected.extend([id]),
             Effect::Endpoints(service) => {
                 self.todo.endpoints.insert(service);
             }
             Effect::Secret(secret) => {
                 self.secrets.know(secret);
-                self.todo.translate = true;
+                self.todo.anew = true;
             }
-            Effect::Configuration => self.todo.translate = true,
+            Effect::Route(id) => {
+                self.todo.routes.insert(id);
+            }
+            Effect::Service(service) => {
+                self.todo.services.insert(service);
+            }
+            Effect::Configuration => self.todo.anew = true,
+        }
+    }
+
+    fn gateways(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.translator.iter().flat_map(|translator| translator.translation().gateways.keys())
+    }
+
+    /// What needs no translation of everything.
+    fn update(&mut self) {
+        let endpoints = std::mem::take(&mut self.todo.endpoints);
+        if !endpoints.is_empty() {
+            self.look_at_pods(&endpoints);
+            if let Some(translator) = &mut self.translator {
+                let update = translator.endpoints(&self.view, &endpoints);
+                self.change(update);
+            }
+        }
+        if self.todo.anew {
+            return;
+        }
+        let started = Instant::now();
+        let services = std::mem::take(&mut self.todo.services);
+        let routes = std::mem::take(&mut self.todo.routes);
+        if services.is_empty() && routes.is_empty() {
+            return;
+        }
+        let Some(mut translator) = self.translator.take() else {
+            self.todo.anew = true;
+            return;
+        };
+        // Where an update can't tell what follows, the translator is of no use any more.
+        self.todo.anew = true;
+        let Some(first) = translator.services(&self.view, &self.settings, &services) else { return };
+        let Some(second) = translator.routes(&self.view, &self.settings, &routes) else { return };
+        self.todo.anew = false;
+        self.translator = Some(translator);
+        self.outputs.metrics.translated(started.elapsed());
+        self.change(first);
+        self.change(second);
+    }
+
+    /// Publishes what an update changed.
+    fn change(&mut self, update: Update) {
+        self.todo.affected.extend(update.statuses);
+        for (gateway, changes) in update.changes {
+            self.outputs.server.change(&gateway.to_string(), changes);
+            self.track(&gateway);
+        }
+    }
+
+    /// Tells the tracker of the state that a Gateway is published in.
+    fn track(&mut self, gateway: &ObjectKey) {
+        if let Some(state) = self.outputs.server.published(&gateway.to_string()) {
+            self.todo.affected += self.tracker.published(gateway, state);
         }
     }
 
@@ -225,13 +293,13 @@ impl Reconciler {
         let view = std::mem::take(&mut self.view);
         let settings = self.settings.clone();
         let work = spawn_blocking(move || {
-            let translation = translate::translate(&view, &settings);
-            (view, translation)
+            let translator = Translator::new(&view, &settings);
+            (view, translator)
         });
-        let translation = match work.await {
-            Ok((view, translation)) => {
+        let translator = match work.await {
+            Ok((view, translator)) => {
                 self.view = view;
-                translation
+                translator
             }
             Err(error) => {
                 if let Ok(panic) = error.try_into_panic() {
@@ -242,78 +310,63 @@ impl Reconciler {
             }
         };
         self.outputs.metrics.translated(started.elapsed());
-        self.publish(translation);
-        self.todo = Todo { plan_pods: true, plan_statuses: true, ..Todo::default() };
+        self.publish(translator);
+        self.todo = Todo { plan_pods: true, affected: Affected::Everything, ..Todo::default() };
     }
 
-    fn publish(&mut self, translation: Translation) {
-        let Translation { gateways, statuses, provisioning, implied_gateways, jwks_urls } = translation;
-        for gone in self.configs.keys().filter(|gateway| !gateways.contains_key(*gateway)) {
+    fn publish(&mut self, mut translator: Translator) {
+        self.add_siblings(&mut translator);
+        let gateways = &translator.translation().gateways;
+        for gone in self.published.iter().filter(|gateway| !gateways.contains_key(*gateway)) {
             info!(gateway = %gone, "no longer served");
             self.outputs.server.remove(&gone.to_string());
         }
-        self.configs = gateways;
-        self.add_siblings();
-        for (gateway, config) in &self.configs {
-            publish(&self.outputs.server, &mut self.tracker, gateway, config);
+        self.published = gateways.keys().cloned().collect();
+        for (gateway, config) in gateways {
+            let config = config.iter().map(|(name, kind)| (Arc::clone(name), Arc::clone(kind)));
+            self.outputs.server.publish(&gateway.to_string(), config);
         }
-        self.tracker.retain(|gateway| self.configs.contains_key(gateway));
-        self.acks.follow(&self.outputs.server, self.configs.keys());
+        let jwks_urls = translator.translation().jwks_urls.clone();
+        self.translator = Some(translator);
+        for gateway in self.published.clone() {
+            self.track(&gateway);
+        }
+        self.tracker.retain(|gateway| self.published.contains(gateway));
+        self.acks.follow(&self.outputs.server, self.published.iter());
         tell(&self.outputs.jwks_wanted, jwks_urls);
-        self.statuses = statuses;
-        self.provisioning = provisioning;
-        self.implied = implied_gateways;
         // A list may have brought other addresses without a word about Services.
         self.find_replicas();
         self.outputs.ready.send_replace(true);
     }
 
     /// By what the dataplanes of each Gateway trust each other.
-    fn add_siblings(&mut self) {
+    fn add_siblings(&self, translator: &mut Translator) {
         let authority = self.inputs.authority.borrow().clone();
         let keys = self.inputs.account_keys.borrow().clone();
         let (Some(authority), Some(keys)) = (authority, keys) else { return };
-        for (gateway, config) in &mut self.configs {
-            match channel::siblings(gateway, &authority, &keys) {
-                Ok(siblings) => {
-                    config.insert(names::SIBLINGS.to_owned(), Kind::Siblings(siblings));
-                }
+        let gateways: Vec<ObjectKey> = translator.translation().gateways.keys().cloned().collect();
+        for gateway in gateways {
+            match channel::siblings(&gateway, &authority, &keys) {
+                Ok(siblings) => translator.put(&gateway, names::SIBLINGS, Kind::Siblings(siblings)),
                 Err(error) => error!(%gateway, %error, "dataplanes can't help each other"),
             }
         }
     }
 
-    /// Only the addresses of some Services.
-    fn refresh_endpoints(&mut self) {
-        let services = std::mem::take(&mut self.todo.endpoints);
+    /// Pods behind these Services came or went: those of the controller itself, and dataplanes, whom statuses ask and who
+    /// share the local counts.
+    fn look_at_pods(&mut self, services: &BTreeSet<ObjectKey>) {
         if services.contains(&self.replica.service) {
             self.find_replicas();
         }
-        for (gateway, config) in &mut self.configs {
-            let backends: Vec<String> =
-                services.iter().flat_map(|service| translate::backends_of(config, service)).collect();
-            let mut differs = false;
-            for backend in backends {
-                let Some((name, endpoints)) = translate::endpoints(&self.view, &backend) else { continue };
-                let endpoints = Kind::Endpoints(endpoints);
-                if config.get(&name) != Some(&endpoints) {
-                    config.insert(name, endpoints);
-                    differs = true;
-                }
-            }
-            if differs {
-                publish(&self.outputs.server, &mut self.tracker, gateway, config);
-                self.todo.plan_statuses = true;
-            }
-            // Its dataplanes: statuses ask them all, and they share the local counts.
-            let own = own_service(gateway);
-            if services.contains(&own) {
-                self.todo.plan_statuses = true;
-                let ready = status::ready(&self.view, &own).len();
-                let replicas = u32::try_from(ready.max(1)).unwrap_or(u32::MAX);
-                if self.settings.replicas.insert(gateway.clone(), replicas) != Some(replicas) {
-                    self.todo.translate = true;
-                }
+        let gateways: Vec<ObjectKey> =
+            self.gateways().filter(|gateway| services.contains(&own_service(gateway))).cloned().collect();
+        for gateway in gateways {
+            self.todo.acks = true;
+            let ready = status::ready(&self.view, &own_service(&gateway)).len();
+            let replicas = u32::try_from(ready.max(1)).unwrap_or(u32::MAX);
+            if self.settings.replicas.insert(gateway, replicas) != Some(replicas) {
+                self.todo.anew = true;
             }
         }
     }
@@ -329,10 +382,12 @@ impl Reconciler {
             return;
         };
         self.pods.ca_pem = authority.bundle();
+        let Some(translator) = &self.translator else { return };
+        let Translation { provisioning, implied_gateways, .. } = translator.translation();
         let mut plans = Plans::new();
-        for (key, provisioning) in &self.provisioning {
+        for (key, provisioning) in provisioning {
             let Provisioning::Wanted(config) = provisioning else { continue };
-            let implied = self.implied.get(key).map(|(gateway, _)| gateway);
+            let implied = implied_gateways.get(key).map(|(gateway, _)| gateway);
             let Some(gateway) = implied.or_else(|| self.view.gateways.get(key)) else { continue };
             if gateway.metadata.deletion_timestamp.is_none() {
                 plans.insert(key.clone(), provision::plan(gateway, config.as_deref(), &self.pods));
@@ -342,48 +397,65 @@ impl Reconciler {
     }
 
     fn plan_statuses(&mut self) {
-        let elsewhere = self.inputs.elsewhere.borrow().clone();
-        let failures = self.inputs.failures.borrow().clone();
-        let mut facts = BTreeMap::new();
-        for gateway in self.configs.keys() {
-            let service = own_service(gateway);
-            let ready = status::ready(&self.view, &service);
-            let acks = self.acks.of(gateway, &elsewhere);
-            self.tracker.acknowledged(gateway, &acks, &ready);
-            let addresses = self.view.services.get(&service).map(status::addresses).unwrap_or_default();
-            let errors = failures.get(gateway).cloned().unwrap_or_default();
-            facts.insert(gateway.clone(), GatewayFacts { addresses, errors });
-        }
-        if self.leads_since.is_none() {
+        let acks = std::mem::take(&mut self.todo.acks);
+        let affected = std::mem::take(&mut self.todo.affected);
+        if affected.is_nothing() && !acks {
             return;
         }
-        let writes = status::plan(&status::Input {
+        let (affected, facts) = self.facts(affected);
+        let Some(translator) = self.translator.as_ref().filter(|_| self.leads_since.is_some()) else {
+            return;
+        };
+        let statuses = &translator.translation().statuses;
+        let input = status::Input {
             resources: &self.view,
-            statuses: &self.statuses,
+            statuses,
             tracker: &self.tracker,
             facts: &facts,
             settling: self.settling_ends().is_some(),
             now: Timestamp::now(),
-        });
-        self.outputs.statuses.send_replace(Arc::new(writes));
-        for news in self.told.news(&self.statuses, &self.view) {
-            // When there is no room, there are events enough.
-            let _ = self.outputs.events.try_send(news);
+        };
+        let planned = match affected {
+            Affected::Nothing => return,
+            Affected::Objects(objects) => {
+                let plan = |id: ObjectId| {
+                    let write = status::plan_of(&input, &id);
+                    (id, write)
+                };
+                Planned::Objects(objects.into_iter().map(plan).collect())
+            }
+            Affected::Everything => {
+                for news in self.told.news(statuses, &self.view) {
+                    // When there is no room, there are events enough.
+                    let _ = self.outputs.events.try_send(news);
+                }
+                Planned::Everything(status::plan(&input))
+            }
+        };
+        // The writer ends with the process.
+        let _ = self.outputs.statuses.send(planned);
+    }
+
+    /// What is known of each Gateway beside its objects, and whose status that affects besides.
+    fn facts(&mut self, mut affected: Affected) -> (Affected, BTreeMap<ObjectKey, GatewayFacts>) {
+        let elsewhere = self.inputs.elsewhere.borrow();
+        let failures = self.inputs.failures.borrow();
+        let mut facts = BTreeMap::new();
+        for gateway in &self.published {
+            let service = own_service(gateway);
+            let ready = status::ready(&self.view, &service);
+            affected += self.tracker.acknowledged(gateway, &self.acks.of(gateway, &elsewhere), &ready);
+            let addresses = self.view.services.get(&service).map(status::addresses).unwrap_or_default();
+            let errors = failures.get(gateway).cloned().unwrap_or_default();
+            facts.insert(gateway.clone(), GatewayFacts { addresses, errors });
         }
+        (affected, facts)
     }
 }
 
 /// The Service in front of a Gateway's pods.
 fn own_service(gateway: &ObjectKey) -> ObjectKey {
     ObjectKey::new(&gateway.namespace, provision::object_name(&gateway.name))
-}
-
-fn publish(server: &ConfigServer, tracker: &mut Tracker, gateway: &ObjectKey, config: &Config) {
-    let name = gateway.to_string();
-    server.publish(&name, config.clone());
-    if let Some(state) = server.published(&name) {
-        tracker.published(gateway, state);
-    }
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -1,7 +1,7 @@
 //! The server of the configuration channel: brings the state of each Gateway to its dataplanes, as differences.
 //!
 //! ```text
-//! publish(gateway, resources) -> Published -> one session a stream: delta -> batch -> ack -> Acks
+//! publish(gateway, resources), change(gateway, some) -> Published -> one session a stream: delta -> batch -> ack -> Acks
 //! ```
 //!
 //! A dataplane has one batch under way. What changes meanwhile goes into the next, so a slow dataplane gets fewer and
@@ -17,6 +17,7 @@ mod published;
 mod service;
 mod session;
 mod state;
+mod table;
 mod version;
 
 use std::{
@@ -33,10 +34,11 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use gateway::{Gateway, Seat};
+use published::Published;
 
 pub use acks::{Acks, DataplaneAck};
 pub use admission::Admission;
-pub use published::Generation;
+pub use published::{Change, Generation};
 pub use state::{InvalidVersion, State, StateVersion};
 
 /// A `Hello` lists what its dataplane holds: about 100 bytes a resource.
@@ -96,10 +98,24 @@ impl ConfigServer {
         ConfigServiceServer::new(self).max_decoding_message_size(MESSAGE_BYTES)
     }
 
-    /// Replaces the whole state of a Gateway (`namespace/name`). Resources are keyed by name. Gives the generation that
+    /// Replaces the whole state of a Gateway (`namespace/name`). Each resource has another name. Gives the generation that
     /// dataplanes acknowledge; it is a new one only if something differs.
-    pub fn publish(&self, gateway: &str, resources: BTreeMap<String, Kind>) -> Generation {
-        self.gateway(gateway).publish(resources, &self.inner.next_generation)
+    pub fn publish<Name: Into<Arc<str>>, Content: Into<Arc<Kind>>>(
+        &self,
+        gateway: &str,
+        resources: impl IntoIterator<Item = (Name, Content)>,
+    ) -> Generation {
+        let resources = resources.into_iter().map(|(name, kind)| (name.into(), kind.into()));
+        let next =
+            |previous: Option<&Published>, generation| Published::after(previous, resources, generation);
+        self.gateway(gateway).publish(next, &self.inner.next_generation)
+    }
+
+    /// Changes some resources of a Gateway's state, each named once, at the cost of these alone.
+    pub fn change(&self, gateway: &str, changes: Vec<Change>) -> Generation {
+        let next =
+            |previous: Option<&Published>, generation| Published::changed(previous, changes, generation);
+        self.gateway(gateway).publish(next, &self.inner.next_generation)
     }
 
     /// The present state of a Gateway. `None`: it is not published.

@@ -110,7 +110,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
     let (plans, planned) = watch::channel(Arc::default());
     let (failed, failures) = watch::channel(BTreeMap::new());
     parts.spawn(provision::provision(Applier::new(client.clone()), planned, leading.clone(), failed));
-    let (statuses, planned) = watch::channel(Arc::default());
+    let (statuses, planned) = mpsc::unbounded_channel();
     let (written, events) = mpsc::channel(EVENTS);
     parts.spawn(write_statuses(
         KubeStatusApi::new(client.clone()),

@@ -9,6 +9,7 @@
 //! Everything up to the plan is pure; only what writes and sends does I/O, and only on the leader.
 
 mod addresses;
+mod affected;
 mod events;
 mod plan;
 mod programmed;
@@ -16,11 +17,14 @@ mod ready;
 mod writer;
 
 pub use addresses::addresses;
+pub use affected::Affected;
 pub use events::{EventCounters, send_events};
-pub use plan::{Flip, GatewayFacts, Input, Trouble, Write, plan};
+pub use plan::{Flip, GatewayFacts, Input, Trouble, Write, plan, plan_of};
 pub use programmed::{Programmed, Tracker};
 pub use ready::ready;
-pub use writer::{KubeStatusApi, StatusApi, WriteError, WriterCounters, WriterOptions, write_statuses};
+pub use writer::{
+    KubeStatusApi, Planned, StatusApi, WriteError, WriterCounters, WriterOptions, write_statuses,
+};
 
 /// Whose the fields are that the controller writes.
 pub(crate) const FIELD_MANAGER: &str = "gatehouse.dev/controller";

@@ -25,9 +25,13 @@ mod route;
 mod rule;
 mod settings;
 mod status;
+mod translator;
+mod used;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
     time::Duration,
 };
 
@@ -35,14 +39,14 @@ use gatehouse_crds::{Gateway, GatewayConfigSpec};
 use gatehouse_proto::config::v1::resource::Kind;
 
 use crate::resources::{ObjectKey, Resources};
-use {gateway::GatewayView, ingress::Ingresses, policy::Policies};
+use ingress::Ingresses;
 
 pub(crate) use attach::parent_key;
 pub use conditions::{Condition, ConditionType};
-pub use endpoints::{backends_of, endpoints};
 pub(crate) use listener::route_group;
 pub use references::wanted_secrets;
 pub use status::{ListenerStatus, ObjectId, ObjectStatus, ParentStatus, Statuses};
+pub use translator::{Translator, Update};
 
 /// The controller's name in GatewayClasses and statuses.
 pub const CONTROLLER_NAME: &str = "gatehouse.dev/gateway-controller";
@@ -85,52 +89,11 @@ pub enum Provisioning {
 /// By Gateway, the object and the name of its IngressClass.
 pub type ImpliedGateways = BTreeMap<ObjectKey, (Gateway, String)>;
 
-/// The resources of one Gateway, by name.
-pub type Config = BTreeMap<String, Kind>;
+/// The resources of one Gateway, by name. Shared with whoever publishes them.
+pub type Config = BTreeMap<Arc<str>, Arc<Kind>>;
 
 pub fn translate(resources: &Resources, settings: &Settings) -> Translation {
-    let mut statuses = Statuses::default();
-    let classes = gateway::classes(resources, &mut statuses);
-    let ingresses = Ingresses::new(resources, settings);
-    let mut gateways: BTreeMap<&ObjectKey, GatewayView<'_>> = resources
-        .gateways
-        .iter()
-        .filter_map(|(key, gateway)| Some((key, GatewayView::new(key, gateway, &classes, resources)?)))
-        .collect();
-    let implied = ingresses.gateways.iter().map(|(key, (gateway, class))| {
-        (key, GatewayView::implied(key, gateway, ingress::parameters(class, resources), resources))
-    });
-    let taken: Vec<&ObjectKey> =
-        implied.filter_map(|(key, view)| gateways.insert(key, view)).map(|view| view.key).collect();
-    let routes = ingresses.routes(&gateways);
-    let mut policies = Policies::new(resources, settings, &ingresses.gateways);
-    let mut configs: BTreeMap<ObjectKey, Config> =
-        gateways.iter().map(|(key, gateway)| ((*key).clone(), gateway.config())).collect();
-    for input in input::routes(resources).chain(routes) {
-        let status = route::translate(&input, &mut gateways, &mut policies, &mut configs, resources);
-        if !status.parents.is_empty() {
-            statuses.set(input.kind, input.key, status);
-        }
-    }
-    let mut used_namespaces = BTreeMap::new();
-    gateway::configs(resources, &mut statuses);
-    policies.emit(&mut configs, &mut used_namespaces, &mut statuses);
-    consumer::emit(resources, &used_namespaces, &mut configs, &mut statuses);
-    endpoints::emit(resources, &mut configs);
-    let mut provisioning = BTreeMap::new();
-    for (key, gateway) in gateways {
-        if let Some((_, class)) = ingresses.gateways.get(key) {
-            statuses.set("IngressClass", &ObjectKey::new("", class), gateway.class_status());
-        } else {
-            statuses.set("Gateway", key, gateway.status());
-        }
-        provisioning.insert(key.clone(), gateway.provisioning);
-    }
-    for key in taken {
-        statuses.set("Gateway", key, gateway::taken());
-    }
-    let jwks_urls = policies.jwks_urls();
-    Translation { gateways: configs, statuses, provisioning, implied_gateways: ingresses.gateways, jwks_urls }
+    Translator::new(resources, settings).into_translation()
 }
 
 /// The Gateways that the Ingresses imply: a part of what [`translate`] gives.
@@ -140,3 +103,9 @@ pub fn implied_gateways(resources: &Resources, settings: &Settings) -> ImpliedGa
 
 /// Namespaces whose consumers a Gateway needs.
 type Namespaces = BTreeMap<ObjectKey, BTreeSet<String>>;
+
+/// The resources whose names begin so.
+fn named(config: &Config, prefix: &str) -> Vec<Arc<str>> {
+    let all = config.range::<str, _>((Bound::Included(prefix), Bound::Unbounded)).map(|(name, _)| name);
+    all.take_while(|name| name.starts_with(prefix)).cloned().collect()
+}

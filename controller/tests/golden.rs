@@ -17,6 +17,7 @@ use gatehouse_controller::{
     resources::Resources,
     translate::{Settings, Translation, translate, wanted_secrets},
 };
+use gatehouse_proto::config::v1::resource::Kind;
 use serde_json::{Map, Value, json};
 
 use golden::{documents, folders, resources};
@@ -29,6 +30,7 @@ fn run(resources: &Resources) -> Translation {
 fn show(translation: &Translation) -> Value {
     let mut gateways = Map::new();
     for (key, config) in &translation.gateways {
+        let config: BTreeMap<&str, &Kind> = config.iter().map(|(name, kind)| (&**name, &**kind)).collect();
         gateways.insert(key.to_string(), prune(serde_json::to_value(config).expect("messages serialize")));
     }
     let statuses: BTreeMap<String, Value> = translation

@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn the_latest_connection_speaks_for_a_dataplane() {
         let server = ConfigServer::new(Options::default());
-        server.publish("ns/edge", BTreeMap::new());
+        server.publish("ns/edge", crate::translate::Config::new());
         let version = server.published("ns/edge").unwrap().version();
         let (old, new) = (acks("a", 1, None), acks("a", 2, Some(version)));
         for (mut one, other) in [(old.clone(), new.clone()), (new.clone(), old)] {
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn what_another_replica_says_survives_serialization() {
         let server = ConfigServer::new(Options::default());
-        server.publish("ns/edge", BTreeMap::new());
+        server.publish("ns/edge", crate::translate::Config::new());
         let sent = acks("a", 5, Some(server.published("ns/edge").unwrap().version()));
         let text = serde_json::to_string(&sent).unwrap();
         assert_eq!(serde_json::from_str::<Acks>(&text).unwrap(), sent);

@@ -8,7 +8,6 @@ use std::{
     },
 };
 
-use gatehouse_proto::config::v1::resource::Kind;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -49,12 +48,17 @@ impl Gateway {
         }
     }
 
-    /// Takes the next of `generations` when something differs, else returns that of the present state.
-    pub(super) fn publish(&self, kinds: BTreeMap<String, Kind>, generations: &AtomicU64) -> Generation {
+    /// Takes the next of `generations` when something differs, else returns that of the present state. `next` makes a state
+    /// from the present one.
+    pub(super) fn publish(
+        &self,
+        next: impl FnOnce(Option<&Published>, Generation) -> Result<Published, Generation>,
+        generations: &AtomicU64,
+    ) -> Generation {
         let _one_at_a_time = self.publishing.lock();
         let previous = self.state.borrow().clone();
         let candidate = Generation(generations.fetch_add(1, Ordering::Relaxed));
-        match Published::after(previous.as_deref(), kinds, candidate) {
+        match next(previous.as_deref(), candidate) {
             Err(present) => present,
             Ok(next) => {
                 self.acks.send_if_modified(|acks| {

@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use gatehouse_proto::config::v1::{Hello, Rejection};
 
 use super::{
-    published::{Generation, Published, Versioned},
-    state::StateVersion,
+    published::{Published, Versioned},
     version::Version,
 };
 
@@ -14,19 +13,25 @@ use super::{
 const MAX_REASON_BYTES: usize = 1024;
 
 /// A refused version counts as given, so that it is not sent again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Peer {
-    /// By resource name. `None`: a version that is not one of ours.
-    given: BTreeMap<Arc<str>, Option<Version>>,
+    given: Given,
     /// What it can't use of that, and why.
     rejected: BTreeMap<String, String>,
+}
+
+#[derive(Debug)]
+enum Given {
+    /// What it said that it holds, by resource name. `None`: a version that is not one of ours.
+    Said(BTreeMap<Arc<str>, Option<Version>>),
+    /// A whole state.
+    State(Arc<Published>),
 }
 
 /// What leads from what the dataplane has been given to a state.
 #[derive(Debug)]
 pub(super) struct Delta {
-    pub(super) generation: Generation,
-    pub(super) state: StateVersion,
+    pub(super) desired: Arc<Published>,
     pub(super) upserts: Vec<Arc<Versioned>>,
     pub(super) removals: Vec<Arc<str>>,
 }
@@ -39,36 +44,44 @@ impl Delta {
 
 impl Peer {
     pub(super) fn new(hello: Hello) -> Self {
-        let mut peer = Self::default();
+        let mut given = BTreeMap::new();
         for held in hello.holds {
-            peer.given.insert(held.name.into(), Version::from_wire(&held.version));
+            given.insert(held.name.into(), Version::from_wire(&held.version));
         }
         for rejection in &hello.rejected {
-            peer.given.insert(rejection.name.as_str().into(), Version::from_wire(&rejection.version));
+            given.insert(rejection.name.as_str().into(), Version::from_wire(&rejection.version));
         }
+        let mut peer = Peer { given: Given::Said(given), rejected: BTreeMap::new() };
         peer.reject(hello.rejected);
         peer
     }
 
-    pub(super) fn delta(&self, desired: &Published) -> Delta {
-        let differs = |wanted: &&Arc<Versioned>| self.given.get(&wanted.name) != Some(&Some(wanted.version));
-        let gone = |name: &&Arc<str>| !desired.resources.contains_key(*name);
-        Delta {
-            generation: desired.generation,
-            state: desired.version,
-            upserts: desired.resources.values().filter(differs).cloned().collect(),
-            removals: self.given.keys().filter(gone).cloned().collect(),
+    /// Once a state was acknowledged, this costs what differs from it.
+    pub(super) fn delta(&self, desired: Arc<Published>) -> Delta {
+        let (mut upserts, mut removals) = (Vec::new(), Vec::new());
+        match &self.given {
+            Given::Said(given) => {
+                let differs =
+                    |wanted: &&Arc<Versioned>| given.get(&wanted.name) != Some(&Some(wanted.version));
+                upserts.extend(desired.resources.iter().filter(differs).cloned());
+                removals.extend(given.keys().filter(|name| desired.resources.get(name).is_none()).cloned());
+            }
+            Given::State(given) => {
+                for difference in desired.resources.differences(&given.resources) {
+                    match (difference.before, difference.after) {
+                        (_, Some(after)) => upserts.push(Arc::clone(after)),
+                        (Some(before), None) => removals.push(Arc::clone(&before.name)),
+                        (None, None) => {}
+                    }
+                }
+            }
         }
+        Delta { desired, upserts, removals }
     }
 
     /// The dataplane applied the delta; `rejected` is all that it can't use now.
     pub(super) fn acknowledge(&mut self, delta: Delta, rejected: Vec<Rejection>) {
-        for name in delta.removals {
-            self.given.remove(&name);
-        }
-        for resource in delta.upserts {
-            self.given.insert(resource.name.clone(), Some(resource.version));
-        }
+        self.given = Given::State(delta.desired);
         self.reject(rejected);
     }
 
@@ -82,7 +95,11 @@ impl Peer {
         self.rejected.clear();
         for Rejection { name, version, mut reason } in rejected {
             let version = Version::from_wire(&version);
-            if version.is_some() && self.given.get(name.as_str()) == Some(&version) {
+            let given = match &self.given {
+                Given::Said(given) => given.get(name.as_str()).copied().flatten(),
+                Given::State(given) => given.resources.get(&name).map(|resource| resource.version),
+            };
+            if version.is_some() && given == version {
                 reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
                 self.rejected.insert(name, reason);
             }

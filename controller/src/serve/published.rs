@@ -1,11 +1,14 @@
 //! The whole state of one Gateway at one moment, as values: immutable, versioned, sharing what did not change with the
 //! state before it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use gatehouse_proto::config::v1::{Resource, resource::Kind};
 
-use super::{state::StateVersion, version::Version};
+use super::{state::StateVersion, table::Table, version::Version};
 
 /// The largest resource that the channel carries, encoded, in bytes.
 const MAX_RESOURCE_BYTES: usize = 8 << 20;
@@ -14,20 +17,23 @@ const MAX_RESOURCE_BYTES: usize = 8 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation(pub(super) u64);
 
+/// A resource under its name, or its removal.
+pub type Change = (Arc<str>, Option<Arc<Kind>>);
+
 #[derive(Debug)]
 pub(super) struct Versioned {
     pub(super) name: Arc<str>,
     pub(super) version: Version,
     /// Bytes that the content takes on the wire.
     pub(super) encoded_len: usize,
-    pub(super) kind: Kind,
+    pub(super) kind: Arc<Kind>,
 }
 
 #[derive(Debug)]
 pub(super) struct Published {
     pub(super) generation: Generation,
     pub(super) version: StateVersion,
-    pub(super) resources: BTreeMap<Arc<str>, Arc<Versioned>>,
+    pub(super) resources: Table,
     /// Resources that are too large to be sent, and why, for the user. What was published under the name before stays.
     pub(super) oversized: BTreeMap<String, String>,
 }
@@ -37,57 +43,69 @@ impl Versioned {
         Resource {
             name: self.name.to_string(),
             version: self.version.to_wire(),
-            kind: Some(self.kind.clone()),
+            kind: Some(Kind::clone(&self.kind)),
         }
     }
 }
 
 impl Published {
-    /// The state that follows `previous`, or, when nothing differs, the generation of `previous`.
+    /// The state of these resources alone that follows `previous`, or, when nothing differs, the generation of `previous`.
     pub(super) fn after(
         previous: Option<&Self>,
-        kinds: BTreeMap<String, Kind>,
+        resources: impl IntoIterator<Item = (Arc<str>, Arc<Kind>)>,
         generation: Generation,
     ) -> Result<Self, Generation> {
-        let mut resources: BTreeMap<Arc<str>, Arc<Versioned>> = BTreeMap::new();
-        let mut oversized = BTreeMap::new();
-        let mut kept = 0;
-        for (name, kind) in kinds {
-            let before = previous.and_then(|previous| previous.resources.get(name.as_str()));
-            if let Some(before) = before
-                && before.kind == kind
-            {
-                kept += 1;
-                resources.insert(before.name.clone(), before.clone());
+        let mut changes: Vec<Change> = resources.into_iter().map(|(name, kind)| (name, Some(kind))).collect();
+        if let Some(previous) = previous {
+            let names: BTreeSet<&str> = changes.iter().map(|(name, _)| &**name).collect();
+            let known = previous.resources.iter().map(|resource| &*resource.name);
+            let known = known.chain(previous.oversized.keys().map(String::as_str));
+            let gone: Vec<Change> =
+                known.filter(|name| !names.contains(name)).map(|name| (Arc::from(name), None)).collect();
+            changes.extend(gone);
+        }
+        Self::changed(previous, changes, generation)
+    }
+
+    /// `previous` with these changes, each of another name; or, when nothing differs, the generation of `previous`.
+    pub(super) fn changed(
+        previous: Option<&Self>,
+        changes: Vec<Change>,
+        generation: Generation,
+    ) -> Result<Self, Generation> {
+        let resources = previous.map(|previous| previous.resources.clone()).unwrap_or_default();
+        let mut oversized = previous.map(|previous| previous.oversized.clone()).unwrap_or_default();
+        let mut news = Vec::new();
+        for (name, after) in changes {
+            oversized.remove(&*name);
+            let before = resources.get(&name);
+            let Some(kind) = after else {
+                if before.is_some() {
+                    news.push((name, None));
+                }
+                continue;
+            };
+            if before.is_some_and(|before| Arc::ptr_eq(&before.kind, &kind) || before.kind == kind) {
                 continue;
             }
             let (version, encoded_len) = Version::of(&kind);
             if encoded_len > MAX_RESOURCE_BYTES {
-                if let Some(before) = before {
-                    kept += 1;
-                    resources.insert(before.name.clone(), before.clone());
-                }
                 oversized.insert(
-                    name,
+                    name.to_string(),
                     format!(
                         "it takes {encoded_len} bytes, and a resource may have {MAX_RESOURCE_BYTES}: split the object"
                     ),
                 );
                 continue;
             }
-            let name = Arc::<str>::from(name);
-            resources.insert(name.clone(), Arc::new(Versioned { name, version, encoded_len, kind }));
+            let name = before.map_or(name, |before| Arc::clone(&before.name));
+            news.push((Arc::clone(&name), Some(Arc::new(Versioned { name, version, encoded_len, kind }))));
         }
         match previous {
-            Some(previous)
-                if kept == previous.resources.len()
-                    && kept == resources.len()
-                    && oversized == previous.oversized =>
-            {
-                Err(previous.generation)
-            }
+            Some(previous) if news.is_empty() && oversized == previous.oversized => Err(previous.generation),
             _ => {
-                let version = StateVersion::of(resources.values().map(Arc::as_ref));
+                let resources = resources.with(news);
+                let version = StateVersion::of(&resources);
                 Ok(Self { generation, version, resources, oversized })
             }
         }
@@ -102,12 +120,12 @@ mod tests {
 
     use super::{Generation, MAX_RESOURCE_BYTES, Published};
 
-    fn kinds(service: i32, body: usize) -> BTreeMap<String, Kind> {
+    fn kinds(service: i32, body: usize) -> BTreeMap<Arc<str>, Arc<Kind>> {
         let respond = Respond { body: "x".repeat(body), ..Respond::default() };
         let route = Route { action: Some(route::Action::Respond(respond)), ..Route::default() };
         BTreeMap::from([
-            ("service/a".into(), Kind::Service(Service { protocol: service })),
-            ("route/a".into(), Kind::Route(route)),
+            ("service/a".into(), Arc::new(Kind::Service(Service { protocol: service }))),
+            ("route/a".into(), Arc::new(Kind::Route(route))),
         ])
     }
 
@@ -115,9 +133,13 @@ mod tests {
     fn what_is_unchanged_is_shared() {
         let first = Published::after(None, kinds(1, 10), Generation(1)).unwrap();
         let second = Published::after(Some(&first), kinds(2, 10), Generation(2)).unwrap();
-        let shared = |name| Arc::ptr_eq(&first.resources[name], &second.resources[name]);
+        let shared =
+            |name| Arc::ptr_eq(first.resources.get(name).unwrap(), second.resources.get(name).unwrap());
         assert!(shared("route/a") && !shared("service/a"));
-        assert_ne!(first.resources["service/a"].version, second.resources["service/a"].version);
+        assert_ne!(
+            first.resources.get("service/a").unwrap().version,
+            second.resources.get("service/a").unwrap().version
+        );
     }
 
     #[test]
@@ -127,7 +149,7 @@ mod tests {
         assert_eq!(Published::after(Some(&first), kinds(1, 10), Generation(2)).unwrap_err(), Generation(1));
         let mut fewer = kinds(1, 10);
         fewer.remove("route/a");
-        assert_eq!(Published::after(Some(&first), fewer, Generation(3)).unwrap().resources.len(), 1);
+        assert_eq!(Published::after(Some(&first), fewer, Generation(3)).unwrap().resources.iter().count(), 1);
     }
 
     #[test]
@@ -139,8 +161,8 @@ mod tests {
             .into_iter()
             .chain([full])
             .map(|kind| {
-                let kinds = BTreeMap::from([("name".to_owned(), kind)]);
-                Published::after(None, kinds, Generation(1)).unwrap().resources["name"].version
+                let kinds = [("name".into(), Arc::new(kind))];
+                Published::after(None, kinds, Generation(1)).unwrap().resources.get("name").unwrap().version
             })
             .collect();
         assert!(versions[0] != versions[1] && versions[1] != versions[2]);
@@ -150,11 +172,48 @@ mod tests {
     fn what_is_too_large_keeps_its_former_content_and_says_so() {
         let first = Published::after(None, kinds(1, 10), Generation(1)).unwrap();
         let second = Published::after(Some(&first), kinds(1, MAX_RESOURCE_BYTES), Generation(2)).unwrap();
-        assert!(Arc::ptr_eq(&first.resources["route/a"], &second.resources["route/a"]));
+        assert!(Arc::ptr_eq(
+            first.resources.get("route/a").unwrap(),
+            second.resources.get("route/a").unwrap()
+        ));
         assert!(second.oversized["route/a"].contains("split the object"));
         let same = Published::after(Some(&second), kinds(1, MAX_RESOURCE_BYTES), Generation(3));
         assert_eq!(same.unwrap_err(), Generation(2));
         let healed = Published::after(Some(&second), kinds(1, 11), Generation(4)).unwrap();
         assert!(healed.oversized.is_empty());
+    }
+
+    /// Whether a state was made by changes or whole, it is the same, and only what changed differs.
+    #[test]
+    fn changes_lead_to_what_the_whole_would_be() {
+        let kind = |protocol| Arc::new(Kind::Service(Service { protocol }));
+        let name = |number: i32| Arc::<str>::from(format!("service/ns/{number}/80"));
+        let mut whole: BTreeMap<Arc<str>, Arc<Kind>> =
+            (0..2000).map(|number| (name(number), kind(1))).collect();
+        let mut state = Published::after(None, whole.clone(), Generation(1)).unwrap();
+        for step in 0..200 {
+            let (edited, gone, fresh) = (name(step * 7), name(step * 11 + 1), name(5000 + step));
+            whole.remove(&gone);
+            let changes = vec![
+                (edited.clone(), Some(kind(step + 2))),
+                (gone.clone(), None),
+                (fresh.clone(), Some(kind(0))),
+            ];
+            let changes: Vec<_> =
+                changes.into_iter().filter(|(one, after)| after.is_none() || *one != gone).collect();
+            for (name, after) in &changes {
+                after.iter().for_each(|after| drop(whole.insert(name.clone(), after.clone())));
+            }
+            let next = Published::changed(Some(&state), changes, Generation(1)).unwrap();
+            let differences = next.resources.differences(&state.resources);
+            let named = |one: &super::Versioned| [&edited, &gone, &fresh].contains(&&one.name);
+            assert!(
+                differences.into_iter().all(|one| one.before.or(one.after).is_some_and(|one| named(one)))
+            );
+            let again = Published::after(None, whole.clone(), Generation(1)).unwrap();
+            assert_eq!((next.version, next.resources.iter().count()), (again.version, whole.len()));
+            assert!(Published::after(Some(&next), whole.clone(), Generation(1)).is_err(), "nothing differs");
+            state = next;
+        }
     }
 }

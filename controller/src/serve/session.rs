@@ -119,7 +119,7 @@ impl Session {
             return false;
         }
         let Some(desired) = self.published.borrow_and_update().clone() else { return false };
-        let delta = self.peer.delta(&desired);
+        let delta = self.peer.delta(Arc::clone(&desired));
         if self.nonce > 0 && delta.is_empty() {
             self.seat.report(desired.generation, desired.version, self.peer.rejected());
             return false;
@@ -133,9 +133,9 @@ impl Session {
         let nonce = ack.nonce;
         match self.in_flight.take().and_then(|batch| batch.acknowledged_by(ack)) {
             Some((delta, rejected)) => {
-                let (generation, state) = (delta.generation, delta.state);
+                let state = Arc::clone(&delta.desired);
                 self.peer.acknowledge(delta, rejected);
-                self.seat.report(generation, state, self.peer.rejected());
+                self.seat.report(state.generation, state.version, self.peer.rejected());
                 Ok(())
             }
             None => Err(Status::invalid_argument(format!("no batch with nonce {nonce} waits for an ack"))),

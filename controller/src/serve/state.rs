@@ -5,13 +5,15 @@
 
 use std::{fmt, sync::Arc};
 
-use aws_lc_rs::digest::{Context, SHA256};
 use gatehouse_proto::config::v1::resource::Kind;
 use serde::{Deserialize, Serialize};
 
-use super::published::{Generation, Published, Versioned};
+use super::{
+    published::{Generation, Published},
+    table::Table,
+};
 
-/// SHA-256 over the sorted names and versions of a state's resources, cut to 16 bytes: equal on every replica that
+/// SHA-256 over the names and versions of a state's resources, cut to 16 bytes: equal on every replica that
 /// publishes equal resources. Serialized as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -27,17 +29,10 @@ pub struct State(Arc<Published>);
 pub struct InvalidVersion;
 
 impl StateVersion {
-    pub(super) fn of<'a>(resources: impl Iterator<Item = &'a Versioned>) -> Self {
-        let mut context = Context::new(&SHA256);
-        for resource in resources {
-            // Versions have one length, so that no two lists of pairs read the same.
-            context.update(&resource.version.to_wire());
-            context.update(&resource.name.len().to_be_bytes());
-            context.update(resource.name.as_bytes());
-        }
-        let digest = context.finish();
-        let bytes = digest.as_ref().iter().take(16);
-        StateVersion(bytes.fold(0, |number, byte| number << 8 | u128::from(*byte)))
+    pub(super) fn of(resources: &Table) -> Self {
+        StateVersion(
+            resources.digest().iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte)),
+        )
     }
 }
 
@@ -82,25 +77,19 @@ impl State {
     }
 
     pub fn contains(&self, resource: &str) -> bool {
-        self.0.resources.contains_key(resource)
+        self.0.resources.get(resource).is_some()
     }
 
-    /// Every resource, by name.
+    /// Every resource with its name, in no order that says anything.
     pub fn resources(&self) -> impl Iterator<Item = (&str, &Kind)> {
-        self.0.resources.iter().map(|(name, resource)| (&**name, &resource.kind))
+        self.0.resources.iter().map(|resource| (&*resource.name, &*resource.kind))
     }
 
-    /// Names of the resources that are not the same in both states, those that only one of them has included.
-    pub fn differences<'a>(&'a self, other: &'a State) -> impl Iterator<Item = &'a str> {
-        let gone = other.0.resources.keys().filter(|name| !self.0.resources.contains_key(*name));
-        let changed = self.0.resources.iter().filter(|(name, resource)| {
-            other
-                .0
-                .resources
-                .get(*name)
-                .is_none_or(|before| !Arc::ptr_eq(before, resource) && before.version != resource.version)
-        });
-        changed.map(|(name, _)| &**name).chain(gone.map(|name| &**name))
+    /// Names of the resources that are not the same in a state that came before, those that only one of them has included.
+    /// Costs what differs when one was made from the other.
+    pub fn differences<'a>(&'a self, before: &'a State) -> impl Iterator<Item = &'a str> {
+        let differences = self.0.resources.differences(&before.0.resources);
+        differences.filter_map(|one| one.after.or(one.before)).map(|resource| &*resource.name)
     }
 }
 

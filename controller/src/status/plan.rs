@@ -13,7 +13,10 @@ mod ingress;
 
 use std::collections::BTreeMap;
 
-use gatehouse_crds::{GatewayAddress, ParentRef, PolicyStatus, RouteStatus};
+use gatehouse_crds::{
+    AuthPolicy, Consumer, GatewayAddress, GatewayConfig, GatewayRoute, HttpRoute, ParentRef, PolicyStatus,
+    RateLimitPolicy, RouteStatus,
+};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1;
 use kube::{Resource, ResourceExt, core::ApiResource};
@@ -75,62 +78,109 @@ pub struct Write {
 pub fn plan(input: &Input<'_>) -> Vec<Write> {
     let resources = input.resources;
     let mut writes = Vec::new();
-    class::plan(input, &mut writes);
-    gateway::plan(input, &mut writes);
-    ingress::plan(input, &mut writes);
-    routes(input, "HTTPRoute", &resources.http_routes, |route| route.status.as_ref(), &mut writes);
-    routes(input, "GatewayRoute", &resources.gateway_routes, |route| route.status.as_ref(), &mut writes);
-    let policies = &resources.auth_policies;
-    self::policies(input, ("AuthPolicy", names::auth), policies, |one| one.status.as_ref(), &mut writes);
-    let policies = &resources.rate_limit_policies;
-    let kind = ("RateLimitPolicy", names::rate_limit as fn(&ObjectKey) -> String);
-    self::policies(input, kind, policies, |one| one.status.as_ref(), &mut writes);
-    let observed = |one: &gatehouse_crds::Consumer| one.status.clone().map(|status| status.conditions);
-    conditions_alone(input, "Consumer", &resources.consumers, observed, &mut writes);
-    let observed = |one: &gatehouse_crds::GatewayConfig| one.status.clone().map(|status| status.conditions);
-    conditions_alone(input, "GatewayConfig", &resources.gateway_configs, observed, &mut writes);
+    for (name, object) in &resources.gateway_classes {
+        writes.extend(class::plan(input, name, object));
+    }
+    let each = |(key, object)| gateway::plan(input, key, object);
+    writes.extend(resources.gateways.iter().filter_map(each));
+    let each = |(key, object)| ingress::plan(input, key, object);
+    writes.extend(resources.ingresses.iter().filter_map(each));
+    let each = |(key, object)| http_route(input, key, object);
+    writes.extend(resources.http_routes.iter().filter_map(each));
+    let each = |(key, object)| gateway_route(input, key, object);
+    writes.extend(resources.gateway_routes.iter().filter_map(each));
+    let each = |(key, object)| auth_policy(input, key, object);
+    writes.extend(resources.auth_policies.iter().filter_map(each));
+    let each = |(key, object)| rate_limit_policy(input, key, object);
+    writes.extend(resources.rate_limit_policies.iter().filter_map(each));
+    let each = |(key, object)| consumer(input, key, object);
+    writes.extend(resources.consumers.iter().filter_map(each));
+    let each = |(key, object)| gateway_config(input, key, object);
+    writes.extend(resources.gateway_configs.iter().filter_map(each));
     writes
 }
 
-fn routes<K: Resource<DynamicType = ()>>(
-    input: &Input<'_>,
-    kind: &'static str,
-    objects: &BTreeMap<ObjectKey, K>,
-    observed: fn(&K) -> Option<&RouteStatus>,
-    writes: &mut Vec<Write>,
-) {
-    for (key, object) in objects {
-        let wanted = wanted_entries(input, kind, key, |parent, key| {
-            let gateway = parent_key(parent, key)?;
-            Some(input.tracker.state(&gateway, &Owner::object(kind, key)))
-        });
-        let observed = observed(object).map_or(&[][..], |status| &status.parents);
-        let (parents, flips) = entries::merge(&wanted, observed, &Moment::of(input, object));
-        if parents != observed {
-            writes.extend(write(kind, key, object, json!({ "parents": parents }), flips));
-        }
+/// The status of one object, if it is not as it should be.
+pub fn plan_of(input: &Input<'_>, id: &ObjectId) -> Option<Write> {
+    let (resources, key) = (input.resources, &id.key);
+    match id.kind {
+        "GatewayClass" => class::plan(input, &key.name, resources.gateway_classes.get(&key.name)?),
+        "Gateway" => gateway::plan(input, key, resources.gateways.get(key)?),
+        "Ingress" => ingress::plan(input, key, resources.ingresses.get(key)?),
+        "HTTPRoute" => http_route(input, key, resources.http_routes.get(key)?),
+        "GatewayRoute" => gateway_route(input, key, resources.gateway_routes.get(key)?),
+        "AuthPolicy" => auth_policy(input, key, resources.auth_policies.get(key)?),
+        "RateLimitPolicy" => rate_limit_policy(input, key, resources.rate_limit_policies.get(key)?),
+        "Consumer" => consumer(input, key, resources.consumers.get(key)?),
+        "GatewayConfig" => gateway_config(input, key, resources.gateway_configs.get(key)?),
+        // The others have no status of ours.
+        _ => None,
     }
 }
 
-fn policies<K: Resource<DynamicType = ()>>(
+fn http_route(input: &Input<'_>, key: &ObjectKey, object: &HttpRoute) -> Option<Write> {
+    route(input, "HTTPRoute", key, object, object.status.as_ref())
+}
+
+fn gateway_route(input: &Input<'_>, key: &ObjectKey, object: &GatewayRoute) -> Option<Write> {
+    route(input, "GatewayRoute", key, object, object.status.as_ref())
+}
+
+fn auth_policy(input: &Input<'_>, key: &ObjectKey, object: &AuthPolicy) -> Option<Write> {
+    policy(input, ("AuthPolicy", names::auth(key)), key, object, object.status.as_ref())
+}
+
+fn rate_limit_policy(input: &Input<'_>, key: &ObjectKey, object: &RateLimitPolicy) -> Option<Write> {
+    policy(input, ("RateLimitPolicy", names::rate_limit(key)), key, object, object.status.as_ref())
+}
+
+fn consumer(input: &Input<'_>, key: &ObjectKey, object: &Consumer) -> Option<Write> {
+    let observed = object.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    conditions_alone(input, "Consumer", key, object, observed)
+}
+
+fn gateway_config(input: &Input<'_>, key: &ObjectKey, object: &GatewayConfig) -> Option<Write> {
+    let observed = object.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    conditions_alone(input, "GatewayConfig", key, object, observed)
+}
+
+fn route<K: Resource<DynamicType = ()>>(
     input: &Input<'_>,
-    (kind, name): (&'static str, fn(&ObjectKey) -> String),
-    objects: &BTreeMap<ObjectKey, K>,
-    observed: fn(&K) -> Option<&PolicyStatus>,
-    writes: &mut Vec<Write>,
-) {
-    for (key, object) in objects {
-        let resource = name(key);
-        let wanted = wanted_entries(input, kind, key, |ancestor, key| {
-            let gateway = parent_key(ancestor, key).filter(|one| input.tracker.holds(one, &resource))?;
-            Some(input.tracker.state(&gateway, &Owner::object(kind, key)))
-        });
-        let observed = observed(object).map_or(&[][..], |status| &status.ancestors);
-        let (ancestors, flips) = entries::merge(&wanted, observed, &Moment::of(input, object));
-        if ancestors != observed {
-            writes.extend(write(kind, key, object, json!({ "ancestors": ancestors }), flips));
-        }
+    kind: &'static str,
+    key: &ObjectKey,
+    object: &K,
+    observed: Option<&RouteStatus>,
+) -> Option<Write> {
+    let wanted = wanted_entries(input, kind, key, |parent, key| {
+        let gateway = parent_key(parent, key)?;
+        Some(input.tracker.state(&gateway, &Owner::object(kind, key)))
+    });
+    let observed = observed.map_or(&[][..], |status| &status.parents);
+    let (parents, flips) = entries::merge(&wanted, observed, &Moment::of(input, object));
+    if parents == observed {
+        return None;
     }
+    write(kind, key, object, json!({ "parents": parents }), flips)
+}
+
+/// `resource`: the name of its resource.
+fn policy<K: Resource<DynamicType = ()>>(
+    input: &Input<'_>,
+    (kind, resource): (&'static str, String),
+    key: &ObjectKey,
+    object: &K,
+    observed: Option<&PolicyStatus>,
+) -> Option<Write> {
+    let wanted = wanted_entries(input, kind, key, |ancestor, key| {
+        let gateway = parent_key(ancestor, key).filter(|one| input.tracker.holds(one, &resource))?;
+        Some(input.tracker.state(&gateway, &Owner::object(kind, key)))
+    });
+    let observed = observed.map_or(&[][..], |status| &status.ancestors);
+    let (ancestors, flips) = entries::merge(&wanted, observed, &Moment::of(input, object));
+    if ancestors == observed {
+        return None;
+    }
+    write(kind, key, object, json!({ "ancestors": ancestors }), flips)
 }
 
 /// What translation says of each parent or ancestor, and `Programmed` besides. `state`: `None` where no Gateway has it.
@@ -159,23 +209,20 @@ fn wanted_entries(
 fn conditions_alone<K: Resource<DynamicType = ()>>(
     input: &Input<'_>,
     kind: &'static str,
-    objects: &BTreeMap<ObjectKey, K>,
-    observed: fn(&K) -> Option<Vec<v1::Condition>>,
-    writes: &mut Vec<Write>,
-) {
-    for (key, object) in objects {
-        let Some(status) = status_of(input, kind, key) else { continue };
-        let mut wanted = status.conditions.clone();
-        if kind == "Consumer" {
-            wanted.push(programmed(on_all_holders(input, kind, key)));
-        }
-        let observed = observed(object).unwrap_or_default();
-        let moment = Moment::of(input, object);
-        let (conditions, flips) = conditions::settle(&wanted, &observed, Scope::OurTypes, "", &moment);
-        if conditions != observed {
-            writes.extend(write(kind, key, object, json!({ "conditions": conditions }), flips));
-        }
+    key: &ObjectKey,
+    object: &K,
+    observed: &[v1::Condition],
+) -> Option<Write> {
+    let mut wanted = status_of(input, kind, key)?.conditions.clone();
+    if kind == "Consumer" {
+        wanted.push(programmed(on_all_holders(input, kind, key)));
     }
+    let moment = Moment::of(input, object);
+    let (conditions, flips) = conditions::settle(&wanted, observed, Scope::OurTypes, "", &moment);
+    if conditions == observed {
+        return None;
+    }
+    write(kind, key, object, json!({ "conditions": conditions }), flips)
 }
 
 /// Of a Consumer, which no status says the Gateways of. The worst counts.

@@ -9,10 +9,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+use super::Affected;
 use crate::{
     resources::ObjectKey,
     serve::{Acks, State, StateVersion},
-    translate::names::{self, Owner},
+    translate::{
+        ObjectId,
+        names::{self, Owner},
+    },
 };
 
 /// States of a Gateway that are remembered.
@@ -38,6 +42,9 @@ pub struct Tracker {
     gateways: BTreeMap<ObjectKey, Track>,
 }
 
+/// By the owner who is to be told: position and reason.
+type Rejections = BTreeMap<Owner, Vec<(u64, String)>>;
+
 #[derive(Debug, Default)]
 struct Track {
     latest: Option<State>,
@@ -51,27 +58,50 @@ struct Track {
     since: BTreeMap<Owner, u64>,
     /// The same for all objects that are not in `since`.
     floor: u64,
+    /// By position, whose content began there; it may have changed since.
+    begun: BTreeMap<u64, Vec<Owner>>,
     /// The ready ones. `None`: it never acknowledged a state that is known.
     dataplanes: BTreeMap<String, Option<Acknowledged>>,
-    /// By the owner who is to be told: position and reason.
-    rejections: BTreeMap<Owner, Vec<(u64, String)>>,
+    rejections: Rejections,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Acknowledged {
     position: u64,
     rejected: BTreeMap<String, String>,
 }
 
+/// Owners whose state may not be what it was.
+#[derive(Debug)]
+enum Moved {
+    Owners(BTreeSet<Owner>),
+    All,
+}
+
+impl Moved {
+    fn on(self, gateway: &ObjectKey) -> Affected {
+        let Moved::Owners(owners) = self else { return Affected::Everything };
+        let objects = owners.into_iter().map(|owner| match owner {
+            Owner::Object(id) => id,
+            Owner::Gateway | Owner::Listener(_) => ObjectId { kind: "Gateway", key: gateway.clone() },
+        });
+        let mut affected = Affected::Nothing;
+        affected.extend(objects);
+        affected
+    }
+}
+
 impl Tracker {
     /// Takes the state that a Gateway is published in now. The same again changes nothing.
-    pub fn published(&mut self, gateway: &ObjectKey, state: State) {
-        self.gateways.entry(gateway.clone()).or_default().publish(state);
+    pub fn published(&mut self, gateway: &ObjectKey, state: State) -> Affected {
+        let track = self.gateways.entry(gateway.clone()).or_default();
+        track.publish(state).on(gateway)
     }
 
     /// Takes what the dataplanes of a Gateway say, and which of them are ready, by name.
-    pub fn acknowledged(&mut self, gateway: &ObjectKey, acks: &Acks, ready: &BTreeSet<String>) {
-        self.gateways.entry(gateway.clone()).or_default().acknowledge(acks, ready);
+    pub fn acknowledged(&mut self, gateway: &ObjectKey, acks: &Acks, ready: &BTreeSet<String>) -> Affected {
+        let track = self.gateways.entry(gateway.clone()).or_default();
+        track.acknowledge(acks, ready).on(gateway)
     }
 
     /// Forgets Gateways that are not published any more.
@@ -100,28 +130,49 @@ impl Tracker {
 }
 
 impl Track {
-    fn publish(&mut self, state: State) {
+    fn publish(&mut self, state: State) -> Moved {
         let version = state.version();
         if self.latest.as_ref().is_some_and(|latest| latest.version() == version) {
-            return;
+            return Moved::Owners(BTreeSet::new());
         }
         self.position += 1;
+        let mut moved = Moved::Owners(BTreeSet::new());
         if let Some(before) = self.positions.insert(version, self.position) {
             // Who had it then has it now.
             let same = self.dataplanes.values_mut().flatten().filter(|known| known.position == before);
             same.for_each(|known| known.position = self.position);
+            moved = self.between(before, self.position);
         }
         self.order.push_back((self.position, version));
         match &self.latest {
-            None => self.floor = self.position,
+            None => {
+                self.floor = self.position;
+                moved = Moved::All;
+            }
             Some(before) => {
                 let changed = state.differences(before).filter_map(names::owner);
                 let changed: BTreeSet<Owner> = changed.collect();
-                self.since.extend(changed.into_iter().map(|owner| (owner, self.position)));
+                self.since.extend(changed.iter().map(|owner| (owner.clone(), self.position)));
+                self.begun.insert(self.position, changed.iter().cloned().collect());
+                if let Moved::Owners(owners) = &mut moved {
+                    owners.extend(changed);
+                }
             }
         }
         self.latest = Some(state);
         self.forget();
+        moved
+    }
+
+    /// Whose content began after one position and not after another: what a dataplane gets to that goes from one to the
+    /// other.
+    fn between(&self, one: u64, other: u64) -> Moved {
+        let (low, high) = (one.min(other), one.max(other));
+        // What began at the floor is not listed.
+        if low < self.floor {
+            return Moved::All;
+        }
+        Moved::Owners(self.begun.range(low + 1..=high).flat_map(|(_, owners)| owners).cloned().collect())
     }
 
     /// Keeps the history within its bound. What is older than all of it can't be acknowledged any more, so that the
@@ -140,11 +191,13 @@ impl Track {
         {
             let oldest = *oldest;
             self.since.retain(|_, since| *since > oldest);
+            self.begun = self.begun.split_off(&(oldest + 1));
             self.floor = self.floor.max(oldest);
         }
     }
 
-    fn acknowledge(&mut self, acks: &Acks, ready: &BTreeSet<String>) {
+    fn acknowledge(&mut self, acks: &Acks, ready: &BTreeSet<String>) -> Moved {
+        let before = self.dataplanes.clone();
         self.dataplanes.retain(|name, _| ready.contains(name));
         for name in ready {
             let ack = acks.dataplanes.get(name);
@@ -154,11 +207,29 @@ impl Track {
                 *known = Some(Acknowledged { position: *position, rejected: ack.rejected.clone() });
             }
         }
-        self.rejections = self.assign(acks);
+        let rejections = self.assign(acks);
+        let before_rejections = std::mem::replace(&mut self.rejections, rejections);
+        if !before.keys().eq(self.dataplanes.keys()) {
+            return Moved::All;
+        }
+        let mut owners = differing(&before_rejections, &self.rejections);
+        for (before, after) in before.values().zip(self.dataplanes.values()) {
+            let moved = match (before, after) {
+                (Some(before), Some(after)) if before.position == after.position => continue,
+                (Some(before), Some(after)) => self.between(before.position, after.position),
+                (None, None) => continue,
+                _ => return Moved::All,
+            };
+            match moved {
+                Moved::All => return Moved::All,
+                Moved::Owners(more) => owners.extend(more),
+            }
+        }
+        Moved::Owners(owners)
     }
 
     /// Who is to be told of which rejection: the owner of the resource, and those whose resources name it.
-    fn assign(&self, acks: &Acks) -> BTreeMap<Owner, Vec<(u64, String)>> {
+    fn assign(&self, acks: &Acks) -> Rejections {
         let oversized = acks.oversized.iter().map(|(name, reason)| (self.position, name, reason));
         let acknowledged = self.dataplanes.values().flatten();
         let refused = acknowledged
@@ -177,7 +248,7 @@ impl Track {
             .map(|(_, name, ..)| name.as_str())
             .collect();
         let referrers = self.referrers(&shared);
-        let mut assigned: BTreeMap<Owner, Vec<(u64, String)>> = BTreeMap::new();
+        let mut assigned = Rejections::new();
         for (position, name, reason, owner) in rejections {
             for referrer in referrers.get(name.as_str()).into_iter().flatten() {
                 let told = (position, format!("{name}: {reason}"));
@@ -230,6 +301,13 @@ impl Track {
             None => Programmed::Programmed,
         }
     }
+}
+
+/// Who is told of other rejections.
+fn differing(before: &Rejections, after: &Rejections) -> BTreeSet<Owner> {
+    let gone = before.keys().filter(|owner| !after.contains_key(owner));
+    let changed = after.iter().filter(|(owner, told)| before.get(owner) != Some(told));
+    gone.chain(changed.map(|(owner, _)| owner)).cloned().collect()
 }
 
 fn pending(message: impl Into<String>) -> Programmed {

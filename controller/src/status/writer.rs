@@ -1,6 +1,6 @@
 //! Brings planned statuses to the API server, while this replica leads.
 //!
-//! The latest plan is all that is wanted: what it does not hold any more is not written. When an object is written is
+//! What was planned last of each object is all that is wanted. When an object is written is
 //! decided by the [queue]; here is what waits, counts and does the I/O. The task ends when the plans or the leadership can't
 //! change any more.
 
@@ -24,6 +24,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::plan::Write;
+use crate::translate::ObjectId;
 use queue::{Outcome, Queue};
 
 pub use api::KubeStatusApi;
@@ -58,6 +59,15 @@ impl Default for WriterOptions {
     }
 }
 
+/// What is to be written.
+#[derive(Debug)]
+pub enum Planned {
+    /// These, and nothing else.
+    Everything(Vec<Write>),
+    /// Of these objects; of the others, what was planned before. `None`: nothing.
+    Objects(Vec<(ObjectId, Option<Write>)>),
+}
+
 /// Since the process began, for metrics.
 #[derive(Debug, Default)]
 pub struct WriterCounters {
@@ -85,11 +95,11 @@ pub enum WriteError {
     Failed(String),
 }
 
-/// Writes the latest of `plans` while `leading`. What was written goes to `written`, for events; when there is no room, it
+/// Writes what is planned while `leading`; who begins to lead is to plan everything. What was written goes to `written`, for events; when there is no room, it
 /// does not.
 pub async fn write_statuses(
     api: impl StatusApi,
-    mut plans: watch::Receiver<Arc<Vec<Write>>>,
+    mut plans: mpsc::UnboundedReceiver<Planned>,
     mut leading: watch::Receiver<bool>,
     written: mpsc::Sender<Write>,
     counters: Arc<WriterCounters>,
@@ -104,7 +114,6 @@ pub async fn write_statuses(
         };
         (write, result)
     };
-    plans.mark_changed();
     loop {
         while under_way.len() < options.concurrent
             && let Some(write) = queue.next(Instant::now())
@@ -113,23 +122,18 @@ pub async fn write_statuses(
         }
         let due = queue.due().filter(|_| under_way.len() < options.concurrent);
         tokio::select! {
-            changed = plans.changed() => {
-                if changed.is_err() {
-                    break;
-                }
-                let plan = plans.borrow_and_update().clone();
+            planned = plans.recv() => {
+                let Some(planned) = planned else { break };
                 if *leading.borrow() {
-                    queue.take(&plan, Instant::now());
+                    take(&mut queue, planned, Instant::now());
                 }
             }
             changed = leading.changed() => {
                 if changed.is_err() {
                     break;
                 }
-                if *leading.borrow_and_update() {
-                    plans.mark_changed();
-                } else {
-                    queue.take(&[], Instant::now());
+                if !*leading.borrow_and_update() {
+                    queue.take(Vec::new(), Instant::now());
                 }
             }
             Some((write, result)) = under_way.next(), if !under_way.is_empty() => {
@@ -140,6 +144,20 @@ pub async fn write_statuses(
                 queue.done(&write, outcome, Instant::now());
             }
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+        }
+    }
+}
+
+fn take(queue: &mut Queue, planned: Planned, now: Instant) {
+    match planned {
+        Planned::Everything(plan) => queue.take(plan, now),
+        Planned::Objects(objects) => {
+            for (id, write) in objects {
+                match write {
+                    Some(write) => queue.want(write, now),
+                    None => queue.unwant(&id, now),
+                }
+            }
         }
     }
 }

@@ -26,10 +26,10 @@ pub(super) type Attached = BTreeMap<usize, Vec<String>>;
 pub(super) fn attach(
     route: &RouteInput<'_>,
     parent: &ParentRef,
-    gateway: &GatewayView<'_>,
+    gateway: &GatewayView,
     resources: &Resources,
 ) -> Result<Attached, Problem> {
-    let key = gateway.key;
+    let key = &gateway.key;
     if let Some(known) = route.listeners {
         return Ok(known.iter().map(|index| (*index, Vec::new())).collect());
     }

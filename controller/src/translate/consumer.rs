@@ -1,6 +1,6 @@
 //! Consumers: the clients that AuthPolicies know. Their API keys leave here as hashes only.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use gatehouse_crds::{ApiKeyCredential, Consumer};
@@ -28,6 +28,7 @@ pub(super) fn emit(
     let claims = claims(resources);
     for (key, consumer) in &resources.consumers {
         let (wire, problems) = translate(key, consumer, &claims, resources);
+        let wire = Arc::new(Kind::Consumer(wire));
         let condition = match Problem::join(problems) {
             None => Condition::is(ConditionType::Accepted, reason::ACCEPTED),
             Some(problem) => Condition::not(ConditionType::Accepted, problem),
@@ -39,7 +40,7 @@ pub(super) fn emit(
         );
         for (gateway, config) in configs.iter_mut() {
             if namespaces.get(gateway).is_some_and(|used| used.contains(&key.namespace)) {
-                config.insert(names::consumer(key), Kind::Consumer(wire.clone()));
+                config.insert(names::consumer(key).into(), Arc::clone(&wire));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The addresses behind Services, from EndpointSlices. They come and go with pods, so they can be had by themselves:
 //! nothing else of a configuration depends on them.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use gatehouse_proto::config::v1::{self, resource::Kind};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
@@ -12,17 +12,15 @@ use crate::resources::{ObjectKey, Resources, SERVICE_NAME};
 
 /// The endpoints of one backend, named as its `Service` resource is (`service/NAMESPACE/NAME/PORT`), under their own
 /// resource name. `None` if it is no such name.
-pub fn endpoints(resources: &Resources, service: &str) -> Option<(String, v1::Endpoints)> {
+pub(super) fn endpoints(resources: &Resources, service: &str) -> Option<(String, v1::Endpoints)> {
     let backend = parse(service)?;
     let slices: Vec<&EndpointSlice> = resources.slices_of(&backend.service).collect();
     Some((names::endpoints(&backend.service, backend.port), of(&backend, &slices, resources)))
 }
 
 /// The backends of a configuration that are ports of this Service, named as their `Service` resources are.
-pub fn backends_of<'a>(config: &'a Config, service: &ObjectKey) -> impl Iterator<Item = String> + use<'a> {
-    let prefix = names::service_ports(service);
-    let first = prefix.clone();
-    config.range(first..).map(|(name, _)| name).take_while(move |name| name.starts_with(&prefix)).cloned()
+pub(super) fn backends_of(config: &Config, service: &ObjectKey) -> Vec<Arc<str>> {
+    super::named(config, &names::service_ports(service))
 }
 
 /// Adds the endpoints of every Service in the configurations.
@@ -38,7 +36,8 @@ pub(super) fn emit(resources: &Resources, configs: &mut BTreeMap<ObjectKey, Conf
         for key in backends {
             let service = (key.service.namespace.as_str(), key.service.name.as_str());
             let endpoints = of(&key, slices.get(&service).map_or(&[][..], Vec::as_slice), resources);
-            config.insert(names::endpoints(&key.service, key.port), Kind::Endpoints(endpoints));
+            let name = names::endpoints(&key.service, key.port);
+            config.insert(name.into(), Arc::new(Kind::Endpoints(endpoints)));
         }
     }
 }

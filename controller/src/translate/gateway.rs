@@ -1,6 +1,6 @@
 //! GatewayClasses and Gateways.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use gatehouse_crds::{GROUP, Gateway, GatewayConfigSpec, Listener, ParametersRef};
 use gatehouse_proto::config::v1::resource::Kind;
@@ -22,9 +22,9 @@ pub(super) type Parameters<'a> = Result<Option<(&'a ObjectKey, &'a GatewayConfig
 
 /// A Gateway of one of our classes.
 #[derive(Debug)]
-pub(super) struct GatewayView<'a> {
-    pub(super) key: &'a ObjectKey,
-    pub(super) listeners: Vec<ListenerView<'a>>,
+pub(super) struct GatewayView {
+    pub(super) key: ObjectKey,
+    pub(super) listeners: Vec<ListenerView>,
     pub(super) require_auth: bool,
     pub(super) provisioning: Provisioning,
     settings: Kind,
@@ -87,13 +87,13 @@ pub(super) fn configuration<'a>(
     }
 }
 
-impl<'a> GatewayView<'a> {
+impl GatewayView {
     /// `None` if it is of another controller's class.
     pub(super) fn new(
-        key: &'a ObjectKey,
-        gateway: &'a Gateway,
-        classes: &Classes<'a>,
-        resources: &'a Resources,
+        key: &ObjectKey,
+        gateway: &Gateway,
+        classes: &Classes<'_>,
+        resources: &Resources,
     ) -> Option<Self> {
         let class = classes.get(gateway.spec.gateway_class_name.as_str())?;
         let infrastructure = gateway.spec.infrastructure.as_ref();
@@ -102,7 +102,7 @@ impl<'a> GatewayView<'a> {
             Some(_) => configuration("parametersRef", own, &key.namespace, resources),
             None => class.clone(),
         };
-        let listener = |listener: &'a Listener| ListenerView::new(listener, &key.namespace, resources);
+        let listener = |listener: &Listener| ListenerView::new(listener, &key.namespace, resources);
         let mut listeners: Vec<_> = gateway.spec.listeners.iter().map(listener).collect();
         if gateway.spec.tls.as_ref().is_some_and(|tls| tls.frontend.is_some()) {
             listeners.iter_mut().for_each(ListenerView::refuse_client_certificates);
@@ -114,23 +114,23 @@ impl<'a> GatewayView<'a> {
 
     /// What Ingresses imply. `parameters`: of their class.
     pub(super) fn implied(
-        key: &'a ObjectKey,
-        gateway: &'a Gateway,
-        parameters: Parameters<'a>,
-        resources: &'a Resources,
+        key: &ObjectKey,
+        gateway: &Gateway,
+        parameters: Parameters<'_>,
+        resources: &Resources,
     ) -> Self {
-        let listener = |listener: &'a Listener| ListenerView::implied(listener, resources);
+        let listener = |listener: &Listener| ListenerView::implied(listener, resources);
         let listeners = gateway.spec.listeners.iter().map(listener).collect();
         GatewayView::with(key, listeners, parameters, None, resources)
     }
 
     /// `fallback`: what holds in place of parameters that can't be read.
     fn with(
-        key: &'a ObjectKey,
-        listeners: Vec<ListenerView<'a>>,
-        parameters: Parameters<'a>,
-        fallback: Option<(&'a ObjectKey, &'a GatewayConfigSpec)>,
-        resources: &'a Resources,
+        key: &ObjectKey,
+        listeners: Vec<ListenerView>,
+        parameters: Parameters<'_>,
+        fallback: Option<(&ObjectKey, &GatewayConfigSpec)>,
+        resources: &Resources,
     ) -> Self {
         // What can't be read may have said that authentication is required.
         let require_auth =
@@ -146,13 +146,14 @@ impl<'a> GatewayView<'a> {
         let (settings, unusable) = settings::compile(config, resources);
         let problem = missing.or(unusable);
         let settings = Kind::Settings(settings);
-        GatewayView { key, listeners, require_auth, provisioning, settings, problem }
+        GatewayView { key: key.clone(), listeners, require_auth, provisioning, settings, problem }
     }
 
     /// What does not depend on routes.
     pub(super) fn config(&self) -> Config {
-        let listeners = self.listeners.iter().flat_map(|listener| listener.resources(self.key));
-        std::iter::once((names::SETTINGS.to_owned(), self.settings.clone())).chain(listeners).collect()
+        let listeners = self.listeners.iter().flat_map(|listener| listener.resources(&self.key));
+        let whole = std::iter::once((names::SETTINGS.to_owned(), self.settings.clone())).chain(listeners);
+        whole.map(|(name, kind)| (name.into(), Arc::new(kind))).collect()
     }
 
     /// Of the IngressClass that implies it.
@@ -199,7 +200,7 @@ pub(super) fn taken() -> ObjectStatus {
 
 /// Listeners of one port must agree on the protocol and differ in their host names. Where they don't, none of them is
 /// served: picking a winner is forbidden (GatewaySpec.listeners, "Handling indistinct Listeners").
-fn find_conflicts(listeners: &mut [ListenerView<'_>]) {
+fn find_conflicts(listeners: &mut [ListenerView]) {
     let conflicts: Vec<Option<Problem>> = listeners
         .iter()
         .enumerate()

@@ -21,7 +21,9 @@ pub(super) fn permits(
     if from.namespace == to.namespace {
         return true;
     }
-    let grants = resources.reference_grants.iter().filter(|(key, _)| key.namespace == to.namespace);
+    let first = ObjectKey::new(&*to.namespace, "");
+    let grants =
+        resources.reference_grants.range(first..).take_while(|(key, _)| key.namespace == to.namespace);
     grants.map(|(_, grant)| &grant.spec).any(|grant| {
         grant.from.iter().any(|allowed| {
             allowed.group == from.group && allowed.kind == from.kind && allowed.namespace == from.namespace

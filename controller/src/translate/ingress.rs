@@ -126,7 +126,7 @@ impl<'a> Ingresses<'a> {
     }
 
     /// `gateways`: the implied ones among others.
-    pub(super) fn routes(&self, gateways: &BTreeMap<&ObjectKey, GatewayView<'_>>) -> Vec<RouteInput<'_>> {
+    pub(super) fn routes(&self, gateways: &BTreeMap<ObjectKey, GatewayView>) -> Vec<RouteInput<'_>> {
         self.routes.iter().map(|route| route.input(gateways.get(&route.gateway))).collect()
     }
 }
@@ -143,7 +143,7 @@ pub(super) fn secrets(resources: &Resources) -> impl Iterator<Item = ObjectKey> 
 }
 
 impl Route<'_> {
-    fn input(&self, gateway: Option<&GatewayView<'_>>) -> RouteInput<'_> {
+    fn input(&self, gateway: Option<&GatewayView>) -> RouteInput<'_> {
         let listeners = gateway.map_or(&[][..], |gateway| &gateway.listeners);
         let certified = self.certified.iter().filter_map(|index| listeners.get(*index)?.unresolved());
         RouteInput {

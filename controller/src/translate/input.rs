@@ -9,7 +9,10 @@ use gatehouse_crds::{
 };
 use kube::ResourceExt;
 
-use super::conditions::{Problem, reason};
+use super::{
+    conditions::{Problem, reason},
+    status::ObjectId,
+};
 use crate::resources::{ObjectKey, Resources};
 
 #[derive(Debug)]
@@ -98,6 +101,17 @@ pub(super) enum RuleAuth<'a> {
 pub(super) fn routes(resources: &Resources) -> impl Iterator<Item = RouteInput<'_>> {
     let http = resources.http_routes.iter().map(|(key, route)| from_http(key, route));
     http.chain(resources.gateway_routes.iter().map(|(key, route)| from_gateway(key, route)))
+}
+
+/// One route of a kind that needs no other object to be read. `None`: there is none.
+pub(super) fn route<'a>(resources: &'a Resources, id: &ObjectId) -> Option<RouteInput<'a>> {
+    match id.kind {
+        "HTTPRoute" => resources.http_routes.get_key_value(&id.key).map(|(key, route)| from_http(key, route)),
+        "GatewayRoute" => {
+            resources.gateway_routes.get_key_value(&id.key).map(|(key, route)| from_gateway(key, route))
+        }
+        _ => None,
+    }
 }
 
 impl RouteInput<'_> {

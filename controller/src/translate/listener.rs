@@ -24,8 +24,8 @@ pub(crate) fn route_group(kind: &str) -> Option<&'static str> {
 }
 
 #[derive(Debug)]
-pub(super) struct ListenerView<'a> {
-    pub(super) spec: &'a Listener,
+pub(super) struct ListenerView {
+    pub(super) spec: Listener,
     /// Lower case; empty: any.
     pub(super) hostname: String,
     protocol: Option<Protocol>,
@@ -37,10 +37,10 @@ pub(super) struct ListenerView<'a> {
     pub(super) conflict: Option<Problem>,
 }
 
-impl<'a> ListenerView<'a> {
-    pub(super) fn new(spec: &'a Listener, namespace: &str, resources: &Resources) -> Self {
+impl ListenerView {
+    pub(super) fn new(spec: &Listener, namespace: &str, resources: &Resources) -> Self {
         let mut view = ListenerView {
-            spec,
+            spec: spec.clone(),
             hostname: spec.hostname.as_deref().unwrap_or("").to_ascii_lowercase(),
             protocol: None,
             kinds: ROUTE_KINDS.iter().map(|(_, kind)| *kind).collect(),
@@ -69,9 +69,9 @@ impl<'a> ListenerView<'a> {
 
     /// Of a Gateway that Ingresses imply. It takes Ingresses alone, and acts for the namespace that its Secret is in: that
     /// of the Ingress that names the Secret.
-    pub(super) fn implied(spec: &'a Listener, resources: &Resources) -> Self {
+    pub(super) fn implied(spec: &Listener, resources: &Resources) -> Self {
         let mut view = ListenerView {
-            spec,
+            spec: spec.clone(),
             hostname: spec.hostname.clone().unwrap_or_default(),
             protocol: Some(Protocol::Http),
             kinds: vec!["Ingress"],
@@ -152,7 +152,7 @@ impl<'a> ListenerView<'a> {
     }
 
     /// Why requests could belong to this one and to the other.
-    pub(super) fn conflict_with(&self, other: &ListenerView<'_>) -> Option<Problem> {
+    pub(super) fn conflict_with(&self, other: &ListenerView) -> Option<Problem> {
         let (name, port) = (&other.spec.name, other.spec.port);
         if self.spec.port != port {
             return None;

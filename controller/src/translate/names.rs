@@ -27,6 +27,11 @@ pub(super) fn route(object: &str, rule: usize, variant: Option<&str>) -> String 
     }
 }
 
+/// What the names of all its rules begin with. `object`: `Kind/namespace/name`.
+pub(super) fn rules(object: &str) -> String {
+    format!("route/{object}/")
+}
+
 pub(super) fn service(service: &ObjectKey, port: i32) -> String {
     format!("service/{service}/{port}")
 }

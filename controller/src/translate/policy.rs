@@ -9,26 +9,20 @@ mod index;
 mod keys;
 mod limit;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use gatehouse_crds::{Enforcement, GATEWAY_GROUP, ParentRef, TargetRef, parse_duration};
 use gatehouse_proto::config::v1::resource::Kind;
 
 use super::{
-    Config, ImpliedGateways, Namespaces, Settings,
+    Config, ImpliedGateways, Settings,
     conditions::{Condition, ConditionType, Problem, reason},
     input::{RouteInput, RuleAuth, RuleInput},
     names,
-    status::{ObjectStatus, ParentStatus, Statuses},
+    status::{ObjectId, ObjectStatus, ParentStatus},
 };
 use crate::resources::{ObjectKey, Resources};
 use index::{Index, Target};
-
-/// By policy, the Gateways that it takes effect on.
-type Used = BTreeMap<ObjectKey, BTreeSet<ObjectKey>>;
 
 /// What came to light while a policy was compiled.
 #[derive(Debug, Clone, Default)]
@@ -40,23 +34,26 @@ struct Findings {
     notes: Vec<String>,
 }
 
+/// What the policies of all kinds target.
 #[derive(Debug)]
-pub(super) struct Policies<'a> {
-    resources: &'a Resources,
-    settings: &'a Settings,
-    implied: &'a ImpliedGateways,
-    auth: Index<'a>,
-    limits: Index<'a>,
-    used_auth: Used,
-    used_limits: Used,
+pub(super) struct Policies {
+    auth: Index,
+    limits: Index,
 }
 
-/// How the policies of one kind are put out.
-struct Emission<'e> {
-    kind: &'static str,
-    name: fn(&ObjectKey) -> String,
-    index: &'e Index<'e>,
-    used: &'e Used,
+/// The kinds of policies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum PolicyKind {
+    Auth,
+    RateLimit,
+}
+
+/// What policies are put out from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sources<'a> {
+    pub(super) resources: &'a Resources,
+    pub(super) settings: &'a Settings,
+    pub(super) implied: &'a ImpliedGateways,
 }
 
 /// The resource names of the policies that guard a rule on a listener.
@@ -66,16 +63,55 @@ pub(super) struct Guards {
     pub(super) limits: Vec<String>,
 }
 
-impl<'a> Policies<'a> {
-    pub(super) fn new(
-        resources: &'a Resources,
-        settings: &'a Settings,
-        implied: &'a ImpliedGateways,
-    ) -> Self {
+impl PolicyKind {
+    pub(super) const ALL: [Self; 2] = [PolicyKind::Auth, PolicyKind::RateLimit];
+
+    pub(super) fn kind(self) -> &'static str {
+        match self {
+            PolicyKind::Auth => "AuthPolicy",
+            PolicyKind::RateLimit => "RateLimitPolicy",
+        }
+    }
+
+    /// The name of a policy's resource.
+    pub(super) fn resource(self, key: &ObjectKey) -> String {
+        match self {
+            PolicyKind::Auth => names::auth(key),
+            PolicyKind::RateLimit => names::rate_limit(key),
+        }
+    }
+
+    pub(super) fn exists(self, key: &ObjectKey, resources: &Resources) -> bool {
+        match self {
+            PolicyKind::Auth => resources.auth_policies.contains_key(key),
+            PolicyKind::RateLimit => resources.rate_limit_policies.contains_key(key),
+        }
+    }
+
+    pub(super) fn existing(self, resources: &Resources) -> Vec<ObjectKey> {
+        match self {
+            PolicyKind::Auth => resources.auth_policies.keys().cloned().collect(),
+            PolicyKind::RateLimit => resources.rate_limit_policies.keys().cloned().collect(),
+        }
+    }
+
+    fn compile(self, key: &ObjectKey, resources: &Resources) -> (Kind, Findings) {
+        match self {
+            PolicyKind::Auth => {
+                let (config, findings) = auth::config(key, resources);
+                (Kind::Auth(config), findings)
+            }
+            PolicyKind::RateLimit => {
+                let (config, findings) = limit::config(key, resources);
+                (Kind::RateLimit(config), findings)
+            }
+        }
+    }
+}
+
+impl Policies {
+    pub(super) fn new(resources: &Resources) -> Self {
         Policies {
-            resources,
-            settings,
-            implied,
             auth: Index::new(resources.auth_policies.iter().map(|(key, policy)| {
                 let is_required = policy.spec.enforcement == Enforcement::Required;
                 (key, policy, policy.spec.target_refs.as_slice(), is_required)
@@ -86,14 +122,25 @@ impl<'a> Policies<'a> {
                     .iter()
                     .map(|(key, policy)| (key, policy, policy.spec.target_refs.as_slice(), false)),
             ),
-            used_auth: Used::new(),
-            used_limits: Used::new(),
         }
+    }
+
+    fn index(&self, kind: PolicyKind) -> &Index {
+        match kind {
+            PolicyKind::Auth => &self.auth,
+            PolicyKind::RateLimit => &self.limits,
+        }
+    }
+
+    /// Policies whose status tells of the route.
+    pub(super) fn targeting(&self, kind: PolicyKind, route: &ObjectId) -> impl Iterator<Item = &ObjectKey> {
+        self.index(kind).of(route.kind, &route.key)
     }
 
     /// For a rule served by a listener. The problem names a policy that does not exist.
     pub(super) fn guards(
-        &mut self,
+        &self,
+        resources: &Resources,
         gateway: &ObjectKey,
         section: &str,
         route: &RouteInput<'_>,
@@ -110,7 +157,7 @@ impl<'a> Policies<'a> {
 
         let attached: Vec<&ObjectKey> = places.iter().filter_map(|place| self.auth.at(place)).collect();
         let is_required = |key: &ObjectKey| {
-            self.resources
+            resources
                 .auth_policies
                 .get(key)
                 .is_some_and(|policy| policy.spec.enforcement == Enforcement::Required)
@@ -122,7 +169,7 @@ impl<'a> Policies<'a> {
             RuleAuth::Attached => auth.extend(attached.last().map(|key| (*key).clone())),
             RuleAuth::Policy(name) => {
                 let key = named(name);
-                if !self.resources.auth_policies.contains_key(&key) {
+                if !resources.auth_policies.contains_key(&key) {
                     problems.push(missing("AuthPolicy", &key));
                 }
                 auth.push(key);
@@ -139,83 +186,45 @@ impl<'a> Policies<'a> {
             Some(names) => names.iter().map(|name| named(name)).collect(),
         };
         for key in &limits {
-            if !self.resources.rate_limit_policies.contains_key(key) {
+            if !resources.rate_limit_policies.contains_key(key) {
                 problems.push(missing("RateLimitPolicy", key));
             }
         }
         let guards = Guards {
-            auth: note(&mut self.used_auth, auth, gateway).iter().map(names::auth).collect(),
-            limits: note(&mut self.used_limits, limits, gateway).iter().map(names::rate_limit).collect(),
+            auth: once(auth).iter().map(names::auth).collect(),
+            limits: once(limits).iter().map(names::rate_limit).collect(),
         };
         (guards, Problem::join(problems))
     }
 
-    /// Puts every policy that is used into the configurations, and what became of each into its status.
+    /// Puts a policy into the configurations of the Gateways that use it, and gives its status, if it exists.
     pub(super) fn emit(
         &self,
+        kind: PolicyKind,
+        key: &ObjectKey,
+        used: &[&ObjectKey],
         configs: &mut BTreeMap<ObjectKey, Config>,
-        namespaces: &mut Namespaces,
-        statuses: &mut Statuses,
-    ) {
-        for (key, gateways) in &self.used_auth {
-            for gateway in gateways {
-                namespaces.entry(gateway.clone()).or_default().insert(key.namespace.clone());
-            }
-        }
-        let resources = self.resources;
-        let compiled = |key: &ObjectKey| {
-            let (config, findings) = auth::config(key, resources);
-            (Kind::Auth(config), findings)
-        };
-        let auth =
-            Emission { kind: "AuthPolicy", name: names::auth, index: &self.auth, used: &self.used_auth };
-        self.emit_kind(&auth, resources.auth_policies.keys(), compiled, configs, statuses);
-        let compiled = |key: &ObjectKey| {
-            let (config, findings) = limit::config(key, resources);
-            (Kind::RateLimit(config), findings)
-        };
-        let limits = Emission {
-            kind: "RateLimitPolicy",
-            name: names::rate_limit,
-            index: &self.limits,
-            used: &self.used_limits,
-        };
-        self.emit_kind(&limits, resources.rate_limit_policies.keys(), compiled, configs, statuses);
-    }
-
-    /// Those that exist, and those that routes name although they don't.
-    fn emit_kind<'k>(
-        &self,
-        emission: &Emission<'_>,
-        existing: impl Iterator<Item = &'k ObjectKey>,
-        compile: impl Fn(&ObjectKey) -> (Kind, Findings),
-        configs: &mut BTreeMap<ObjectKey, Config>,
-        statuses: &mut Statuses,
-    ) {
-        let existing: BTreeSet<&ObjectKey> = existing.collect();
-        for key in existing.iter().copied().chain(emission.used.keys()).collect::<BTreeSet<_>>() {
-            let (config, findings) = compile(key);
-            for gateway in emission.used.get(key).into_iter().flatten() {
-                if let Some(state) = configs.get_mut(gateway) {
-                    let mut config = config.clone();
-                    if let Kind::RateLimit(limit) = &mut config
-                        && let Some(replicas) = self.settings.replicas.get(gateway)
-                    {
-                        limit.replicas = *replicas;
-                    }
-                    state.insert((emission.name)(key), config);
+        sources: Sources<'_>,
+    ) -> Option<ObjectStatus> {
+        let (config, findings) = kind.compile(key, sources.resources);
+        for gateway in used {
+            if let Some(state) = configs.get_mut(*gateway) {
+                let mut config = config.clone();
+                if let Kind::RateLimit(limit) = &mut config
+                    && let Some(replicas) = sources.settings.replicas.get(*gateway)
+                {
+                    limit.replicas = *replicas;
                 }
-            }
-            if existing.contains(key) {
-                statuses.set(emission.kind, key, self.status(key, emission, &findings));
+                state.insert(kind.resource(key).into(), Arc::new(config));
             }
         }
+        kind.exists(key, sources.resources).then(|| self.status(kind, key, used, &findings, sources))
     }
 
     /// What policies want fetched; the shortest interval counts.
-    pub(super) fn jwks_urls(&self) -> BTreeMap<String, Duration> {
+    pub(super) fn jwks_urls(resources: &Resources) -> BTreeMap<String, Duration> {
         let mut urls: BTreeMap<String, Duration> = BTreeMap::new();
-        let policies = self.resources.auth_policies.values();
+        let policies = resources.auth_policies.values();
         for jwks in policies
             .flat_map(|policy| &policy.spec.any_of)
             .filter_map(|method| method.jwt.as_ref()?.jwks.as_ref())
@@ -228,9 +237,16 @@ impl<'a> Policies<'a> {
         urls
     }
 
-    fn status(&self, key: &ObjectKey, emission: &Emission<'_>, findings: &Findings) -> ObjectStatus {
-        let gateways = emission.used.get(key).into_iter().flatten();
-        let mut parents: Vec<ParentStatus> = gateways
+    fn status(
+        &self,
+        kind: PolicyKind,
+        key: &ObjectKey,
+        used: &[&ObjectKey],
+        findings: &Findings,
+        sources: Sources<'_>,
+    ) -> ObjectStatus {
+        let mut parents: Vec<ParentStatus> = used
+            .iter()
             .map(|gateway| ParentStatus {
                 parent_ref: ParentRef {
                     group: Some(GATEWAY_GROUP.into()),
@@ -240,10 +256,11 @@ impl<'a> Policies<'a> {
                     ..ParentRef::default()
                 },
                 conditions: conditions(findings, None),
+                attached: Vec::new(),
             })
             .collect();
-        for (target, winner) in emission.index.targets_of(key) {
-            let refused = if !self.exists(&target, &key.namespace) {
+        for (target, winner) in self.index(kind).targets_of(key) {
+            let refused = if !exists(&target, &key.namespace, sources) {
                 Some(Problem::new(
                     reason::TARGET_NOT_FOUND,
                     format!("targetRefs: {} {} does not exist", target.kind, target.name),
@@ -256,40 +273,42 @@ impl<'a> Policies<'a> {
                     format!("{winner} comes before it on the same target, {} {}", target.kind, target.name),
                 ))
             };
-            if refused.is_some() || !emission.used.contains_key(key) {
+            if refused.is_some() || used.is_empty() {
                 parents.push(ParentStatus {
                     parent_ref: as_parent(&target),
                     conditions: conditions(findings, refused.as_ref()),
+                    attached: Vec::new(),
                 });
             }
         }
         ObjectStatus { parents, ..ObjectStatus::default() }
     }
+}
 
-    fn exists(&self, target: &TargetRef, namespace: &str) -> bool {
-        let key = ObjectKey::new(namespace, &target.name);
-        let section = target.section_name.as_deref();
-        match target.kind.as_str() {
-            "Gateway" => {
-                let implied = self.implied.get(&key).map(|(gateway, _)| gateway);
-                implied.or_else(|| self.resources.gateways.get(&key)).is_some_and(|gateway| {
-                    section.is_none_or(|section| {
-                        gateway.spec.listeners.iter().any(|listener| listener.name == section)
-                    })
-                })
-            }
-            "HTTPRoute" => self.resources.http_routes.get(&key).is_some_and(|route| {
+fn exists(target: &TargetRef, namespace: &str, sources: Sources<'_>) -> bool {
+    let resources = sources.resources;
+    let key = ObjectKey::new(namespace, &target.name);
+    let section = target.section_name.as_deref();
+    match target.kind.as_str() {
+        "Gateway" => {
+            let implied = sources.implied.get(&key).map(|(gateway, _)| gateway);
+            implied.or_else(|| resources.gateways.get(&key)).is_some_and(|gateway| {
                 section.is_none_or(|section| {
-                    route.spec.rules.iter().any(|rule| rule.name.as_deref() == Some(section))
+                    gateway.spec.listeners.iter().any(|listener| listener.name == section)
                 })
-            }),
-            "GatewayRoute" => self.resources.gateway_routes.get(&key).is_some_and(|route| {
-                section.is_none_or(|section| {
-                    route.spec.rules.iter().any(|rule| rule.name.as_deref() == Some(section))
-                })
-            }),
-            _ => false,
+            })
         }
+        "HTTPRoute" => resources.http_routes.get(&key).is_some_and(|route| {
+            section.is_none_or(|section| {
+                route.spec.rules.iter().any(|rule| rule.name.as_deref() == Some(section))
+            })
+        }),
+        "GatewayRoute" => resources.gateway_routes.get(&key).is_some_and(|route| {
+            section.is_none_or(|section| {
+                route.spec.rules.iter().any(|rule| rule.name.as_deref() == Some(section))
+            })
+        }),
+        _ => false,
     }
 }
 
@@ -298,11 +317,10 @@ fn missing(kind: &str, key: &ObjectKey) -> Problem {
 }
 
 /// Each once, in their order.
-fn note(used: &mut Used, policies: Vec<ObjectKey>, gateway: &ObjectKey) -> Vec<ObjectKey> {
+fn once(policies: Vec<ObjectKey>) -> Vec<ObjectKey> {
     let mut once = Vec::new();
     for key in policies {
         if !once.contains(&key) {
-            used.entry(key.clone()).or_default().insert(gateway.clone());
             once.push(key);
         }
     }

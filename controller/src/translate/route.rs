@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gatehouse_crds::ParentRef;
-use gatehouse_proto::config::v1::{self, resource::Kind};
+use gatehouse_proto::config::v1;
 
 use super::{
-    Config,
     attach::{self, Attached},
+    backend::BackendKey,
     conditions::{Condition, ConditionType, Problem, reason},
     gateway::GatewayView,
     input::RouteInput,
@@ -28,13 +28,22 @@ struct Served {
     nowhere: BTreeSet<usize>,
 }
 
+/// What came of a route object.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    pub(super) status: ObjectStatus,
+    /// The resources of its rules, each with its Gateway and name.
+    pub(super) routes: Vec<(ObjectKey, String, v1::Route)>,
+    /// The backends that these name, on the same Gateways.
+    pub(super) services: Vec<(ObjectKey, BackendKey, v1::Service)>,
+}
+
 pub(super) fn translate(
     route: &RouteInput<'_>,
-    gateways: &mut BTreeMap<&ObjectKey, GatewayView<'_>>,
-    policies: &mut Policies<'_>,
-    configs: &mut BTreeMap<ObjectKey, Config>,
+    gateways: &BTreeMap<ObjectKey, GatewayView>,
+    policies: &Policies,
     resources: &Resources,
-) -> ObjectStatus {
+) -> Output {
     let rules: Vec<RuleOutput> = route
         .rules
         .iter()
@@ -56,45 +65,37 @@ pub(super) fn translate(
     for (_, key, attached) in &parents {
         by_gateway.entry(key).or_default().extend(attached.iter().flatten().map(|(i, n)| (*i, n.clone())));
     }
+    let mut output = Output::default();
     let mut served: BTreeMap<&ObjectKey, Served> = BTreeMap::new();
     for (key, attached) in by_gateway {
-        let (Some(gateway), Some(config)) = (gateways.get(key), configs.get_mut(key)) else { continue };
-        served.insert(key, serve(route, &rules, gateway, &attached, policies, config));
+        let Some(gateway) = gateways.get(key) else { continue };
+        served.insert(key, serve(route, &rules, gateway, &attached, policies, resources, &mut output));
     }
-
-    let mut status = ObjectStatus::default();
-    let mut counted: BTreeSet<(&ObjectKey, usize)> = BTreeSet::new();
     for (parent, key, attached) in &parents {
         let Some(served) = served.get(key) else { continue };
         let conditions = conditions(route, &rules, attached.as_ref().err(), served);
         let is_accepted = conditions.iter().any(|one| one.kind == ConditionType::Accepted && one.status);
-        if is_accepted {
-            counted.extend(attached.iter().flatten().map(|(index, _)| (key, *index)));
-        }
-        status.parents.push(ParentStatus { parent_ref: (*parent).clone(), conditions });
+        let attached = attached.iter().flatten().filter(|_| is_accepted).map(|(index, _)| *index).collect();
+        output.status.parents.push(ParentStatus { parent_ref: (*parent).clone(), conditions, attached });
     }
-    for (key, index) in counted {
-        if let Some(gateway) = gateways.get_mut(key) {
-            gateway.listeners[index].attached_routes += 1;
-        }
-    }
-    status
+    output
 }
 
-/// Puts the rules into a Gateway's configuration.
+/// Puts the rules into what a Gateway serves.
 fn serve(
     route: &RouteInput<'_>,
     rules: &[RuleOutput],
-    gateway: &GatewayView<'_>,
+    gateway: &GatewayView,
     attached: &Attached,
-    policies: &mut Policies<'_>,
-    config: &mut Config,
+    policies: &Policies,
+    resources: &Resources,
+    output: &mut Output,
 ) -> Served {
     let mut served = Served::default();
     let listeners = attached.iter().map(|(at, hostnames)| (at, &gateway.listeners[*at], hostnames));
     let listeners: Vec<_> = listeners.filter(|(_, listener, _)| listener.is_served()).collect();
-    for (index, (input, output)) in route.rules.iter().zip(rules).enumerate() {
-        if output.placeless {
+    for (index, (input, rule)) in route.rules.iter().zip(rules).enumerate() {
+        if rule.placeless {
             continue;
         }
         // Listeners whose policies are the same share a resource.
@@ -105,7 +106,7 @@ fn serve(
                 continue;
             }
             let section = listener.spec.name.as_str();
-            let (guards, problem) = policies.guards(gateway.key, section, route, input);
+            let (guards, problem) = policies.guards(resources, &gateway.key, section, route, input);
             served.unresolved.extend(problem);
             if gateway.require_auth && guards.auth.is_empty() {
                 let place = rule::place(input, index);
@@ -116,7 +117,7 @@ fn serve(
             }
             variants.entry(guards.clone()).or_insert(section);
             groups.entry(guards).or_default().push(v1::Attachment {
-                listener: names::listener(gateway.key, section),
+                listener: names::listener(&gateway.key, section),
                 hostnames: match input.own {
                     None => (*hostnames).clone(),
                     Some(own) if own.host.is_empty() => Vec::new(),
@@ -138,13 +139,13 @@ fn serve(
                 attachments,
                 auth: guards.auth,
                 rate_limits: guards.limits,
-                ..output.route.clone()
+                ..rule.route.clone()
             };
-            config.insert(names::route(&route.object(), index, variant), Kind::Route(wire));
+            let name = names::route(&route.object(), index, variant);
+            output.routes.push((gateway.key.clone(), name, wire));
         }
-        for (key, service) in &output.services {
-            config.insert(names::service(&key.service, key.port), Kind::Service(*service));
-        }
+        let services = rule.services.iter();
+        output.services.extend(services.map(|(key, service)| (gateway.key.clone(), key.clone(), *service)));
     }
     served
 }

@@ -46,6 +46,9 @@ pub struct ListenerStatus {
 pub struct ParentStatus {
     pub parent_ref: ParentRef,
     pub conditions: Vec<Condition>,
+    /// The listeners of the parent that count the route as attached, by index.
+    #[serde(skip)]
+    pub(super) attached: Vec<usize>,
 }
 
 impl Statuses {

@@ -3,14 +3,21 @@
 use std::fmt;
 
 use super::Source;
-use crate::resources::{ObjectKey, Resources};
+use crate::{
+    resources::{ObjectKey, Resources},
+    translate::ObjectId,
+};
 
 /// What a change touches, so that no more is done for it than is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     Nothing,
-    /// Only what was written by controllers: statuses and versions. Configuration does not depend on it.
-    Observed,
+    /// Only what was written by controllers into this object: statuses and versions. Configuration does not depend on it.
+    Observed(ObjectId),
+    /// A route that stands for itself: an HTTPRoute or a GatewayRoute.
+    Route(ObjectId),
+    /// What routes see of this Service.
+    Service(ObjectKey),
     /// Addresses behind this Service.
     Endpoints(ObjectKey),
     /// A Secret that somebody wanted is in the view now, or is known not to exist.

@@ -10,4 +10,5 @@ pub mod account;
 pub mod backend;
 pub mod compare;
 pub mod machine;
+pub mod scale;
 pub mod stats;

@@ -36,7 +36,7 @@ async fn the_first_state_is_applied_whole_though_it_comes_in_parts() {
 async fn an_empty_state_is_a_state() {
     let server = server();
     let mut dataplane = Dataplane::start(&Network::to(server.clone()), BEAT);
-    let generation = server.publish(GATEWAY, BTreeMap::new());
+    let generation = server.publish(GATEWAY, state(&[]));
     assert_eq!(dataplane.next().await, (vec![], vec![]));
     within("synced", dataplane.status.wait_for(|status| status.synced)).await.unwrap();
     within("an ack", server.acks(GATEWAY).wait_for(|acks| acks.acknowledged(generation))).await.unwrap();

@@ -49,10 +49,7 @@ async fn one_edit_in_a_large_state_is_one_small_message() {
 async fn parts_of_a_large_state_say_that_more_follow() {
     let server = server();
     let network = Network::to(server.clone());
-    server.publish(
-        GATEWAY,
-        (0..5).map(|index| (format!("route/{index}"), route(&"x".repeat(600_000)))).collect(),
-    );
+    server.publish(GATEWAY, (0..5).map(|index| (format!("route/{index}"), route(&"x".repeat(600_000)))));
     let mut wire = Wire::hello(&network, "node-1", vec![]).await;
     let mut parts = vec![wire.batch().await];
     while parts.last().unwrap().more {
@@ -145,7 +142,7 @@ async fn a_client_that_does_not_read_is_dropped() {
     let server = impatient();
     let network = Network::to(server.clone());
     let mut acks = server.acks(GATEWAY);
-    let large = (0..30).map(|index| (format!("route/{index}"), route(&"x".repeat(900_000)))).collect();
+    let large = (0..30).map(|index| (format!("route/{index}"), route(&"x".repeat(900_000))));
     server.publish(GATEWAY, large);
     let wire = Wire::hello(&network, "node-1", vec![]).await;
     let _alive = wire.beating(BEAT);

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use gatehouse_proto::config::v1::{Ack, Batch, Held, Hello, Respond, Route, resource::Kind, route};
 use prost::Message;
@@ -16,11 +16,10 @@ fn delta(bodies: &[usize], removals: usize) -> Delta {
         Kind::Route(Route { action: Some(route::Action::Respond(respond)), ..Route::default() })
     };
     let routes = bodies.iter().enumerate();
-    let kinds: BTreeMap<_, _> =
-        routes.map(|(index, length)| (format!("route/{index}"), kind(*length))).collect();
+    let kinds = routes.map(|(index, length)| (format!("route/{index}").into(), Arc::new(kind(*length))));
     let gone = |index: usize| Held { name: format!("gone/{index:0>95}"), version: vec![0; 16] };
     let hello = Hello { holds: (0..removals).map(gone).collect(), ..Hello::default() };
-    Peer::new(hello).delta(&Published::after(None, kinds, Generation(1)).unwrap())
+    Peer::new(hello).delta(Arc::new(Published::after(None, kinds, Generation(1)).unwrap()))
 }
 
 fn parts(delta: Delta) -> Vec<Batch> {

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use gatehouse_proto::config::v1::{
     Header, Held, Hello, Rejection, Resource, Respond, Route, resource::Kind, route,
@@ -8,25 +8,28 @@ use super::{Delta, Peer};
 use crate::serve::published::{Generation, Published};
 
 /// Routes that answer with a body; the body is the content.
-fn state(generation: u64, bodies: &[(&str, &str)]) -> Published {
+fn state(generation: u64, bodies: &[(&str, &str)]) -> Arc<Published> {
     let kind = |body: &str| {
         let headers = vec![Header { name: "x".into(), value: "y".into() }];
         let respond = Respond { status: 200, headers, body: body.into() };
         Kind::Route(Route { action: Some(route::Action::Respond(respond)), ..Route::default() })
     };
-    let kinds: BTreeMap<_, _> = bodies.iter().map(|(name, body)| ((*name).into(), kind(body))).collect();
-    Published::after(None, kinds, Generation(generation)).unwrap()
+    let kinds = bodies.iter().map(|(name, body)| ((*name).into(), Arc::new(kind(body))));
+    Arc::new(Published::after(None, kinds, Generation(generation)).unwrap())
 }
 
 fn names(delta: &Delta) -> (Vec<&str>, Vec<&str>) {
-    (
+    let mut names: (Vec<&str>, Vec<&str>) = (
         delta.upserts.iter().map(|upsert| &*upsert.name).collect(),
         delta.removals.iter().map(|name| &**name).collect(),
-    )
+    );
+    names.0.sort_unstable();
+    names.1.sort_unstable();
+    names
 }
 
 fn wire(state: &Published, name: &str) -> Resource {
-    state.resources[name].to_resource()
+    state.resources.get(name).unwrap().to_resource()
 }
 
 fn rejection(state: &Published, name: &str, reason: &str) -> Rejection {
@@ -45,17 +48,17 @@ fn hello(holds: &[(&Published, &str)], rejected: Vec<Rejection>) -> Hello {
 fn only_what_differs_is_sent() {
     let first = state(1, &[("a", "1"), ("b", "1")]);
     let mut peer = Peer::new(Hello::default());
-    let delta = peer.delta(&first);
+    let delta = peer.delta(first.clone());
     assert_eq!(names(&delta), (vec!["a", "b"], vec![]));
     peer.acknowledge(delta, vec![]);
-    assert!(peer.delta(&first).is_empty());
+    assert!(peer.delta(first.clone()).is_empty());
 
     let second = state(2, &[("b", "2"), ("c", "1")]);
-    let delta = peer.delta(&second);
+    let delta = peer.delta(second.clone());
     assert_eq!(names(&delta), (vec!["b", "c"], vec!["a"]));
-    assert_eq!(delta.generation, Generation(2));
+    assert_eq!(delta.desired.generation, Generation(2));
     peer.acknowledge(delta, vec![]);
-    assert!(peer.delta(&second).is_empty());
+    assert!(peer.delta(second.clone()).is_empty());
 }
 
 #[test]
@@ -63,12 +66,12 @@ fn a_rejected_version_is_not_sent_again_and_going_back_heals() {
     let good = state(1, &[("a", "good")]);
     let bad = state(2, &[("a", "bad")]);
     let mut peer = Peer::new(Hello::default());
-    peer.acknowledge(peer.delta(&good), vec![]);
-    peer.acknowledge(peer.delta(&bad), vec![rejection(&bad, "a", "no")]);
+    peer.acknowledge(peer.delta(good.clone()), vec![]);
+    peer.acknowledge(peer.delta(bad.clone()), vec![rejection(&bad, "a", "no")]);
     assert_eq!(peer.rejected()["a"], "no");
-    assert!(peer.delta(&bad).is_empty());
+    assert!(peer.delta(bad.clone()).is_empty());
 
-    let delta = peer.delta(&good);
+    let delta = peer.delta(good.clone());
     assert_eq!(
         names(&delta),
         (vec!["a"], vec![]),
@@ -85,7 +88,7 @@ fn a_hello_brings_back_what_is_held_and_refused() {
     let mut peer =
         Peer::new(hello(&[(&good, "a"), (&good, "b"), (&good, "gone")], vec![rejection(&bad, "a", "no")]));
     assert_eq!(peer.rejected()["a"], "no");
-    let delta = peer.delta(&bad);
+    let delta = peer.delta(bad.clone());
     assert_eq!(names(&delta), (vec![], vec!["gone"]));
     peer.acknowledge(delta, vec![rejection(&bad, "a", "no")]);
     assert_eq!(peer.rejected().len(), 1);
@@ -96,7 +99,7 @@ fn a_version_that_is_not_ours_differs() {
     let desired = state(1, &[("a", "1")]);
     for version in [vec![], vec![1; 15], vec![0; 32]] {
         let peer = Peer::new(Hello { holds: vec![Held { name: "a".into(), version }], ..Hello::default() });
-        assert_eq!(names(&peer.delta(&desired)), (vec!["a"], vec![]));
+        assert_eq!(names(&peer.delta(desired.clone())), (vec!["a"], vec![]));
     }
 }
 
@@ -107,7 +110,7 @@ fn a_rejection_must_be_of_what_was_given() {
     let mut peer = Peer::new(Hello::default());
     let odd = Rejection { name: "a".into(), version: vec![], reason: "no version".into() };
     peer.acknowledge(
-        peer.delta(&desired),
+        peer.delta(desired.clone()),
         vec![rejection(&other, "a", "another version"), rejection(&other, "b", "never sent"), odd],
     );
     assert!(peer.rejected().is_empty());
@@ -117,6 +120,9 @@ fn a_rejection_must_be_of_what_was_given() {
 fn a_long_reason_is_cut_between_characters() {
     let desired = state(1, &[("a", "1")]);
     let mut peer = Peer::new(Hello::default());
-    peer.acknowledge(peer.delta(&desired), vec![rejection(&desired, "a", &format!("x{}", "é".repeat(1000)))]);
+    peer.acknowledge(
+        peer.delta(desired.clone()),
+        vec![rejection(&desired, "a", &format!("x{}", "é".repeat(1000)))],
+    );
     assert_eq!(peer.rejected()["a"].len(), 1023);
 }

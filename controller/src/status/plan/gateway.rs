@@ -1,6 +1,6 @@
 //! Gateways of ours: conditions, addresses, and each listener.
 
-use gatehouse_crds::{GatewayAddress, ListenerStatus, RouteKind};
+use gatehouse_crds::{Gateway, GatewayAddress, ListenerStatus, RouteKind};
 use serde_json::json;
 
 use super::{
@@ -16,32 +16,31 @@ use crate::{
 /// Of `status.addresses`.
 const MAX_ADDRESSES: usize = 16;
 
-pub(super) fn plan(input: &Input<'_>, writes: &mut Vec<Write>) {
-    for (key, gateway) in &input.resources.gateways {
-        let Some(wanted) = status_of(input, "Gateway", key) else { continue };
-        let nothing = GatewayFacts::default();
-        let facts = input.facts.get(key).unwrap_or(&nothing);
-        let observed = gateway.status.clone().unwrap_or_default();
-        let moment = Moment::of(input, gateway);
+pub(super) fn plan(input: &Input<'_>, key: &ObjectKey, gateway: &Gateway) -> Option<Write> {
+    let wanted = status_of(input, "Gateway", key)?;
+    let nothing = GatewayFacts::default();
+    let facts = input.facts.get(key).unwrap_or(&nothing);
+    let observed = gateway.status.clone().unwrap_or_default();
+    let moment = Moment::of(input, gateway);
 
-        let mut conditions = wanted.conditions.clone();
-        conditions.push(whole(input, key, wanted, facts));
-        let (conditions, mut flips) =
-            conditions::settle(&conditions, &observed.conditions, Scope::OurTypes, "", &moment);
-        let listeners: Vec<ListenerStatus> = wanted
-            .listeners
-            .iter()
-            .map(|wanted| listener(input, key, wanted, &observed.listeners, &moment, &mut flips))
-            .collect();
-        let addresses: Vec<GatewayAddress> = facts.addresses.iter().take(MAX_ADDRESSES).cloned().collect();
-        let is_same = conditions == observed.conditions
-            && listeners == observed.listeners
-            && addresses == observed.addresses;
-        if !is_same {
-            let status = json!({ "addresses": addresses, "conditions": conditions, "listeners": listeners });
-            writes.extend(write("Gateway", key, gateway, status, flips));
-        }
+    let mut conditions = wanted.conditions.clone();
+    conditions.push(whole(input, key, wanted, facts));
+    let (conditions, mut flips) =
+        conditions::settle(&conditions, &observed.conditions, Scope::OurTypes, "", &moment);
+    let listeners: Vec<ListenerStatus> = wanted
+        .listeners
+        .iter()
+        .map(|wanted| listener(input, key, wanted, &observed.listeners, &moment, &mut flips))
+        .collect();
+    let addresses: Vec<GatewayAddress> = facts.addresses.iter().take(MAX_ADDRESSES).cloned().collect();
+    let is_same = conditions == observed.conditions
+        && listeners == observed.listeners
+        && addresses == observed.addresses;
+    if is_same {
+        return None;
     }
+    let status = json!({ "addresses": addresses, "conditions": conditions, "listeners": listeners });
+    write("Gateway", key, gateway, status, flips)
 }
 
 /// `Programmed` of the Gateway: there is an address, and every ready dataplane has its settings and listeners. What is

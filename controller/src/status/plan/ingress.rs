@@ -9,15 +9,14 @@ use crate::{
     translate::{ConditionType, parent_key},
 };
 
-pub(super) fn plan(input: &Input<'_>, writes: &mut Vec<Write>) {
-    for (key, ingress) in &input.resources.ingresses {
-        // One of another class is another controller's.
-        let Some(wanted) = addresses(input, key) else { continue };
-        if wanted != observed(ingress) {
-            let status = json!({ "loadBalancer": { "ingress": wanted } });
-            writes.extend(write("Ingress", key, ingress, status, Vec::new()));
-        }
+pub(super) fn plan(input: &Input<'_>, key: &ObjectKey, ingress: &Ingress) -> Option<Write> {
+    // One of another class is another controller's.
+    let wanted = addresses(input, key)?;
+    if wanted == observed(ingress) {
+        return None;
     }
+    let status = json!({ "loadBalancer": { "ingress": wanted } });
+    write("Ingress", key, ingress, status, Vec::new())
 }
 
 /// None while it is not accepted: it leads nowhere.

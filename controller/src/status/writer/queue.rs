@@ -16,7 +16,7 @@ use crate::{status::plan::Write, translate::ObjectId};
 pub(super) struct Queue {
     options: WriterOptions,
     slots: BTreeMap<ObjectId, Slot>,
-    /// Of every slot that has something to write and is not written.
+    /// Of every slot that has something to write and is not written, and of those that nothing is wanted of any more.
     schedule: BTreeSet<(Instant, ObjectId)>,
 }
 
@@ -58,38 +58,51 @@ impl Queue {
     }
 
     /// Wants what the plan holds, and nothing else.
-    pub(super) fn take(&mut self, plan: &[Write], now: Instant) {
+    pub(super) fn take(&mut self, plan: Vec<Write>, now: Instant) {
         let wanted: BTreeSet<&ObjectId> = plan.iter().map(|write| &write.id).collect();
-        self.slots.retain(|id, slot| {
-            if !wanted.contains(id) {
-                // The watch has brought what was written.
-                slot.wanted = None;
-                slot.abandoned = true;
-                slot.tried = None;
-                slot.failures = 0;
-            }
-            slot.wanted.is_some() || slot.under_way || slot.due > now || wanted.contains(id)
-        });
-        for write in plan {
-            let slot = self.slots.entry(write.id.clone()).or_insert_with(|| Slot {
-                wanted: None,
-                due: now,
-                under_way: false,
-                abandoned: false,
-                tried: None,
-                failures: 0,
-            });
-            if slot.wanted.is_none() {
-                slot.due = slot.due.max(now + self.options.settle);
-            }
-            slot.wanted = Some(write.clone());
+        let unwanted: Vec<ObjectId> = self.slots.keys().filter(|id| !wanted.contains(id)).cloned().collect();
+        for id in unwanted {
+            self.unwant(&id, now);
         }
-        self.schedule = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.wanted.is_some() && !slot.under_way)
-            .map(|(id, slot)| (slot.due, id.clone()))
-            .collect();
+        for write in plan {
+            self.want(write, now);
+        }
+    }
+
+    pub(super) fn want(&mut self, write: Write, now: Instant) {
+        let id = write.id.clone();
+        let slot = self.slots.entry(id.clone()).or_insert_with(|| Slot {
+            wanted: None,
+            due: now,
+            under_way: false,
+            abandoned: false,
+            tried: None,
+            failures: 0,
+        });
+        self.schedule.remove(&(slot.due, id.clone()));
+        if slot.wanted.is_none() {
+            slot.due = slot.due.max(now + self.options.settle);
+        }
+        slot.wanted = Some(write);
+        if !slot.under_way {
+            self.schedule.insert((slot.due, id));
+        }
+    }
+
+    /// The object has the status that it should have: the watch has brought what was written.
+    pub(super) fn unwant(&mut self, id: &ObjectId, now: Instant) {
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        self.schedule.remove(&(slot.due, id.clone()));
+        slot.wanted = None;
+        slot.abandoned = true;
+        slot.tried = None;
+        slot.failures = 0;
+        if slot.due > now {
+            // Until then no other write of it may begin.
+            self.schedule.insert((slot.due, id.clone()));
+        } else if !slot.under_way {
+            self.slots.remove(id);
+        }
     }
 
     /// When the next write is due.
@@ -102,7 +115,12 @@ impl Queue {
         while self.due().is_some_and(|due| due <= now) {
             let (_, id) = self.schedule.pop_first()?;
             let Some(slot) = self.slots.get_mut(&id) else { continue };
-            let Some(write) = slot.wanted.take() else { continue };
+            let Some(write) = slot.wanted.take() else {
+                if slot.is_over() {
+                    self.slots.remove(&id);
+                }
+                continue;
+            };
             if slot.tried.as_ref().is_none_or(|tried| tried.allows(&write)) {
                 slot.under_way = true;
                 slot.abandoned = false;
@@ -114,18 +132,19 @@ impl Queue {
 
     pub(super) fn done(&mut self, write: &Write, outcome: Outcome, now: Instant) {
         let Some(slot) = self.slots.get_mut(&write.id) else { return };
+        self.schedule.remove(&(slot.due, write.id.clone()));
         slot.under_way = false;
         let tried = |idle| Tried { from: write.resource_version.clone(), idle, status: write.status.clone() };
         match outcome {
             Outcome::Written { resource_version } => {
                 slot.failures = 0;
                 slot.due = now + self.options.spacing;
-                slot.tried = Some(tried(resource_version == write.resource_version));
+                slot.tried = slot.tried_unless_abandoned(tried(resource_version == write.resource_version));
             }
             Outcome::Outdated => {
                 slot.failures = 0;
                 slot.due = now + self.options.settle;
-                slot.tried = Some(tried(false));
+                slot.tried = slot.tried_unless_abandoned(tried(false));
             }
             Outcome::Failed => {
                 let backoff = self.options.backoff * 2_u32.saturating_pow(slot.failures.min(16));
@@ -136,9 +155,21 @@ impl Queue {
                 }
             }
         }
-        if slot.wanted.is_some() {
+        if slot.wanted.is_some() || slot.is_over() {
             self.schedule.insert((slot.due, write.id.clone()));
         }
+    }
+}
+
+impl Slot {
+    /// What a plan has said to be over needs no memory: the watch was quicker than the answer.
+    fn tried_unless_abandoned(&self, tried: Tried) -> Option<Tried> {
+        (!self.abandoned).then_some(tried)
+    }
+
+    /// Nobody waits for anything.
+    fn is_over(&self) -> bool {
+        self.wanted.is_none() && !self.under_way && self.tried.is_none()
     }
 }
 

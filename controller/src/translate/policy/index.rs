@@ -1,7 +1,7 @@
 //! Policies by what they target. Of two with the same target one counts: what is required before what is not, because
 //! nothing may weaken it; then the older, then the one whose name comes first (GEP-713).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gatehouse_crds::TargetRef;
 use kube::ResourceExt;
@@ -16,13 +16,15 @@ pub(super) struct Target {
 }
 
 /// The smallest counts: `false` for what is required, age, name.
-type Claim<'a> = (bool, i64, &'a ObjectKey);
+type Claim = (bool, i64, ObjectKey);
 
-#[derive(Debug)]
-pub(super) struct Index<'a> {
+#[derive(Debug, Default)]
+pub(super) struct Index {
     /// The one that counts.
-    by_target: BTreeMap<Target, Claim<'a>>,
-    targets: BTreeMap<&'a ObjectKey, &'a [TargetRef]>,
+    by_target: BTreeMap<Target, Claim>,
+    targets: BTreeMap<ObjectKey, Vec<TargetRef>>,
+    /// By kind and object, the policies that target it or a part of it.
+    by_object: BTreeMap<(String, ObjectKey), BTreeSet<ObjectKey>>,
 }
 
 impl Target {
@@ -36,32 +38,39 @@ impl Target {
     }
 }
 
-impl<'a> Index<'a> {
+impl Index {
     /// Policies with what they target and whether they are required.
-    pub(super) fn new<P: ResourceExt + 'a>(
+    pub(super) fn new<'a, P: ResourceExt + 'a>(
         policies: impl Iterator<Item = (&'a ObjectKey, &'a P, &'a [TargetRef], bool)>,
     ) -> Self {
-        let mut index = Index { by_target: BTreeMap::new(), targets: BTreeMap::new() };
+        let mut index = Index::default();
         for (key, policy, targets, is_required) in policies {
-            index.targets.insert(key, targets);
-            let claim = (!is_required, created(policy), key);
+            index.targets.insert(key.clone(), targets.to_vec());
             for target in targets {
-                index
-                    .by_target
-                    .entry(Target::of(target, key))
-                    .and_modify(|winner| *winner = claim.min(*winner))
-                    .or_insert(claim);
+                let claim = (!is_required, created(policy), key.clone());
+                let target = Target::of(target, key);
+                let object = (target.kind.clone(), target.key.clone());
+                index.by_object.entry(object).or_default().insert(key.clone());
+                let winner = index.by_target.entry(target).or_insert_with(|| claim.clone());
+                if claim < *winner {
+                    *winner = claim;
+                }
             }
         }
         index
     }
 
-    pub(super) fn at(&self, target: &Target) -> Option<&'a ObjectKey> {
-        self.by_target.get(target).map(|(_, _, key)| *key)
+    pub(super) fn at(&self, target: &Target) -> Option<&ObjectKey> {
+        self.by_target.get(target).map(|(_, _, key)| key)
+    }
+
+    /// Policies that target the object or a part of it, whether or not they count there.
+    pub(super) fn of(&self, kind: &str, key: &ObjectKey) -> impl Iterator<Item = &ObjectKey> {
+        self.by_object.get(&(kind.to_owned(), key.clone())).into_iter().flatten()
     }
 
     /// What a policy targets, each with the policy that counts there.
-    pub(super) fn targets_of(&self, policy: &ObjectKey) -> Vec<(TargetRef, &'a ObjectKey)> {
+    pub(super) fn targets_of(&self, policy: &ObjectKey) -> Vec<(TargetRef, &ObjectKey)> {
         let Some((key, targets)) = self.targets.get_key_value(policy) else { return Vec::new() };
         targets
             .iter()

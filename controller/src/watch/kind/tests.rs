@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{Watched, replace};
 use crate::{
     resources::{ObjectKey, Resources},
+    translate::ObjectId,
     watch::{
         Effect,
         source::{Place, Source},
@@ -46,18 +47,19 @@ fn a_list_replaces_what_its_place_had() {
 
 #[test]
 fn a_status_alone_causes_no_translation() {
+    let id = || ObjectId { kind: "HTTPRoute", key: ObjectKey::new("a", "x") };
     let one = route("a", "x", 1);
     let effect = |before: &HttpRoute, after: &HttpRoute| HttpRoute::effect(Some(before), Some(after));
-    assert_eq!(effect(&one, &one), Effect::Observed);
-    assert_eq!(effect(&one, &route("a", "x", 2)), Effect::Configuration);
+    assert_eq!(effect(&one, &one), Effect::Observed(id()));
+    assert_eq!(effect(&one, &route("a", "x", 2)), Effect::Route(id()));
     let mut annotated = one.clone();
     annotated.metadata.annotations = Some([("a".to_owned(), "b".to_owned())].into());
-    assert_eq!(effect(&one, &annotated), Effect::Configuration);
+    assert_eq!(effect(&one, &annotated), Effect::Route(id()));
     let mut remade = one.clone();
     remade.metadata.uid = Some("v".into());
-    assert_eq!(effect(&one, &remade), Effect::Configuration);
-    assert_eq!(HttpRoute::effect(None, Some(&one)), Effect::Configuration);
-    assert_eq!(HttpRoute::effect(Some(&one), None), Effect::Configuration);
+    assert_eq!(effect(&one, &remade), Effect::Route(id()));
+    assert_eq!(HttpRoute::effect(None, Some(&one)), Effect::Route(id()));
+    assert_eq!(HttpRoute::effect(Some(&one), None), Effect::Route(id()));
 }
 
 #[test]
@@ -70,10 +72,11 @@ fn addresses_of_a_gateway_and_of_pods_cause_none() {
         json!({"clusterIP": "10.0.0.1"}),
         json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}),
     );
-    assert_eq!(Service::effect(Some(&plain), Some(&assigned)), Effect::Observed);
+    let id = ObjectId { kind: "Service", key: ObjectKey::new("a", "s") };
+    assert_eq!(Service::effect(Some(&plain), Some(&assigned)), Effect::Observed(id));
     assert_eq!(Service::effect(Some(&plain), Some(&plain)), Effect::Nothing);
     let other = service(json!({"clusterIP": "10.0.0.2"}), json!({}));
-    assert_eq!(Service::effect(Some(&plain), Some(&other)), Effect::Configuration);
+    assert_eq!(Service::effect(Some(&plain), Some(&other)), Effect::Service(ObjectKey::new("a", "s")));
 
     let slice = |service: &str| {
         object::<EndpointSlice>(

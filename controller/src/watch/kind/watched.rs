@@ -14,6 +14,7 @@ use kube::{Api, Client, ResourceExt, core::DeserializeGuard};
 use super::{Source, Watched, key};
 use crate::{
     resources::{ObjectKey, Resources, service_of},
+    translate::ObjectId,
     watch::Effect,
 };
 
@@ -85,7 +86,7 @@ cluster_wide!(
 );
 cluster_wide!(Namespace, "Namespace", namespaces, None, of_labels);
 namespaced!(Gateway, "Gateway", gateways, Some("gateways.gateway.networking.k8s.io"), of_spec);
-namespaced!(HttpRoute, "HTTPRoute", http_routes, Some("httproutes.gateway.networking.k8s.io"), of_spec);
+namespaced!(HttpRoute, "HTTPRoute", http_routes, Some("httproutes.gateway.networking.k8s.io"), of_route);
 namespaced!(
     ReferenceGrant,
     "ReferenceGrant",
@@ -93,7 +94,7 @@ namespaced!(
     Some("referencegrants.gateway.networking.k8s.io"),
     of_spec
 );
-namespaced!(GatewayRoute, "GatewayRoute", gateway_routes, Some("gatewayroutes.gatehouse.dev"), of_spec);
+namespaced!(GatewayRoute, "GatewayRoute", gateway_routes, Some("gatewayroutes.gatehouse.dev"), of_route);
 namespaced!(AuthPolicy, "AuthPolicy", auth_policies, Some("authpolicies.gatehouse.dev"), of_spec);
 namespaced!(
     RateLimitPolicy,
@@ -110,7 +111,7 @@ namespaced!(Service, "Service", services, None, of_service);
 namespaced!(EndpointSlice, "EndpointSlice", endpoint_slices, None, of_endpoints, trim_endpoints);
 
 /// Kinds whose API server counts generations: a status alone does not change one.
-fn of_spec<K: ResourceExt>(before: Option<&K>, after: Option<&K>) -> Effect {
+fn of_spec<K: Watched>(before: Option<&K>, after: Option<&K>) -> Effect {
     match (before, after) {
         (Some(before), Some(after))
             if before.meta().generation.is_some()
@@ -119,10 +120,21 @@ fn of_spec<K: ResourceExt>(before: Option<&K>, after: Option<&K>) -> Effect {
                 && before.labels() == after.labels()
                 && before.annotations() == after.annotations() =>
         {
-            Effect::Observed
+            Effect::Observed(id(after))
         }
         _ => Effect::Configuration,
     }
+}
+
+fn of_route<K: Watched>(before: Option<&K>, after: Option<&K>) -> Effect {
+    match (of_spec(before, after), before.or(after)) {
+        (Effect::Configuration, Some(route)) => Effect::Route(id(route)),
+        (effect, _) => effect,
+    }
+}
+
+fn id<K: Watched>(object: &K) -> ObjectId {
+    ObjectId { kind: K::KIND, key: key(object) }
 }
 
 fn of_labels(before: Option<&Namespace>, after: Option<&Namespace>) -> Effect {
@@ -139,10 +151,10 @@ fn of_service(before: Option<&Service>, after: Option<&Service>) -> Effect {
             if before.status == after.status {
                 Effect::Nothing
             } else {
-                Effect::Observed
+                Effect::Observed(id(after))
             }
         }
-        _ => Effect::Configuration,
+        (before, after) => before.or(after).map_or(Effect::Nothing, |service| Effect::Service(key(service))),
     }
 }
 

@@ -1,0 +1,355 @@
+//! A translation that is kept up to date: the edit of a route costs that route, however many there are.
+//!
+//! What it holds after every update is what [`super::translate`] gives for the same objects; a test holds it to that. Only
+//! routes that stand for themselves, Services and addresses are updated by themselves; after any other change, and where an
+//! update says that it can't tell what follows, it is made anew.
+
+mod edit;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use gatehouse_crds::BackendRef;
+use gatehouse_proto::config::v1::resource::Kind;
+
+use super::{
+    Config, Namespaces, Settings, Translation, consumer, endpoints,
+    gateway::{self, GatewayView},
+    ingress::{self, Ingresses},
+    input, named, names, parent_key,
+    policy::{Policies, PolicyKind, Sources},
+    route,
+    status::{ObjectId, Statuses},
+    used::Used,
+};
+use crate::{
+    resources::{ObjectKey, Resources},
+    serve::Change,
+};
+use edit::Edit;
+
+#[derive(Debug)]
+pub struct Translator {
+    translation: Translation,
+    gateways: BTreeMap<ObjectKey, GatewayView>,
+    policies: Policies,
+    used: Used,
+    /// Whose consumers are in the configurations.
+    namespaces: Namespaces,
+}
+
+/// What an update changed.
+#[derive(Debug, Default)]
+pub struct Update {
+    /// By Gateway, the resources that are not what they were.
+    pub changes: BTreeMap<ObjectKey, Vec<Change>>,
+    /// Objects whose status may not be what it was.
+    pub statuses: BTreeSet<ObjectId>,
+}
+
+impl Translator {
+    /// Translates everything.
+    pub fn new(resources: &Resources, settings: &Settings) -> Self {
+        let mut statuses = Statuses::default();
+        let classes = gateway::classes(resources, &mut statuses);
+        let ingresses = Ingresses::new(resources, settings);
+        let mut gateways: BTreeMap<ObjectKey, GatewayView> = resources
+            .gateways
+            .iter()
+            .filter_map(|(key, gateway)| {
+                Some((key.clone(), GatewayView::new(key, gateway, &classes, resources)?))
+            })
+            .collect();
+        let implied = ingresses.gateways.iter().map(|(key, (gateway, class))| {
+            GatewayView::implied(key, gateway, ingress::parameters(class, resources), resources)
+        });
+        let taken: Vec<ObjectKey> =
+            implied.filter_map(|view| gateways.insert(view.key.clone(), view)).map(|view| view.key).collect();
+        let configs = gateways.iter().map(|(key, gateway)| (key.clone(), gateway.config())).collect();
+        let routes = ingresses.routes(&gateways);
+        let mut translator = Translator {
+            translation: Translation { gateways: configs, statuses, ..Translation::default() },
+            gateways,
+            policies: Policies::new(resources),
+            used: Used::default(),
+            namespaces: Namespaces::new(),
+        };
+        for input in input::routes(resources).chain(routes) {
+            let output = route::translate(&input, &translator.gateways, &translator.policies, resources);
+            let id = ObjectId { kind: input.kind, key: input.key.clone() };
+            translator.add(id, output, &mut Edit::nothing());
+        }
+        translator.translation.implied_gateways = ingresses.gateways;
+        translator.finish(resources, settings);
+        for key in &taken {
+            translator.translation.statuses.set("Gateway", key, gateway::taken());
+        }
+        translator
+    }
+
+    /// What does not stand with routes alone.
+    fn finish(&mut self, resources: &Resources, settings: &Settings) {
+        let Translation { gateways: configs, statuses, provisioning, implied_gateways, jwks_urls } =
+            &mut self.translation;
+        gateway::configs(resources, statuses);
+        let sources = Sources { resources, settings, implied: implied_gateways };
+        for kind in PolicyKind::ALL {
+            let existing = kind.existing(resources).into_iter().map(|key| (kind, key));
+            let used = self.used.policies().filter(|(one, _)| *one == kind).cloned();
+            for policy in existing.chain(used).collect::<BTreeSet<_>>() {
+                let used = self.used.gateways(&policy);
+                if let Some(status) = self.policies.emit(kind, &policy.1, &used, configs, sources) {
+                    statuses.set(kind.kind(), &policy.1, status);
+                }
+            }
+        }
+        self.namespaces = self.used.namespaces();
+        consumer::emit(resources, &self.namespaces, configs, statuses);
+        endpoints::emit(resources, configs);
+        for (key, gateway) in &self.gateways {
+            if let Some((_, class)) = implied_gateways.get(key) {
+                statuses.set("IngressClass", &ObjectKey::new("", class), gateway.class_status());
+            } else {
+                statuses.set("Gateway", key, gateway.status());
+            }
+            provisioning.insert(key.clone(), gateway.provisioning.clone());
+        }
+        *jwks_urls = Policies::jwks_urls(resources);
+    }
+
+    pub fn translation(&self) -> &Translation {
+        &self.translation
+    }
+
+    /// Puts a resource that does not come from objects into a Gateway's configuration.
+    pub fn put(&mut self, gateway: &ObjectKey, name: &str, kind: Kind) {
+        if let Some(config) = self.translation.gateways.get_mut(gateway) {
+            config.insert(name.into(), Arc::new(kind));
+        }
+    }
+
+    pub fn into_translation(self) -> Translation {
+        self.translation
+    }
+
+    /// HTTPRoutes and GatewayRoutes that came, changed or went. `None`: make it anew; it must not be used any more.
+    pub fn routes(
+        &mut self,
+        resources: &Resources,
+        settings: &Settings,
+        routes: &BTreeSet<ObjectId>,
+    ) -> Option<Update> {
+        let mut edit = Edit::default();
+        self.edit_routes(resources, settings, routes, &mut edit)?;
+        Some(edit.finish(&mut self.translation.gateways))
+    }
+
+    /// Services that came, changed or went. `None`: make it anew; it must not be used any more.
+    pub fn services(
+        &mut self,
+        resources: &Resources,
+        settings: &Settings,
+        services: &BTreeSet<ObjectKey>,
+    ) -> Option<Update> {
+        // Ingresses see Services from other sides, too: where their Gateway's pods stand, and by the names of ports.
+        let is_near = |ingress: &ObjectKey| services.iter().any(|one| one.namespace == ingress.namespace);
+        if services.iter().any(|one| one.namespace == settings.namespace)
+            || resources.ingresses.keys().any(is_near)
+        {
+            return None;
+        }
+        let mut edit = Edit::default();
+        let routes = naming(resources, services);
+        self.edit_routes(resources, settings, &routes, &mut edit)?;
+        self.edit_endpoints(resources, services, &mut edit);
+        Some(edit.finish(&mut self.translation.gateways))
+    }
+
+    /// Services whose addresses changed.
+    pub fn endpoints(&mut self, resources: &Resources, services: &BTreeSet<ObjectKey>) -> Update {
+        let mut edit = Edit::default();
+        self.edit_endpoints(resources, services, &mut edit);
+        edit.finish(&mut self.translation.gateways)
+    }
+
+    fn edit_routes(
+        &mut self,
+        resources: &Resources,
+        settings: &Settings,
+        routes: &BTreeSet<ObjectId>,
+        edit: &mut Edit,
+    ) -> Option<()> {
+        for id in routes {
+            self.remove(id, edit);
+            if let Some(input) = input::route(resources, id) {
+                let output = route::translate(&input, &self.gateways, &self.policies, resources);
+                self.add(id.clone(), output, edit);
+            }
+            edit.statuses.insert(id.clone());
+            for kind in PolicyKind::ALL {
+                let targeting = self.policies.targeting(kind, id).map(|key| (kind, key.clone()));
+                edit.policies.extend(targeting);
+            }
+        }
+        if edit.policies.iter().any(|(kind, _)| *kind == PolicyKind::Auth)
+            && self.used.namespaces() != self.namespaces
+        {
+            return None;
+        }
+        self.edit_policies(resources, settings, edit);
+        self.edit_backends(resources, edit);
+        for key in std::mem::take(&mut edit.counted) {
+            let is_implied = self.translation.implied_gateways.contains_key(&key);
+            if let Some(gateway) = self.gateways.get(&key).filter(|_| !is_implied) {
+                self.translation.statuses.set("Gateway", &key, gateway.status());
+                edit.statuses.insert(ObjectId { kind: "Gateway", key });
+            }
+        }
+        Some(())
+    }
+
+    /// Takes out what a route object brought.
+    fn remove(&mut self, id: &ObjectId, edit: &mut Edit) {
+        let Some(status) = self.translation.statuses.0.remove(id) else { return };
+        let mut counted = BTreeSet::new();
+        let mut parents = BTreeSet::new();
+        for parent in &status.parents {
+            let Some(key) = parent_key(&parent.parent_ref, &id.key) else { continue };
+            counted.extend(parent.attached.iter().map(|listener| (key.clone(), *listener)));
+            parents.insert(key);
+        }
+        self.count(counted, -1, edit);
+        let prefix = names::rules(&format!("{}/{}", id.kind, id.key));
+        for key in parents {
+            let Some(config) = self.translation.gateways.get_mut(&key) else { continue };
+            for name in named(config, &prefix) {
+                edit.note(&key, &name, config);
+                if let Some(kind) = config.remove(&name)
+                    && let Kind::Route(route) = &*kind
+                {
+                    edit.turned(&key, self.used.remove(&key, route));
+                }
+            }
+        }
+    }
+
+    /// Puts in what a route object brings.
+    fn add(&mut self, id: ObjectId, output: route::Output, edit: &mut Edit) {
+        let configs = &mut self.translation.gateways;
+        for (gateway, name, route) in output.routes {
+            let Some(config) = configs.get_mut(&gateway) else { continue };
+            let name = Arc::<str>::from(name);
+            edit.note(&gateway, &name, config);
+            edit.turned(&gateway, self.used.add(&gateway, &route));
+            config.insert(name, Arc::new(Kind::Route(route)));
+        }
+        for (gateway, backend, service) in output.services {
+            let Some(config) = configs.get_mut(&gateway) else { continue };
+            let name = names::service(&backend.service, backend.port);
+            let service = Kind::Service(service);
+            if config.get(name.as_str()).is_none_or(|known| **known != service) {
+                let name = Arc::<str>::from(name);
+                edit.note(&gateway, &name, config);
+                config.insert(name, Arc::new(service));
+            }
+        }
+        if output.status.parents.is_empty() {
+            return;
+        }
+        let parents = output.status.parents.iter();
+        let counted = parents.filter_map(|parent| Some((parent_key(&parent.parent_ref, &id.key)?, parent)));
+        let counted = counted
+            .flat_map(|(key, parent)| parent.attached.iter().map(move |listener| (key.clone(), *listener)))
+            .collect();
+        self.count(counted, 1, edit);
+        self.translation.statuses.0.insert(id, output.status);
+    }
+
+    /// A route counts once on each listener.
+    fn count(&mut self, listeners: BTreeSet<(ObjectKey, usize)>, change: i32, edit: &mut Edit) {
+        for (key, index) in listeners {
+            let listener = self.gateways.get_mut(&key).and_then(|gateway| gateway.listeners.get_mut(index));
+            if let Some(listener) = listener {
+                listener.attached_routes += change;
+                edit.counted.insert(key);
+            }
+        }
+    }
+
+    /// Policies that began or ceased to take effect somewhere, or whose targets changed.
+    fn edit_policies(&mut self, resources: &Resources, settings: &Settings, edit: &mut Edit) {
+        let Translation { gateways: configs, statuses, implied_gateways, .. } = &mut self.translation;
+        let sources = Sources { resources, settings, implied: implied_gateways };
+        for policy in std::mem::take(&mut edit.policies) {
+            let (kind, key) = &policy;
+            let used = self.used.gateways(&policy);
+            let name = Arc::<str>::from(kind.resource(key));
+            for (gateway, config) in configs.iter_mut() {
+                let is_used = used.contains(&gateway);
+                if is_used || config.contains_key(&name) {
+                    edit.note(gateway, &name, config);
+                }
+                if !is_used {
+                    config.remove(&name);
+                }
+            }
+            if let Some(status) = self.policies.emit(*kind, key, &used, configs, sources) {
+                statuses.set(kind.kind(), key, status);
+            }
+            edit.statuses.insert(ObjectId { kind: kind.kind(), key: key.clone() });
+        }
+    }
+
+    /// Backends that began or ceased to be named.
+    fn edit_backends(&mut self, resources: &Resources, edit: &mut Edit) {
+        for (gateway, backend) in std::mem::take(&mut edit.backends) {
+            let Some(config) = self.translation.gateways.get_mut(&gateway) else { continue };
+            let Some((name, endpoints)) = endpoints::endpoints(resources, &backend) else { continue };
+            let name = Arc::<str>::from(name);
+            edit.note(&gateway, &name, config);
+            if self.used.has_backend(&gateway, &backend) {
+                config.insert(name, Arc::new(Kind::Endpoints(endpoints)));
+            } else {
+                edit.note(&gateway, &backend, config);
+                config.remove(&backend);
+                config.remove(&name);
+            }
+        }
+    }
+
+    fn edit_endpoints(&mut self, resources: &Resources, services: &BTreeSet<ObjectKey>, edit: &mut Edit) {
+        for (gateway, config) in &mut self.translation.gateways {
+            for service in services {
+                for backend in endpoints::backends_of(config, service) {
+                    let Some((name, endpoints)) = endpoints::endpoints(resources, &backend) else { continue };
+                    let name = Arc::<str>::from(name);
+                    edit.note(gateway, &name, config);
+                    config.insert(name, Arc::new(Kind::Endpoints(endpoints)));
+                }
+            }
+        }
+    }
+}
+
+/// Routes that name one of the Services as a backend.
+fn naming(resources: &Resources, services: &BTreeSet<ObjectKey>) -> BTreeSet<ObjectId> {
+    let is_one = |route: &ObjectKey, backend: &BackendRef| {
+        let namespace = backend.namespace.as_deref().unwrap_or(&route.namespace);
+        services.iter().any(|service| service.name == backend.name && service.namespace == namespace)
+    };
+    let http = resources.http_routes.iter().filter(|(key, route)| {
+        let mut backends = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs);
+        backends.any(|backend| is_one(key, &backend.reference))
+    });
+    let http = http.map(|(key, _)| ObjectId { kind: "HTTPRoute", key: key.clone() });
+    let gateway = resources.gateway_routes.iter().filter(|(key, route)| {
+        let mut backends = route.spec.rules.iter().flat_map(|rule| rule.backend_refs.iter().flatten());
+        backends.any(|backend| is_one(key, backend))
+    });
+    http.chain(gateway.map(|(key, _)| ObjectId { kind: "GatewayRoute", key: key.clone() })).collect()
+}
+
+#[cfg(test)]
+mod tests;

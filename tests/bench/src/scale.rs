@@ -1,0 +1,21 @@
+//! `make bench-scale`: what tables of a thousand to a hundred thousand routes cost.
+//!
+//! ```text
+//! pretended API server -> gatehouse-controller -> gatehouse-dataplane (two) -> backend
+//!  edit of one route ------------------------------> first 200 on each
+//! ```
+//!
+//! The binaries are the real ones. What is pretended is the API server ([`api`]), so that its own time is not measured,
+//! and its objects are those of howardjohn/gateway-api-bench.
+
+mod api;
+mod cell;
+mod objects;
+mod process;
+mod report;
+mod store;
+mod wire;
+
+pub use cell::{Plan, run};
+pub use objects::Services;
+pub use report::{Figure, Report};

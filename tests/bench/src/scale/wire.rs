@@ -1,0 +1,189 @@
+//! What happens on sockets: a backend, a relay that counts, and a client that asks again and again.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::sleep,
+};
+
+/// Between two probes.
+const PROBES: Duration = Duration::from_micros(500);
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+/// Answers every request with 200, for ever; gives where.
+pub(super) async fn backend() -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.set_nodelay(true);
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                let mut buffer = [0; 4096];
+                while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+                    head.extend_from_slice(&buffer[..read]);
+                    // Requests have no body and come one after another.
+                    if head.ends_with(b"\r\n\r\n") {
+                        head.clear();
+                        if stream.write_all(ANSWER).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    Ok(address)
+}
+
+/// Passes connections on and counts the bytes that come back.
+#[derive(Debug)]
+pub(super) struct Relay {
+    pub(super) address: SocketAddr,
+    down: Arc<AtomicU64>,
+}
+
+impl Relay {
+    pub(super) async fn start(to: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let relay = Relay { address: listener.local_addr()?, down: Arc::default() };
+        let down = Arc::clone(&relay.down);
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let down = Arc::clone(&down);
+                tokio::spawn(async move {
+                    let Ok(far) = TcpStream::connect(to).await else { return };
+                    let _ = (near.set_nodelay(true), far.set_nodelay(true));
+                    let (near_in, near_out) = near.into_split();
+                    let (far_in, far_out) = far.into_split();
+                    let up = AtomicU64::new(0);
+                    tokio::join!(pass(near_in, far_out, &up), pass(far_in, near_out, &down));
+                });
+            }
+        });
+        Ok(relay)
+    }
+
+    /// Bytes from the far end to the near one.
+    pub(super) fn down(&self) -> u64 {
+        self.down.load(Ordering::Relaxed)
+    }
+}
+
+async fn pass(
+    mut from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+    bytes: &AtomicU64,
+) {
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        bytes.fetch_add(read as u64, Ordering::Relaxed);
+        if to.write_all(&buffer[..read]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A keep-alive connection to a dataplane.
+#[derive(Debug)]
+pub(super) struct Client {
+    address: SocketAddr,
+    stream: Option<TcpStream>,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    pub(super) fn new(address: SocketAddr) -> Self {
+        Client { address, stream: None, buffer: vec![0; 16 << 10] }
+    }
+
+    /// The status of an answer.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) async fn get(&mut self, host: &str, path: &str) -> io::Result<u16> {
+        let result = self.exchange(host, path).await;
+        if result.is_err() {
+            self.stream = None;
+        }
+        result
+    }
+
+    async fn exchange(&mut self, host: &str, path: &str) -> io::Result<u16> {
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            none => {
+                let stream = TcpStream::connect(self.address).await?;
+                stream.set_nodelay(true)?;
+                none.insert(stream)
+            }
+        };
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").as_bytes()).await?;
+        let mut filled = 0;
+        loop {
+            let read = stream.read(&mut self.buffer[filled..]).await?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            filled += read;
+            let Some((status, length, begin)) = head(&self.buffer[..filled]) else { continue };
+            if filled >= begin + length {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// Asks until the answer is 200; gives when it was.
+    pub(super) async fn until_served(
+        &mut self,
+        host: &str,
+        path: &str,
+        patience: Duration,
+    ) -> io::Result<Instant> {
+        let begun = Instant::now();
+        loop {
+            let answer = self.get(host, path).await;
+            if matches!(answer, Ok(200)) {
+                return Ok(Instant::now());
+            }
+            if begun.elapsed() > patience {
+                let message =
+                    format!("{host}{path} at {} is not served after {patience:?}: {answer:?}", self.address);
+                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+            }
+            sleep(PROBES).await;
+        }
+    }
+}
+
+/// Status, length of the body, and where it begins. `None`: the head is not whole.
+fn head(bytes: &[u8]) -> Option<(u16, usize, usize)> {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let text = std::str::from_utf8(&bytes[..end]).ok()?.to_ascii_lowercase();
+    let status = text.get(9..12)?.parse().ok()?;
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length:"));
+    Some((status, length.and_then(|length| length.trim().parse().ok()).unwrap_or(0), end + 4))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::head;
+
+    #[test]
+    fn heads() {
+        assert_eq!(head(b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\nabc"), Some((404, 3, 45)));
+        assert_eq!(head(b"HTTP/1.1 200 OK\r\n\r\n"), Some((200, 0, 19)));
+        assert_eq!(head(b"HTTP/1.1 200 OK\r\n"), None);
+    }
+}
