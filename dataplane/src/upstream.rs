@@ -1,11 +1,18 @@
-//! Backends: their addresses, the choice among them, and the connections that each worker keeps to them.
+//! Backends: their addresses, the choice among them, the connections that each worker keeps to them, and how a request
+//! travels on one.
 
 mod body;
 mod connect;
 mod endpoint;
+mod http1;
+mod lease;
 mod pool;
+mod response;
+mod send;
 
 pub(crate) use body::{BodyState, RequestBody};
-pub(crate) use connect::ConnectError;
 pub(crate) use endpoint::{Endpoint, EndpointCell, Protocol, Service};
-pub(crate) use pool::{Lease, Pool};
+pub(crate) use lease::Lease;
+pub(crate) use pool::Pool;
+pub(crate) use response::{BackendBody, BodyError, Switched};
+pub(crate) use send::{Failed, send};

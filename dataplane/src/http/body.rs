@@ -6,11 +6,14 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HOST};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
-use super::exchange::Exchange;
-use crate::{Reason, upstream::Lease};
+use super::{exchange::Exchange, headers};
+use crate::{
+    Reason,
+    upstream::{BackendBody, BodyError},
+};
 
 /// Streams what a backend sends, or one piece of the gateway's own, and ends the exchange when it ends.
 #[derive(Debug)]
@@ -23,8 +26,7 @@ pub(crate) struct ResponseBody {
 #[derive(Debug)]
 enum Kind {
     Whole(Bytes),
-    /// The lease goes back when the last byte has been read.
-    Streaming(Incoming, Option<Lease>),
+    Streaming(BackendBody),
     Ended,
 }
 
@@ -37,28 +39,17 @@ impl ResponseBody {
         ResponseBody { kind: Kind::Ended, exchange: None }
     }
 
-    pub(crate) fn streaming(incoming: Incoming, lease: Lease, exchange: Box<Exchange>) -> Self {
-        let mut body =
-            ResponseBody { kind: Kind::Streaming(incoming, Some(lease)), exchange: Some(exchange) };
+    pub(crate) fn streaming(body: BackendBody, exchange: Box<Exchange>) -> Self {
+        let mut body = ResponseBody { kind: Kind::Streaming(body), exchange: Some(exchange) };
         body.settle();
         body
     }
 
-    /// Gives the connection back once all is read: a body of known length is not polled again after its last byte.
+    /// Ends the exchange once all is read: a body of known length is not polled again after its last byte.
     fn settle(&mut self) {
-        if let Kind::Streaming(incoming, lease) = &mut self.kind
-            && incoming.is_end_stream()
+        if self.is_end_stream()
+            && let Some(exchange) = &mut self.exchange
         {
-            let lease = lease.take();
-            self.complete(lease);
-        }
-    }
-
-    fn complete(&mut self, lease: Option<Lease>) {
-        if let Some(lease) = lease {
-            lease.give_back();
-        }
-        if let Some(exchange) = &mut self.exchange {
             exchange.complete();
         }
     }
@@ -66,12 +57,12 @@ impl ResponseBody {
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         let frame = match &mut this.kind {
             Kind::Ended => return Poll::Ready(None),
@@ -84,7 +75,7 @@ impl Body for ResponseBody {
                 }
                 return Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))));
             }
-            Kind::Streaming(incoming, _) => ready!(Pin::new(incoming).poll_frame(cx)),
+            Kind::Streaming(body) => ready!(Pin::new(body).poll_frame(cx)),
         };
         match frame {
             Some(Ok(frame)) => {
@@ -92,19 +83,19 @@ impl Body for ResponseBody {
                     exchange.sent(data.len());
                 }
                 this.settle();
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(clean(frame))))
             }
             Some(Err(error)) => {
                 if let Some(exchange) = &mut this.exchange {
-                    exchange.fail(Reason::UpstreamFailed);
+                    let clients = exchange.body_state().failed.get();
+                    exchange.fail(clients.unwrap_or(Reason::UpstreamFailed));
                 }
                 // The client must see a break, never a clean end.
                 Poll::Ready(Some(Err(error)))
             }
             None => {
-                if let Kind::Streaming(_, lease) = std::mem::replace(&mut this.kind, Kind::Ended) {
-                    this.complete(lease);
-                }
+                this.kind = Kind::Ended;
+                this.settle();
                 Poll::Ready(None)
             }
         }
@@ -113,7 +104,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Whole(bytes) => bytes.is_empty(),
-            Kind::Streaming(incoming, _) => incoming.is_end_stream(),
+            Kind::Streaming(body) => body.is_end_stream(),
             Kind::Ended => true,
         }
     }
@@ -121,8 +112,24 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Streaming(incoming, _) => incoming.size_hint(),
+            Kind::Streaming(body) => body.size_hint(),
             Kind::Ended => SizeHint::with_exact(0),
         }
+    }
+}
+
+/// Trailers must not say what only a head may (RFC 9110, 6.5.1).
+fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_data() {
+        Ok(data) => Frame::data(data),
+        Err(other) => match other.into_trailers() {
+            Ok(mut trailers) => {
+                headers::clean_response(&mut trailers);
+                trailers.remove(CONTENT_LENGTH);
+                trailers.remove(HOST);
+                Frame::trailers(trailers)
+            }
+            Err(other) => other,
+        },
     }
 }

@@ -1,10 +1,6 @@
-//! Sends a request to a backend and brings its response back.
-//!
-//! A request that a connection did not take is sent on another one. One that was sent is repeated only on a connection
-//! that had been used before, whose peer may have closed it in that moment, and only if repeating it is safe: it is
-//! idempotent and has no body (RFC 9110, 9.2.2).
+//! Sends a request to a backend and brings its response back. What is still intact is tried again elsewhere.
 
-use std::{borrow::Cow, rc::Rc, sync::Arc};
+use std::{borrow::Cow, rc::Rc};
 
 use http::{
     HeaderValue, Request, Response, StatusCode, Uri, Version,
@@ -14,13 +10,12 @@ use http::{
 };
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::time::{timeout, timeout_at};
-use tracing::debug;
 
 use super::{connection::Connection, exchange::Exchange, headers, pipeline::Answer, tunnel::Tunnel};
 use crate::{
     Reason,
     snapshot::{Forward, Rule, Snapshot},
-    upstream::{BodyState, Lease, Protocol, RequestBody, Service},
+    upstream::{self, BackendBody, BodyState, Failed, Lease, Protocol, RequestBody, Service},
 };
 
 /// How often a request that no backend has taken is tried.
@@ -34,13 +29,6 @@ pub(super) struct Outbound<'a> {
     /// As the client wrote it.
     pub(super) authority: HeaderValue,
     pub(super) websocket: bool,
-}
-
-/// Why an attempt brought no response.
-enum Failed {
-    /// The request is intact.
-    Unsent(Box<Request<RequestBody>>, Reason),
-    Sent(Reason),
 }
 
 /// The path that the backend sees. Taken as it is from the request if nothing changes it.
@@ -97,7 +85,7 @@ pub(super) async fn forward(
     let request = Request::from_parts(parts, body);
     let deadline = plan.timeouts.request().map(|limit| exchange.started() + limit);
     let sending = attempts(connection, plan.timeouts.attempt(), service, request, &state, exchange);
-    let (mut response, mut lease) = match deadline {
+    let mut response = match deadline {
         Some(deadline) => timeout_at(deadline, sending).await.map_err(|_| Reason::UpstreamTimeout)??,
         None => sending.await?,
     };
@@ -110,13 +98,13 @@ pub(super) async fn forward(
     plan.response_headers.apply(response.headers_mut());
     backend.response_headers.apply(response.headers_mut());
     if !upgraded {
-        return Ok(Answer::Forwarded(response, lease));
+        return Ok(Answer::Forwarded(response));
     }
-    let upstream = hyper::upgrade::on(&mut response);
     headers::set_upgrade(response.headers_mut());
-    lease.forget();
+    let (head, body) = response.into_parts();
+    let upstream = body.into_switched().ok_or(Reason::UpstreamFailed)?;
     let downstream = downstream.ok_or(Reason::UpstreamFailed)?;
-    Ok(Answer::Tunnel(response.map(|_| ()), Tunnel { downstream, upstream, lease }))
+    Ok(Answer::Tunnel(Response::from_parts(head, ()), Tunnel { downstream, upstream }))
 }
 
 /// Turns the client's head into ours.
@@ -145,9 +133,9 @@ async fn attempts(
     limit: Option<std::time::Duration>,
     service: &Service,
     mut request: Request<RequestBody>,
-    state: &Rc<BodyState>,
+    state: &BodyState,
     exchange: &mut Exchange,
-) -> Result<(Response<Incoming>, Lease), Reason> {
+) -> Result<Response<BackendBody>, Reason> {
     let mut avoid = None;
     let mut left = ATTEMPTS;
     loop {
@@ -156,8 +144,8 @@ async fn attempts(
         exchange.attempt(endpoint.address);
         avoid = Some(endpoint.id);
         left -= 1;
-        let lease = Lease::new(Arc::clone(&endpoint), Rc::clone(connection.worker.pool()), Rc::clone(state));
-        let sending = attempt(connection, service.protocol, request, lease);
+        let lease = Lease::new(endpoint, Rc::clone(connection.worker.pool()));
+        let sending = upstream::send(&mut request, service.protocol, lease);
         let outcome = match limit {
             Some(limit) => timeout(limit, sending).await.map_err(|_| Reason::UpstreamTimeout)?,
             None => sending.await,
@@ -165,63 +153,16 @@ async fn attempts(
         match outcome {
             Ok(response) => return Ok(response),
             // The client's own failure comes back through the backend's connection.
-            Err(Failed::Unsent(..) | Failed::Sent(_)) if state.failed.get().is_some() => {
+            Err(_) if state.failed.get().is_some() => {
                 return Err(state.failed.get().unwrap_or(Reason::BadRequest));
             }
-            Err(Failed::Unsent(intact, reason)) => {
-                if left == 0 {
-                    return Err(reason);
-                }
-                request = *intact;
-            }
-            Err(Failed::Sent(reason)) => return Err(reason),
+            Err(Failed::Unsent(_)) if left > 0 => {}
+            Err(Failed::Unsent(reason) | Failed::Sent(reason)) => return Err(reason),
         }
     }
 }
 
-/// One try at one endpoint. The lease names the endpoint.
-async fn attempt(
-    connection: &Connection,
-    protocol: Protocol,
-    request: Request<RequestBody>,
-    mut lease: Lease,
-) -> Result<(Response<Incoming>, Lease), Failed> {
-    let endpoint = Arc::clone(lease.endpoint());
-    let taken = match connection.worker.pool().connection(&endpoint, protocol).await {
-        Ok(taken) => taken,
-        Err(error) => {
-            debug!(endpoint = %endpoint.address, %error, "connect");
-            return Err(Failed::Unsent(Box::new(request), Reason::ConnectFailed));
-        }
-    };
-    let repeat = (taken.reused && repeatable(&request)).then(|| copy(&request));
-    match taken.send(request, &mut lease).await {
-        Ok(response) => Ok((response, lease)),
-        Err(mut error) => {
-            debug!(endpoint = %endpoint.address, error = %error.error(), "send");
-            match error.take_message().or(repeat) {
-                Some(intact) => Err(Failed::Unsent(Box::new(intact), Reason::UpstreamFailed)),
-                None => Err(Failed::Sent(Reason::UpstreamFailed)),
-            }
-        }
-    }
-}
-
-fn repeatable(request: &Request<RequestBody>) -> bool {
-    request.method().is_idempotent() && request.body().is_empty()
-}
-
-/// A request without a body, once more.
-fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::Empty);
-    copy.method_mut().clone_from(request.method());
-    copy.uri_mut().clone_from(request.uri());
-    *copy.version_mut() = request.version();
-    copy.headers_mut().clone_from(request.headers());
-    copy
-}
-
-fn finish_head(response: &mut Response<Incoming>, to_head: bool) {
+fn finish_head(response: &mut Response<BackendBody>, to_head: bool) {
     *response.version_mut() = Version::HTTP_11;
     headers::clean_response(response.headers_mut());
     // The length is told anew from the body, but where there is none to tell it from.

@@ -35,12 +35,12 @@ use crate::{
     filter::{Original, Redirect},
     route::Facts,
     snapshot::{Action, Listener, Respond, Rule, Snapshot},
-    upstream::Lease,
+    upstream::BackendBody,
 };
 
 /// How a request that was not refused is answered.
 pub(super) enum Answer {
-    Forwarded(Response<Incoming>, Lease),
+    Forwarded(Response<BackendBody>),
     Own(Reason, Response<Bytes>),
     Tunnel(Response<()>, Tunnel),
 }
@@ -90,9 +90,9 @@ async fn respond(
     let granted = matches!(outcome, Ok(Answer::Tunnel(..)));
     let mut ends_connection = false;
     let mut response = match outcome {
-        Ok(Answer::Forwarded(response, lease)) => {
+        Ok(Answer::Forwarded(response)) => {
             exchange.head(response.status());
-            response.map(|body| ResponseBody::streaming(body, lease, exchange))
+            response.map(|body| ResponseBody::streaming(body, exchange))
         }
         Ok(Answer::Own(reason, response)) => {
             exchange.refuse(reason, response.status());
@@ -235,7 +235,7 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 impl Answer {
     fn headers_mut(&mut self) -> &mut HeaderMap {
         match self {
-            Answer::Forwarded(response, _) => response.headers_mut(),
+            Answer::Forwarded(response) => response.headers_mut(),
             Answer::Own(_, response) => response.headers_mut(),
             Answer::Tunnel(response, _) => response.headers_mut(),
         }

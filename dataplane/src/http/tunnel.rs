@@ -1,12 +1,18 @@
 //! A WebSocket between client and backend: bytes both ways until both are done, nothing moves or the gateway drains.
 
-use std::{cell::Cell, future::pending, io, pin::pin, rc::Rc, time::Duration};
+use std::{
+    cell::Cell,
+    future::pending,
+    io::{self, Cursor},
+    pin::pin,
+    time::Duration,
+};
 
 use futures_util::FutureExt;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
     time::{Instant, sleep, sleep_until},
 };
 
@@ -14,7 +20,7 @@ use super::{
     exchange::Exchange,
     websocket::{Frames, GOING_AWAY},
 };
-use crate::{Reason, upstream::Lease};
+use crate::{Reason, upstream::Switched};
 
 /// Both sides have been silent for this long.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
@@ -23,23 +29,21 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 pub(super) struct Tunnel {
     pub(super) downstream: OnUpgrade,
-    pub(super) upstream: OnUpgrade,
-    /// Counts the tunnel towards its endpoint.
-    pub(super) lease: Lease,
+    pub(super) upstream: Switched,
 }
 
 impl Tunnel {
     /// Ends the exchange when the tunnel ends.
     pub(super) async fn run(self, mut exchange: Box<Exchange>) {
-        let _lease = self.lease;
-        let Ok((downstream, upstream)) = futures_util::future::try_join(self.downstream, self.upstream).await
-        else {
+        let Switched { mut stream, first, lease: _lease } = self.upstream;
+        let Ok(downstream) = self.downstream.await else {
             exchange.fail(Reason::ClientGone);
             return;
         };
         let (client_read, client_write) = split(TokioIo::new(downstream));
-        let (backend_read, backend_write) = split(TokioIo::new(upstream));
-        let last = Rc::new(Cell::new(Instant::now()));
+        let (backend_read, backend_write) = stream.split();
+        let backend_read = Cursor::new(first).chain(backend_read);
+        let last = Cell::new(Instant::now());
         let (received, sent) = (Cell::new(0), Cell::new(0));
         let draining = exchange.worker().draining();
         tokio::select! {
@@ -56,8 +60,8 @@ impl Tunnel {
 
 /// Passes the end of one side on to the other. Says goodbye in its place when it is time to leave.
 async fn copy(
-    mut from: ReadHalf<TokioIo<Upgraded>>,
-    mut to: WriteHalf<TokioIo<Upgraded>>,
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
     last: &Cell<Instant>,
     count: &Cell<u64>,
     leave: impl Future<Output = ()>,

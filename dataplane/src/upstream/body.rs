@@ -27,8 +27,6 @@ pub(crate) enum RequestBody {
 #[derive(Debug, Default)]
 pub(crate) struct BodyState {
     pub(crate) received: Cell<u64>,
-    /// Every byte has been handed on; until then the connection to the backend can't be used again.
-    pub(crate) finished: Cell<bool>,
     /// Why the client's side broke.
     pub(crate) failed: Cell<Option<Reason>>,
 }
@@ -48,7 +46,6 @@ pub(crate) struct BodyBroken(#[source] Option<hyper::Error>);
 impl RequestBody {
     pub(crate) fn new(incoming: Incoming, state: Rc<BodyState>, idle_timeout: Duration) -> Self {
         if incoming.is_end_stream() {
-            state.finished.set(true);
             return RequestBody::Empty;
         }
         RequestBody::Streaming { incoming, state, idle: IdleTimer { timeout: idle_timeout, sleep: None } }
@@ -88,20 +85,11 @@ impl Body for RequestBody {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
                     state.received.set(state.received.get() + data.len() as u64);
-                    if incoming.is_end_stream() {
-                        state.finished.set(true);
-                    }
                     Poll::Ready(Some(Ok(Frame::data(data))))
                 }
-                Err(_trailers) => {
-                    state.finished.set(true);
-                    Poll::Ready(None)
-                }
+                Err(_trailers) => Poll::Ready(None),
             },
-            None => {
-                state.finished.set(true);
-                Poll::Ready(None)
-            }
+            None => Poll::Ready(None),
             Some(Err(error)) => {
                 // A close or a reset is the client's; anything else breaks the protocol.
                 let gone = error.is_incomplete_message() || error.is_closed() || error.is_canceled();

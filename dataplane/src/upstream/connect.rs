@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, task::spawn_local, time::timeout};
 
@@ -26,21 +26,12 @@ pub(crate) enum ConnectError {
     Http(#[from] hyper::Error),
 }
 
-async fn stream(endpoint: &Endpoint) -> Result<TokioIo<TcpStream>, ConnectError> {
+pub(super) async fn tcp(endpoint: &Endpoint) -> Result<TcpStream, ConnectError> {
     let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(endpoint.address))
         .await
         .map_err(|_| ConnectError::Timeout)??;
     stream.set_nodelay(true)?;
-    Ok(TokioIo::new(stream))
-}
-
-pub(super) async fn http1(endpoint: &Endpoint) -> Result<http1::SendRequest<RequestBody>, ConnectError> {
-    let (sender, connection) = http1::Builder::new().handshake(stream(endpoint).await?).await?;
-    spawn_local(async move {
-        // How it ends reaches whoever holds the sender.
-        let _ = connection.with_upgrades().await;
-    });
-    Ok(sender)
+    Ok(stream)
 }
 
 pub(super) async fn h2c(endpoint: &Endpoint) -> Result<http2::SendRequest<RequestBody>, ConnectError> {
@@ -48,7 +39,7 @@ pub(super) async fn h2c(endpoint: &Endpoint) -> Result<http2::SendRequest<Reques
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
-        .handshake(stream(endpoint).await?)
+        .handshake(TokioIo::new(tcp(endpoint).await?))
         .await?;
     spawn_local(async move {
         let _ = connection.await;

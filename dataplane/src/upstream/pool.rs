@@ -1,16 +1,16 @@
 //! The connections that one worker keeps to endpoints. No other thread sees them, so nothing is locked.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
-use http::{Request, Response};
-use hyper::{
-    body::Incoming,
-    client::conn::{TrySendError, http1, http2},
-};
-use tokio::time::Instant;
+use hyper::client::conn::http2;
+use tokio::{net::TcpStream, time::Instant};
 
-use super::{BodyState, ConnectError, Endpoint, Protocol, RequestBody, connect, endpoint::Active};
+use super::{
+    Endpoint, Protocol, RequestBody,
+    connect::{self, ConnectError},
+    http1,
+};
 
 /// Below the keep-alive time of common servers (nginx 75 s, Node 5 s excepted), so that they seldom close first.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(55);
@@ -21,6 +21,7 @@ const MAX_IDLE: usize = 256;
 pub(crate) struct Pool {
     /// By endpoint id.
     endpoints: RefCell<HashMap<u64, Kept, ahash::RandomState>>,
+    scratch: http1::Scratch,
 }
 
 #[derive(Debug)]
@@ -33,51 +34,38 @@ struct Kept {
 
 #[derive(Debug)]
 struct Idle {
-    sender: http1::SendRequest<RequestBody>,
+    connection: http1::Connection<TcpStream>,
     since: Instant,
 }
 
 /// A connection that is ready for a request.
 #[derive(Debug)]
-pub(crate) struct Connection {
-    kind: Kind,
+pub(super) struct Connection {
+    pub(super) kind: Kind,
     /// It has carried requests before, so its peer may be closing it just now.
-    pub(crate) reused: bool,
+    pub(super) reused: bool,
 }
 
 #[derive(Debug)]
-enum Kind {
-    Http1(http1::SendRequest<RequestBody>),
+pub(super) enum Kind {
+    Http1(http1::Connection<TcpStream>),
     H2c(http2::SendRequest<RequestBody>),
-}
-
-/// Counts a request towards its endpoint until it ends, and holds its HTTP/1 connection while the response is read.
-#[derive(Debug)]
-pub(crate) struct Lease {
-    sender: Option<http1::SendRequest<RequestBody>>,
-    endpoint: Arc<Endpoint>,
-    pool: Rc<Pool>,
-    request: Rc<BodyState>,
-    _active: Active,
 }
 
 impl Pool {
     /// A kept connection, or a new one.
-    pub(crate) async fn connection(
+    pub(super) async fn connection(
         &self,
         endpoint: &Arc<Endpoint>,
         protocol: Protocol,
     ) -> Result<Connection, ConnectError> {
         match protocol {
             Protocol::Http1 => {
-                while let Some(mut sender) = self.take_idle(endpoint.id) {
-                    // It was read to its end, so it is ready at once, or closed.
-                    if sender.ready().await.is_ok() {
-                        return Ok(Connection { kind: Kind::Http1(sender), reused: true });
-                    }
+                if let Some(connection) = self.take_idle(endpoint.id) {
+                    return Ok(Connection { kind: Kind::Http1(connection), reused: true });
                 }
-                let sender = connect::http1(endpoint).await?;
-                Ok(Connection { kind: Kind::Http1(sender), reused: false })
+                let connection = http1::Connection::new(connect::tcp(endpoint).await?);
+                Ok(Connection { kind: Kind::Http1(connection), reused: false })
             }
             Protocol::H2c => {
                 if let Some(sender) = self.multiplexed(endpoint.id) {
@@ -90,12 +78,23 @@ impl Pool {
         }
     }
 
-    /// Closes what has been idle for long and what leads to endpoints that are gone. Call it every few seconds.
+    /// Keeps a connection for the next request.
+    pub(super) fn keep(&self, endpoint: &Arc<Endpoint>, connection: http1::Connection<TcpStream>) {
+        self.with(endpoint, |kept| {
+            if kept.idle.len() < MAX_IDLE {
+                kept.idle.push(Idle { connection, since: Instant::now() });
+            }
+        });
+    }
+
+    /// Closes what has been idle for long, what the backend has closed, and what leads to endpoints that are gone. Call it
+    /// every few seconds.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
         self.endpoints.borrow_mut().retain(|_, kept| {
-            kept.idle
-                .retain(|idle| now.duration_since(idle.since) < IDLE_TIMEOUT && !idle.sender.is_closed());
+            kept.idle.retain_mut(|idle| {
+                now.duration_since(idle.since) < IDLE_TIMEOUT && idle.connection.is_quiet()
+            });
             if kept.multiplexed.as_ref().is_some_and(http2::SendRequest::is_closed) {
                 kept.multiplexed = None;
             }
@@ -103,8 +102,20 @@ impl Pool {
         });
     }
 
-    fn take_idle(&self, id: u64) -> Option<http1::SendRequest<RequestBody>> {
-        Some(self.endpoints.borrow_mut().get_mut(&id)?.idle.pop()?.sender)
+    pub(super) fn scratch(&self) -> &http1::Scratch {
+        &self.scratch
+    }
+
+    /// What has something to say, or was closed, is dropped.
+    fn take_idle(&self, id: u64) -> Option<http1::Connection<TcpStream>> {
+        let mut endpoints = self.endpoints.borrow_mut();
+        let idle = &mut endpoints.get_mut(&id)?.idle;
+        loop {
+            let mut connection = idle.pop()?.connection;
+            if connection.is_quiet() {
+                return Some(connection);
+            }
+        }
     }
 
     fn multiplexed(&self, id: u64) -> Option<http2::SendRequest<RequestBody>> {
@@ -120,52 +131,5 @@ impl Pool {
             idle: Vec::new(),
             multiplexed: None,
         }));
-    }
-}
-
-impl Connection {
-    /// Sends a request and waits for the response's head. What was not sent comes back in the error.
-    pub(crate) async fn send(
-        self,
-        request: Request<RequestBody>,
-        lease: &mut Lease,
-    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
-        match self.kind {
-            Kind::Http1(mut sender) => {
-                let response = sender.try_send_request(request).await?;
-                lease.sender = Some(sender);
-                Ok(response)
-            }
-            Kind::H2c(mut sender) => sender.try_send_request(request).await,
-        }
-    }
-}
-
-impl Lease {
-    pub(crate) fn new(endpoint: Arc<Endpoint>, pool: Rc<Pool>, request: Rc<BodyState>) -> Self {
-        let active = endpoint.begin();
-        Lease { sender: None, endpoint, pool, request, _active: active }
-    }
-
-    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
-    }
-
-    /// The connection has become a tunnel.
-    pub(crate) fn forget(&mut self) {
-        self.sender = None;
-    }
-
-    /// The response was read to its end. A connection that still owes bytes of the request is closed instead of kept.
-    pub(crate) fn give_back(mut self) {
-        let Some(sender) = self.sender.take() else { return };
-        if !self.request.finished.get() || sender.is_closed() {
-            return;
-        }
-        self.pool.with(&self.endpoint, |kept| {
-            if kept.idle.len() < MAX_IDLE {
-                kept.idle.push(Idle { sender, since: Instant::now() });
-            }
-        });
     }
 }

@@ -1,0 +1,108 @@
+//! A response's body on its way from a backend, of either protocol.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::net::TcpStream;
+
+use super::{Lease, RequestBody, http1};
+
+/// Gives its connection back by itself when the last byte has been read, and closes it when it is dropped before.
+#[derive(Debug)]
+pub(crate) struct BackendBody {
+    kind: Kind,
+    /// Until the last byte has been read.
+    lease: Option<Lease>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Http1(http1::Body<TcpStream, RequestBody>),
+    H2c(Incoming),
+}
+
+/// The body broke off.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) enum BodyError {
+    Http1(#[from] http1::Error),
+    H2c(#[from] hyper::Error),
+}
+
+/// A connection to a backend that speaks another protocol from now on.
+#[derive(Debug)]
+pub(crate) struct Switched {
+    pub(crate) stream: TcpStream,
+    /// What came behind the response's head.
+    pub(crate) first: Bytes,
+    /// Counts it towards its endpoint.
+    pub(crate) lease: Lease,
+}
+
+impl BackendBody {
+    pub(super) fn http1(body: http1::Body<TcpStream, RequestBody>, lease: Option<Lease>) -> Self {
+        BackendBody { kind: Kind::Http1(body), lease }
+    }
+
+    pub(super) fn h2c(body: Incoming, lease: Lease) -> Self {
+        let mut body = BackendBody { kind: Kind::H2c(body), lease: Some(lease) };
+        body.settle(false);
+        body
+    }
+
+    /// After a response of status 101 over HTTP/1.
+    pub(crate) fn into_switched(self) -> Option<Switched> {
+        let Kind::Http1(body) = self.kind else { return None };
+        let (stream, first) = body.into_switched()?;
+        Some(Switched { stream, first, lease: self.lease? })
+    }
+
+    /// Ends the lease with the body: a body of known length is not polled again after its last byte.
+    fn settle(&mut self, ended: bool) {
+        if !ended && !self.is_end_stream() {
+            return;
+        }
+        if let Some(lease) = self.lease.take()
+            && let Kind::Http1(body) = &mut self.kind
+            && let Some(outcome) = body.take_outcome()
+        {
+            lease.end(outcome);
+        }
+    }
+}
+
+impl Body for BackendBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = match &mut self.kind {
+            Kind::Http1(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
+            Kind::H2c(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
+        };
+        self.settle(frame.is_none());
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Http1(body) => body.is_end_stream(),
+            Kind::H2c(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Http1(body) => body.size_hint(),
+            Kind::H2c(body) => body.size_hint(),
+        }
+    }
+}
