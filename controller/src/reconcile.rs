@@ -11,8 +11,10 @@
 //! change costs only that; anything else translates everything anew.
 
 mod acks;
+mod plans;
 mod secrets;
 mod told;
+mod update;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +24,6 @@ use std::{
 };
 
 use gatehouse_proto::config::v1::resource::Kind;
-use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, watch},
     task::spawn_blocking,
@@ -39,8 +40,8 @@ use crate::{
     replicas::{AcksByGateway, Replica, SharedAcks},
     resources::{ObjectKey, Resources},
     serve::ConfigServer,
-    status::{self, Affected, GatewayFacts, Planned, Tracker, Write},
-    translate::{self, ObjectId, Provisioning, Settings, Translation, Translator, Update, names},
+    status::{Affected, Planned, Tracker, Write},
+    translate::{self, ObjectId, Settings, Translator, names},
     watch::{Effect, Watches},
 };
 use {acks::AllAcks, secrets::Secrets, told::Told};
@@ -232,56 +233,6 @@ impl Reconciler {
         self.translator.iter().flat_map(|translator| translator.translation().gateways.keys())
     }
 
-    /// What needs no translation of everything.
-    fn update(&mut self) {
-        let endpoints = std::mem::take(&mut self.todo.endpoints);
-        if !endpoints.is_empty() {
-            self.look_at_pods(&endpoints);
-            if let Some(translator) = &mut self.translator {
-                let update = translator.endpoints(&self.view, &endpoints);
-                self.change(update);
-            }
-        }
-        if self.todo.anew {
-            return;
-        }
-        let started = Instant::now();
-        let services = std::mem::take(&mut self.todo.services);
-        let routes = std::mem::take(&mut self.todo.routes);
-        if services.is_empty() && routes.is_empty() {
-            return;
-        }
-        let Some(mut translator) = self.translator.take() else {
-            self.todo.anew = true;
-            return;
-        };
-        // Where an update can't tell what follows, the translator is of no use any more.
-        self.todo.anew = true;
-        let Some(first) = translator.services(&self.view, &self.settings, &services) else { return };
-        let Some(second) = translator.routes(&self.view, &self.settings, &routes) else { return };
-        self.todo.anew = false;
-        self.translator = Some(translator);
-        self.outputs.metrics.translated(started.elapsed());
-        self.change(first);
-        self.change(second);
-    }
-
-    /// Publishes what an update changed.
-    fn change(&mut self, update: Update) {
-        self.todo.affected.extend(update.statuses);
-        for (gateway, changes) in update.changes {
-            self.outputs.server.change(&gateway.to_string(), changes);
-            self.track(&gateway);
-        }
-    }
-
-    /// Tells the tracker of the state that a Gateway is published in.
-    fn track(&mut self, gateway: &ObjectKey) {
-        if let Some(state) = self.outputs.server.published(&gateway.to_string()) {
-            self.todo.affected += self.tracker.published(gateway, state);
-        }
-    }
-
     async fn translate(&mut self) {
         let wanted = translate::wanted_secrets(&self.view);
         self.inputs.watches.want_secrets(wanted.clone());
@@ -353,103 +304,8 @@ impl Reconciler {
         }
     }
 
-    /// Pods behind these Services came or went: those of the controller itself, and dataplanes, whom statuses ask and who
-    /// share the local counts.
-    fn look_at_pods(&mut self, services: &BTreeSet<ObjectKey>) {
-        if services.contains(&self.replica.service) {
-            self.find_replicas();
-        }
-        let gateways: Vec<ObjectKey> =
-            self.gateways().filter(|gateway| services.contains(&own_service(gateway))).cloned().collect();
-        for gateway in gateways {
-            self.todo.acks = true;
-            let ready = status::ready(&self.view, &own_service(&gateway)).len();
-            let replicas = u32::try_from(ready.max(1)).unwrap_or(u32::MAX);
-            if self.settings.replicas.insert(gateway, replicas) != Some(replicas) {
-                self.todo.anew = true;
-            }
-        }
-    }
-
     fn find_replicas(&self) {
         tell(&self.outputs.replicas, self.replica.others(&self.view));
-    }
-
-    fn plan_pods(&mut self) {
-        let Some(authority) = self.inputs.authority.borrow().clone() else {
-            // It wakes the loop when it comes.
-            self.todo.plan_pods = true;
-            return;
-        };
-        self.pods.ca_pem = authority.bundle();
-        let Some(translator) = &self.translator else { return };
-        let Translation { provisioning, implied_gateways, .. } = translator.translation();
-        let mut plans = Plans::new();
-        for (key, provisioning) in provisioning {
-            let Provisioning::Wanted(config) = provisioning else { continue };
-            let implied = implied_gateways.get(key).map(|(gateway, _)| gateway);
-            let Some(gateway) = implied.or_else(|| self.view.gateways.get(key)) else { continue };
-            if gateway.metadata.deletion_timestamp.is_none() {
-                plans.insert(key.clone(), provision::plan(gateway, config.as_deref(), &self.pods));
-            }
-        }
-        tell(&self.outputs.plans, Arc::new(plans));
-    }
-
-    fn plan_statuses(&mut self) {
-        let acks = std::mem::take(&mut self.todo.acks);
-        let affected = std::mem::take(&mut self.todo.affected);
-        if affected.is_nothing() && !acks {
-            return;
-        }
-        let (affected, facts) = self.facts(affected);
-        let Some(translator) = self.translator.as_ref().filter(|_| self.leads_since.is_some()) else {
-            return;
-        };
-        let statuses = &translator.translation().statuses;
-        let input = status::Input {
-            resources: &self.view,
-            statuses,
-            tracker: &self.tracker,
-            facts: &facts,
-            settling: self.settling_ends().is_some(),
-            now: Timestamp::now(),
-        };
-        let planned = match affected {
-            Affected::Nothing => return,
-            Affected::Objects(objects) => {
-                let plan = |id: ObjectId| {
-                    let write = status::plan_of(&input, &id);
-                    (id, write)
-                };
-                Planned::Objects(objects.into_iter().map(plan).collect())
-            }
-            Affected::Everything => {
-                for news in self.told.news(statuses, &self.view) {
-                    // When there is no room, there are events enough.
-                    let _ = self.outputs.events.try_send(news);
-                }
-                Planned::Everything(status::plan(&input))
-            }
-        };
-        // The writer ends with the process.
-        let _ = self.outputs.statuses.send(planned);
-    }
-
-    /// What is known of each Gateway beside its objects, and whose status that affects besides.
-    fn facts(&mut self, mut affected: Affected) -> (Affected, BTreeMap<ObjectKey, GatewayFacts>) {
-        let elsewhere = self.inputs.elsewhere.borrow();
-        let failures = self.inputs.failures.borrow();
-        let mut facts = BTreeMap::new();
-        for gateway in &self.published {
-            let service = own_service(gateway);
-            let ready = status::ready(&self.view, &service);
-            affected += self.tracker.acknowledged(gateway, &self.acks.of(gateway, &elsewhere), &ready);
-            let addresses = self.view.services.get(&service).map(status::addresses).unwrap_or_default();
-            let errors = failures.get(gateway).cloned().unwrap_or_default();
-            facts.insert(gateway.clone(), GatewayFacts { addresses, errors });
-        }
-        (affected, facts)
     }
 }
 

@@ -8,6 +8,7 @@
 //! shape of its kind is skipped, and what was known of it before stays. Kinds whose CRD is absent are waited for.
 
 mod change;
+mod guard;
 mod kind;
 mod presence;
 mod secrets;

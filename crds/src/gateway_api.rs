@@ -260,13 +260,13 @@ pub struct HttpFilter {
     #[serde(rename = "type")]
     pub kind: FilterType,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_header_modifier: Option<HeaderChanges>,
+    pub request_header_modifier: Option<Box<HeaderChanges>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub response_header_modifier: Option<HeaderChanges>,
+    pub response_header_modifier: Option<Box<HeaderChanges>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_redirect: Option<Redirect>,
+    pub request_redirect: Option<Box<Redirect>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url_rewrite: Option<UrlRewrite>,
+    pub url_rewrite: Option<Box<UrlRewrite>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -203,13 +203,15 @@ impl<'a> Filters<'a> {
         for (index, filter) in list.iter().enumerate() {
             let taken = match filter.kind {
                 FilterType::RequestHeaderModifier => {
-                    take(&mut filters.request_headers, filter.request_header_modifier.as_ref())
+                    take(&mut filters.request_headers, filter.request_header_modifier.as_deref())
                 }
                 FilterType::ResponseHeaderModifier => {
-                    take(&mut filters.response_headers, filter.response_header_modifier.as_ref())
+                    take(&mut filters.response_headers, filter.response_header_modifier.as_deref())
                 }
-                FilterType::RequestRedirect => take(&mut filters.redirect, filter.request_redirect.as_ref()),
-                FilterType::UrlRewrite => take(&mut filters.rewrite, filter.url_rewrite.as_ref()),
+                FilterType::RequestRedirect => {
+                    take(&mut filters.redirect, filter.request_redirect.as_deref())
+                }
+                FilterType::UrlRewrite => take(&mut filters.rewrite, filter.url_rewrite.as_deref()),
                 FilterType::Other => Err("is of a type that this version does not serve"),
             };
             if let Err(what) = taken {

@@ -7,7 +7,6 @@ use std::{fmt::Debug, mem, pin::pin, time::Duration};
 use futures_util::StreamExt;
 use kube::{
     Api, Client, ResourceExt,
-    core::DeserializeGuard,
     runtime::watcher::{self, Event, watcher},
 };
 use serde::de::DeserializeOwned;
@@ -16,6 +15,7 @@ use tracing::{error, info, warn};
 
 use super::{
     Change, Effect, Source,
+    guard::Guard,
     presence::{self, Crds},
 };
 use crate::resources::{ObjectKey, Resources};
@@ -31,7 +31,7 @@ pub(super) trait Watched:
     /// The CRD that brings it; `None` if every API server has it.
     const CRD: Option<&'static str>;
 
-    fn api(client: Client, source: &Source) -> Api<DeserializeGuard<Self>>;
+    fn api(client: Client, source: &Source) -> Api<Guard<Self>>;
     /// Forgets what nothing reads.
     fn trim(&mut self) {}
     fn get<'a>(key: &ObjectKey, view: &'a Resources) -> Option<&'a Self>;
@@ -189,7 +189,8 @@ fn key(object: &impl ResourceExt) -> ObjectKey {
 }
 
 /// An object that can't be read is told of; `Err` is its name.
-fn readable<K: Watched>(object: DeserializeGuard<K>) -> Result<K, ObjectKey> {
+fn readable<K: Watched>(object: Guard<K>) -> Result<K, ObjectKey> {
+    let key = key(&object);
     match object.0 {
         Ok(mut object) => {
             let meta = object.meta_mut();
@@ -201,10 +202,6 @@ fn readable<K: Watched>(object: DeserializeGuard<K>) -> Result<K, ObjectKey> {
             Ok(object)
         }
         Err(invalid) => {
-            let key = ObjectKey::new(
-                invalid.metadata.namespace.unwrap_or_default(),
-                invalid.metadata.name.unwrap_or_default(),
-            );
             error!(
                 kind = K::KIND,
                 object = %key,

@@ -51,14 +51,14 @@ fn only_what_differs_is_sent() {
     let delta = peer.delta(first.clone());
     assert_eq!(names(&delta), (vec!["a", "b"], vec![]));
     peer.acknowledge(delta, vec![]);
-    assert!(peer.delta(first.clone()).is_empty());
+    assert!(peer.delta(first).is_empty());
 
     let second = state(2, &[("b", "2"), ("c", "1")]);
     let delta = peer.delta(second.clone());
     assert_eq!(names(&delta), (vec!["b", "c"], vec!["a"]));
     assert_eq!(delta.desired.generation, Generation(2));
     peer.acknowledge(delta, vec![]);
-    assert!(peer.delta(second.clone()).is_empty());
+    assert!(peer.delta(second).is_empty());
 }
 
 #[test]
@@ -69,9 +69,9 @@ fn a_rejected_version_is_not_sent_again_and_going_back_heals() {
     peer.acknowledge(peer.delta(good.clone()), vec![]);
     peer.acknowledge(peer.delta(bad.clone()), vec![rejection(&bad, "a", "no")]);
     assert_eq!(peer.rejected()["a"], "no");
-    assert!(peer.delta(bad.clone()).is_empty());
+    assert!(peer.delta(bad).is_empty());
 
-    let delta = peer.delta(good.clone());
+    let delta = peer.delta(good);
     assert_eq!(
         names(&delta),
         (vec!["a"], vec![]),
@@ -110,7 +110,7 @@ fn a_rejection_must_be_of_what_was_given() {
     let mut peer = Peer::new(Hello::default());
     let odd = Rejection { name: "a".into(), version: vec![], reason: "no version".into() };
     peer.acknowledge(
-        peer.delta(desired.clone()),
+        peer.delta(desired),
         vec![rejection(&other, "a", "another version"), rejection(&other, "b", "never sent"), odd],
     );
     assert!(peer.rejected().is_empty());

@@ -9,13 +9,13 @@ use k8s_openapi::api::{
     discovery::v1::EndpointSlice,
     networking::v1::{Ingress, IngressClass},
 };
-use kube::{Api, Client, ResourceExt, core::DeserializeGuard};
+use kube::{Api, Client, ResourceExt};
 
 use super::{Source, Watched, key};
 use crate::{
     resources::{ObjectKey, Resources, service_of},
     translate::ObjectId,
-    watch::Effect,
+    watch::{Effect, guard::Guard},
 };
 
 macro_rules! namespaced {
@@ -24,7 +24,7 @@ macro_rules! namespaced {
             const KIND: &'static str = $name;
             const CRD: Option<&'static str> = $crd;
 
-            fn api(client: Client, source: &Source) -> Api<DeserializeGuard<Self>> {
+            fn api(client: Client, source: &Source) -> Api<Guard<Self>> {
                 source.namespaced(client)
             }
             $(fn trim(&mut self) {
@@ -55,7 +55,7 @@ macro_rules! cluster_wide {
             const KIND: &'static str = $name;
             const CRD: Option<&'static str> = $crd;
 
-            fn api(client: Client, _: &Source) -> Api<DeserializeGuard<Self>> {
+            fn api(client: Client, _: &Source) -> Api<Guard<Self>> {
                 Api::all(client)
             }
             fn get<'a>(key: &ObjectKey, view: &'a Resources) -> Option<&'a Self> {
@@ -86,7 +86,14 @@ cluster_wide!(
 );
 cluster_wide!(Namespace, "Namespace", namespaces, None, of_labels);
 namespaced!(Gateway, "Gateway", gateways, Some("gateways.gateway.networking.k8s.io"), of_spec);
-namespaced!(HttpRoute, "HTTPRoute", http_routes, Some("httproutes.gateway.networking.k8s.io"), of_route);
+namespaced!(
+    HttpRoute,
+    "HTTPRoute",
+    http_routes,
+    Some("httproutes.gateway.networking.k8s.io"),
+    of_route,
+    trim_route
+);
 namespaced!(
     ReferenceGrant,
     "ReferenceGrant",
@@ -172,5 +179,31 @@ fn trim_endpoints(slice: &mut EndpointSlice) {
         endpoint.hints = None;
         endpoint.hostname = None;
         endpoint.deprecated_topology = None;
+    }
+}
+
+/// Lists grow while they are read: what a route's have too much is more than what they hold, and routes are many.
+fn trim_route(route: &mut HttpRoute) {
+    let spec = &mut route.spec;
+    spec.parent_refs.shrink_to_fit();
+    spec.hostnames.shrink_to_fit();
+    spec.rules.shrink_to_fit();
+    for rule in &mut spec.rules {
+        rule.matches.shrink_to_fit();
+        rule.backend_refs.shrink_to_fit();
+        rule.filters.shrink_to_fit();
+        let changes = rule
+            .filters
+            .iter_mut()
+            .flat_map(|filter| [&mut filter.request_header_modifier, &mut filter.response_header_modifier]);
+        for changes in changes.flatten() {
+            changes.set.shrink_to_fit();
+            changes.add.shrink_to_fit();
+            changes.remove.shrink_to_fit();
+        }
+    }
+    if let Some(status) = &mut route.status {
+        status.parents.shrink_to_fit();
+        status.parents.iter_mut().for_each(|parent| parent.conditions.shrink_to_fit());
     }
 }

@@ -1,0 +1,93 @@
+//! What is to be provisioned, and which statuses are to be written.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::{Reconciler, own_service};
+use crate::{
+    latest::tell,
+    provision::{self, Plans},
+    resources::ObjectKey,
+    status::{self, Affected, GatewayFacts, Planned},
+    translate::{ObjectId, Provisioning, Translation},
+};
+
+impl Reconciler {
+    pub(super) fn plan_pods(&mut self) {
+        let Some(authority) = self.inputs.authority.borrow().clone() else {
+            // It wakes the loop when it comes.
+            self.todo.plan_pods = true;
+            return;
+        };
+        self.pods.ca_pem = authority.bundle();
+        let Some(translator) = &self.translator else { return };
+        let Translation { provisioning, implied_gateways, .. } = translator.translation();
+        let mut plans = Plans::new();
+        for (key, provisioning) in provisioning {
+            let Provisioning::Wanted(config) = provisioning else { continue };
+            let implied = implied_gateways.get(key).map(|(gateway, _)| gateway);
+            let Some(gateway) = implied.or_else(|| self.view.gateways.get(key)) else { continue };
+            if gateway.metadata.deletion_timestamp.is_none() {
+                plans.insert(key.clone(), provision::plan(gateway, config.as_deref(), &self.pods));
+            }
+        }
+        tell(&self.outputs.plans, Arc::new(plans));
+    }
+
+    pub(super) fn plan_statuses(&mut self) {
+        let acks = std::mem::take(&mut self.todo.acks);
+        let affected = std::mem::take(&mut self.todo.affected);
+        if affected.is_nothing() && !acks {
+            return;
+        }
+        let (affected, facts) = self.facts(affected);
+        let Some(translator) = self.translator.as_ref().filter(|_| self.leads_since.is_some()) else {
+            return;
+        };
+        let statuses = &translator.translation().statuses;
+        let input = status::Input {
+            resources: &self.view,
+            statuses,
+            tracker: &self.tracker,
+            facts: &facts,
+            settling: self.settling_ends().is_some(),
+            now: Timestamp::now(),
+        };
+        let planned = match affected {
+            Affected::Nothing => return,
+            Affected::Objects(objects) => {
+                let plan = |id: ObjectId| {
+                    let write = status::plan_of(&input, &id);
+                    (id, write)
+                };
+                Planned::Objects(objects.into_iter().map(plan).collect())
+            }
+            Affected::Everything => {
+                for news in self.told.news(statuses, &self.view) {
+                    // When there is no room, there are events enough.
+                    let _ = self.outputs.events.try_send(news);
+                }
+                Planned::Everything(status::plan(&input))
+            }
+        };
+        // The writer ends with the process.
+        let _ = self.outputs.statuses.send(planned);
+    }
+
+    /// What is known of each Gateway beside its objects, and whose status that affects besides.
+    fn facts(&mut self, mut affected: Affected) -> (Affected, BTreeMap<ObjectKey, GatewayFacts>) {
+        let elsewhere = self.inputs.elsewhere.borrow();
+        let failures = self.inputs.failures.borrow();
+        let mut facts = BTreeMap::new();
+        for gateway in &self.published {
+            let service = own_service(gateway);
+            let ready = status::ready(&self.view, &service);
+            affected += self.tracker.acknowledged(gateway, &self.acks.of(gateway, &elsewhere), &ready);
+            let addresses = self.view.services.get(&service).map(status::addresses).unwrap_or_default();
+            let errors = failures.get(gateway).cloned().unwrap_or_default();
+            facts.insert(gateway.clone(), GatewayFacts { addresses, errors });
+        }
+        (affected, facts)
+    }
+}
