@@ -11,7 +11,7 @@ mod stream;
 use std::{cell::RefCell, mem, net::SocketAddr, rc::Rc, time::Instant};
 
 use hdrhistogram::Histogram;
-use tokio::task::{JoinSet, spawn_local};
+use tokio::task::JoinSet;
 
 pub use arrivals::Arrivals;
 pub use stream::Trust;
@@ -132,13 +132,19 @@ impl Load {
     }
 }
 
+/// Whether one request gets the backend's answer.
+pub async fn answers(shape: &Shape) -> bool {
+    match shape.protocol {
+        Protocol::Http2 { .. } => http2::answers(shape).await,
+        Protocol::Http1 { .. } | Protocol::Handshakes { .. } => http1::open_once(shape).await.is_ok(),
+    }
+}
+
 /// Holds `count` connections open, each of which has carried one request. Gives those that stand.
 pub async fn hold(shape: &Shape, count: usize) -> Vec<Box<dyn Send>> {
     let mut held: Vec<Box<dyn Send>> = Vec::with_capacity(count);
     for _ in 0..count {
-        let shape = shape.clone();
-        let opened = spawn_local(async move { http1::open_once(&shape).await });
-        if let Ok(Ok(stream)) = opened.await {
+        if let Ok(stream) = http1::open_once(shape).await {
             held.push(Box::new(stream));
         }
     }

@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use super::{
     cell::{Cell, IDLE, Scenario},
     controller::Controller,
-    load::{self, Protocol, Shape, Trust},
+    load::{self, Shape, Trust},
     peers::{HOST, Peer, Setup},
     report::{Report, Row},
     slice::{CPU, Slice, Times, slice},
@@ -207,10 +207,7 @@ impl Bench {
         let shape = self.shape(cell, scenario, port);
         let deadline = Instant::now() + START;
         // Ready when it gives the backend's answer, however many routes it has to read before.
-        while load::hold(&Shape { protocol: Protocol::Http1 { connections: 1 }, ..shape.clone() }, 1)
-            .await
-            .is_empty()
-        {
+        while !load::answers(&shape).await {
             if process.ended().is_some() || Instant::now() > deadline {
                 return Err(format!("it does not serve: {}", last_line(&log)));
             }

@@ -1,9 +1,9 @@
 //! HTTP/2 with prior knowledge (RFC 9113, 3.3): many requests at a time on few connections.
 
-use std::rc::Rc;
+use std::{io, rc::Rc};
 
 use bytes::Bytes;
-use h2::client::SendRequest;
+use h2::client::{Connection, SendRequest};
 use http::{Request, Version};
 use tokio::{net::TcpStream, task::JoinSet};
 
@@ -13,17 +13,9 @@ const WINDOW: u32 = 16 << 20;
 
 pub(super) async fn run(shape: Shape, streams: usize, arrivals: Rc<Arrivals>, counts: Counts) {
     loop {
-        let Ok(stream) = TcpStream::connect(shape.address).await else {
+        let Ok((sender, connection)) = connect(&shape).await else {
             counts.failed();
             tokio::task::yield_now().await;
-            continue;
-        };
-        // An error shows with the first request.
-        let _ = stream.set_nodelay(true);
-        let mut builder = h2::client::Builder::new();
-        builder.initial_window_size(WINDOW).initial_connection_window_size(WINDOW);
-        let Ok((sender, connection)) = builder.handshake(stream).await else {
-            counts.failed();
             continue;
         };
         let mut tasks = JoinSet::new();
@@ -36,8 +28,31 @@ pub(super) async fn run(shape: Shape, streams: usize, arrivals: Rc<Arrivals>, co
     }
 }
 
+/// Whether one request on a connection of its own gets the backend's answer.
+pub(super) async fn answers(shape: &Shape) -> bool {
+    let Ok((sender, connection)) = connect(shape).await else { return false };
+    let uri = uri(shape);
+    let request = request(sender, &uri, shape.size);
+    tokio::select! {
+        answer = request => answer.unwrap_or(false),
+        _ = connection => false,
+    }
+}
+
+async fn connect(shape: &Shape) -> io::Result<(SendRequest<Bytes>, Connection<TcpStream, Bytes>)> {
+    let stream = TcpStream::connect(shape.address).await?;
+    stream.set_nodelay(true)?;
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(WINDOW).initial_connection_window_size(WINDOW);
+    builder.handshake(stream).await.map_err(io::Error::other)
+}
+
+fn uri(shape: &Shape) -> String {
+    format!("http://{}{}", shape.host, shape.path)
+}
+
 async fn requests(sender: SendRequest<Bytes>, shape: Shape, arrivals: Rc<Arrivals>, counts: Counts) {
-    let uri = format!("http://{}{}", shape.host, shape.path);
+    let uri = uri(&shape);
     loop {
         let due = arrivals.next().await;
         match request(sender.clone(), &uri, shape.size).await {
