@@ -1,14 +1,15 @@
 //! HTTP: from bytes to a request, through the pipeline, and back.
 
-mod body;
+pub(crate) mod body;
+pub(crate) mod client_body;
 pub(crate) mod connection;
-mod exchange;
+pub(crate) mod exchange;
 mod forward;
-pub(crate) mod guard;
 pub(crate) mod headers;
+pub(crate) mod http1;
 pub(crate) mod pipeline;
 mod policies;
 mod respond;
 pub(crate) mod target;
-mod tunnel;
+pub(crate) mod tunnel;
 mod websocket;

@@ -1,6 +1,7 @@
 //! From a configured port to a connection that speaks HTTP.
 
 mod accept;
+mod answers;
 mod bind;
 mod rewind;
 mod tls;

@@ -13,7 +13,7 @@ use rustls::sign::CertifiedKey;
 use crate::{
     auth,
     filter::{HeaderChanges, Redirect, Rewrite},
-    http::guard,
+    http::http1,
     limit,
     observe::metrics::RouteMetrics,
     route::{HostMap, Table},
@@ -41,7 +41,7 @@ pub(crate) struct Settings {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) connections: usize,
-    pub(crate) head: guard::Limits,
+    pub(crate) head: http1::Limits,
     pub(crate) concurrent_streams: u32,
     pub(crate) header_timeout: Duration,
     pub(crate) idle_timeout: Duration,
@@ -158,7 +158,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             connections: 50_000,
-            head: guard::Limits::default(),
+            head: http1::Limits::default(),
             concurrent_streams: 100,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),

@@ -2,7 +2,7 @@
 //! other workers is read through one pointer.
 
 use std::{
-    cell::{RefCell, RefMut},
+    cell::{Cell, RefCell, RefMut},
     ops::Deref,
     rc::Rc,
     sync::{
@@ -77,7 +77,9 @@ enum Phase {
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) sink: observe::Sink,
-    phase: watch::Receiver<Phase>,
+    /// For those who ask at every request; the watch wakes those who wait.
+    phase: Cell<Phase>,
+    phases: watch::Sender<Phase>,
     current: RefCell<Current>,
     stores: RefCell<Rc<limit::Stores>>,
     tokens: RefCell<TokenCache>,
@@ -98,12 +100,13 @@ pub(crate) struct LocalExecutor;
 pub(crate) struct Counted(Arc<Shared>);
 
 impl Worker {
-    fn new(seed: u64, shared: Arc<Shared>, phase: watch::Receiver<Phase>) -> Self {
+    fn new(seed: u64, shared: Arc<Shared>) -> Self {
         let current = Current(Rc::new(shared.snapshot.load_full()));
         let stores = limit::Stores::new(Arc::clone(&shared.counters), current.settings.redis.as_ref());
         Worker {
             sink: shared.observer.worker(seed),
-            phase,
+            phase: Cell::new(Phase::Serving),
+            phases: watch::Sender::new(Phase::Serving),
             current: RefCell::new(current),
             stores: RefCell::new(Rc::new(stores)),
             tokens: RefCell::default(),
@@ -147,16 +150,26 @@ impl Worker {
 
     /// The end is near: a connection had better be opened anew elsewhere.
     pub(crate) fn leaving(&self) -> bool {
-        *self.phase.borrow() >= Phase::Leaving
+        self.phase.get() >= Phase::Leaving
+    }
+
+    /// No more connections are accepted.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.phase.get() == Phase::Draining
     }
 
     /// Waits until no more connections are accepted.
     pub(crate) fn draining(&self) -> impl Future<Output = ()> + use<> {
-        let mut phase = self.phase.clone();
+        let mut phase = self.phases.subscribe();
         async move {
             // An error means that the worker has ended.
             let _ = phase.wait_for(|phase| *phase == Phase::Draining).await;
         }
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.phases.send_replace(phase);
     }
 
     /// `None` when there are as many connections as allowed.
@@ -194,8 +207,7 @@ pub(crate) fn run(
 ) -> std::io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async move {
-        let (end, phase) = watch::channel(Phase::Serving);
-        let worker = Rc::new(Worker::new(seed, shared, phase));
+        let worker = Rc::new(Worker::new(seed, shared));
         spawn_local(sweep(Rc::clone(&worker)));
         spawn_local(hand_over_log(Rc::clone(&worker)));
         // Dropping its sender closes a port.
@@ -213,12 +225,10 @@ pub(crate) fn run(
                 Command::Close { port } => {
                     open.remove(&port);
                 }
-                Command::Leave => {
-                    end.send_replace(Phase::Leaving);
-                }
+                Command::Leave => worker.enter(Phase::Leaving),
                 Command::Drain => {
                     open.clear();
-                    end.send_replace(Phase::Draining);
+                    worker.enter(Phase::Draining);
                 }
                 Command::Stop => break,
             }

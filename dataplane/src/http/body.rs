@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST};
 use http_body::{Body, Frame, SizeHint};
 
-use super::{exchange::Exchange, headers};
+use super::{exchange::Exchange, headers, tunnel::Tunnel};
 use crate::{
     Reason,
     upstream::{BackendBody, BodyError},
@@ -27,6 +27,7 @@ pub(crate) struct ResponseBody {
 enum Kind {
     Whole(Bytes),
     Streaming(BackendBody),
+    Tunnel(Box<Tunnel>),
     Ended,
 }
 
@@ -35,8 +36,14 @@ impl ResponseBody {
         ResponseBody { kind: Kind::Whole(bytes), exchange: Some(exchange) }
     }
 
-    pub(crate) fn empty() -> Self {
-        ResponseBody { kind: Kind::Ended, exchange: None }
+    /// Of a response that switches protocols: what follows it is the tunnel's.
+    pub(super) fn tunnel(tunnel: Tunnel, exchange: Box<Exchange>) -> Self {
+        ResponseBody { kind: Kind::Tunnel(Box::new(tunnel)), exchange: Some(exchange) }
+    }
+
+    pub(crate) fn into_tunnel(self) -> Option<(Tunnel, Box<Exchange>)> {
+        let Kind::Tunnel(tunnel) = self.kind else { return None };
+        Some((*tunnel, self.exchange?))
     }
 
     pub(crate) fn streaming(body: BackendBody, exchange: Box<Exchange>) -> Self {
@@ -65,7 +72,7 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         let frame = match &mut this.kind {
-            Kind::Ended => return Poll::Ready(None),
+            Kind::Tunnel(_) | Kind::Ended => return Poll::Ready(None),
             Kind::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
                 this.kind = Kind::Ended;
@@ -105,7 +112,7 @@ impl Body for ResponseBody {
         match &self.kind {
             Kind::Whole(bytes) => bytes.is_empty(),
             Kind::Streaming(body) => body.is_end_stream(),
-            Kind::Ended => true,
+            Kind::Tunnel(_) | Kind::Ended => true,
         }
     }
 
@@ -113,7 +120,7 @@ impl Body for ResponseBody {
         match &self.kind {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Streaming(body) => body.size_hint(),
-            Kind::Ended => SizeHint::with_exact(0),
+            Kind::Tunnel(_) | Kind::Ended => SizeHint::with_exact(0),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
-use super::{guard::Watch, headers::Hop};
+use super::headers::Hop;
 use crate::worker::Worker;
 
 #[derive(Debug)]
@@ -15,8 +15,6 @@ pub(crate) struct Connection {
     pub(crate) hop: Hop,
     /// Name of the listener that the client's SNI chose; `None` without TLS.
     pub(crate) tls_listener: Option<Arc<str>>,
-    /// Of the guard, on HTTP/1.
-    pub(crate) watch: Option<Watch>,
 }
 
 impl Connection {
@@ -28,7 +26,7 @@ impl Connection {
         tls_listener: Option<Arc<str>>,
     ) -> Self {
         let hop = Hop::new(peer.ip(), scheme.as_str(), port);
-        Connection { worker, peer, port, scheme, hop, tls_listener, watch: None }
+        Connection { worker, peer, port, scheme, hop, tls_listener }
     }
 }
 

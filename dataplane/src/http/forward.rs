@@ -8,10 +8,13 @@ use http::{
     request::Parts,
     uri::{Authority, PathAndQuery, Scheme},
 };
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper::body::Incoming;
 use tokio::time::{timeout, timeout_at};
 
-use super::{connection::Connection, exchange::Exchange, headers, pipeline::Answer, tunnel::Tunnel};
+use super::{
+    client_body::ClientBody, connection::Connection, exchange::Exchange, headers, pipeline::Answer,
+    tunnel::Tunnel,
+};
 use crate::{
     Reason,
     snapshot::{Forward, Rule, Snapshot},
@@ -61,7 +64,7 @@ pub(super) async fn forward(
     snapshot: &Snapshot,
     outbound: Outbound<'_>,
     mut parts: Parts,
-    body: Incoming,
+    body: ClientBody,
     exchange: &mut Exchange,
 ) -> Result<Answer, Reason> {
     let chosen = outbound.forward.choose(|| connection.worker.random()).ok_or(Reason::NoEndpoints)?;
@@ -69,7 +72,6 @@ pub(super) async fn forward(
     let service = outbound.rule.services[chosen].as_deref().ok_or(Reason::BrokenRoute)?;
     exchange.service(&service.label);
 
-    let downstream = parts.extensions.remove::<OnUpgrade>();
     let websocket = outbound.websocket && service.protocol == Protocol::Http1;
     head(&mut parts, &outbound, service.protocol)?;
     exchange.inject_trace(&mut parts.headers);
@@ -103,8 +105,7 @@ pub(super) async fn forward(
     headers::set_upgrade(response.headers_mut());
     let (head, body) = response.into_parts();
     let upstream = body.into_switched().ok_or(Reason::UpstreamFailed)?;
-    let downstream = downstream.ok_or(Reason::UpstreamFailed)?;
-    Ok(Answer::Tunnel(Response::from_parts(head, ()), Tunnel { downstream, upstream }))
+    Ok(Answer::Tunnel(Response::from_parts(head, ()), Tunnel { upstream }))
 }
 
 /// Turns the client's head into ours.

@@ -8,7 +8,7 @@
 //! Each step changes the request or ends the pipeline with a [`Refusal`]. The exchange is ended by the body of whatever
 //! response goes out, so that every request is observed exactly once.
 
-use std::{convert::Infallible, rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{
@@ -16,15 +16,15 @@ use http::{
     header::{CONNECTION, CONTENT_TYPE, EXPECT, LOCATION},
     request::Parts,
 };
-use hyper::body::{Body, Incoming};
-use tokio::task::spawn_local;
+use http_body::Body;
+use hyper::body::Incoming;
 
 use super::{
     body::ResponseBody,
+    client_body::ClientBody,
     connection::Connection,
     exchange::Exchange,
     forward::{self, Outbound},
-    guard::Watch,
     headers, policies,
     respond::Refusal,
     target::Target,
@@ -62,32 +62,31 @@ struct Routed<'s> {
 /// and the request must still be observed.
 pub(crate) fn serve(
     connection: Rc<Connection>,
-    request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> {
-    let refused = connection.watch.as_ref().and_then(Watch::next_request);
+    request: Request<ClientBody>,
+) -> impl Future<Output = Response<ResponseBody>> {
     let (parts, body) = request.into_parts();
     let exchange = Exchange::begin(&connection, &parts);
-    respond(connection, refused, parts, body, exchange)
+    respond(connection, parts, body, exchange)
+}
+
+/// Answers what was refused before it was a request. Nothing of it is told: none of it can be trusted.
+pub(crate) fn refuse(connection: &Connection, reason: Reason) -> Response<ResponseBody> {
+    let (unknown, ()) = Request::new(()).into_parts();
+    let mut exchange = Exchange::begin(connection, &unknown);
+    exchange.is_stand_in();
+    Refusal::from(reason).respond(false, exchange)
 }
 
 async fn respond(
     connection: Rc<Connection>,
-    refused: Option<Reason>,
     parts: Parts,
-    body: Incoming,
+    body: ClientBody,
     mut exchange: Box<Exchange>,
-) -> Result<Response<ResponseBody>, Infallible> {
-    if let Some(reason) = refused {
-        exchange.is_stand_in();
-        return Ok(Refusal::from(reason).respond(false, exchange));
-    }
+) -> Response<ResponseBody> {
     let is_grpc = is_grpc(&parts.headers);
-    // The guard holds back what follows exactly such a request.
-    let held =
-        parts.version != Version::HTTP_2 && body.is_end_stream() && headers::is_websocket(&parts.headers);
+    let is_multiplexed = parts.version == Version::HTTP_2;
     let snapshot = connection.worker.snapshot();
     let outcome = answer(&connection, &snapshot, parts, body, &mut exchange).await;
-    let granted = matches!(outcome, Ok(Answer::Tunnel(..)));
     let mut ends_connection = false;
     let mut response = match outcome {
         Ok(Answer::Forwarded(response)) => {
@@ -100,8 +99,7 @@ async fn respond(
         }
         Ok(Answer::Tunnel(response, tunnel)) => {
             exchange.head(response.status());
-            spawn_local(tunnel.run(exchange));
-            response.map(|()| ResponseBody::empty())
+            return response.map(|()| ResponseBody::tunnel(tunnel, exchange));
         }
         Err(refusal) => {
             ends_connection |=
@@ -109,24 +107,20 @@ async fn respond(
             refusal.respond(is_grpc, exchange)
         }
     };
-    if held && let Some(watch) = &connection.watch {
-        watch.decide_upgrade(granted);
-        ends_connection |= !granted;
-    }
     // Closed behind an answer, a connection loses no request; closed while idle, it may.
-    ends_connection |= connection.worker.leaving() && !granted;
+    ends_connection |= connection.worker.leaving();
     // A multiplexed connection goes on: its requests can't be taken for each other.
-    if ends_connection && connection.watch.is_some() {
+    if ends_connection && !is_multiplexed {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response)
+    response
 }
 
 async fn answer(
     connection: &Connection,
     snapshot: &Snapshot,
     mut parts: Parts,
-    body: Incoming,
+    body: ClientBody,
     exchange: &mut Exchange,
 ) -> Result<Answer, Refusal> {
     if let Some(expect) = parts.headers.get(EXPECT)

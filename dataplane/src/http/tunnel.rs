@@ -8,9 +8,8 @@ use std::{
     time::Duration,
 };
 
+use bytes::BytesMut;
 use futures_util::FutureExt;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
     time::{Instant, sleep, sleep_until},
@@ -27,20 +26,20 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// A client that was told to go gets so long to answer.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-pub(super) struct Tunnel {
-    pub(super) downstream: OnUpgrade,
+#[derive(Debug)]
+pub(crate) struct Tunnel {
     pub(super) upstream: Switched,
 }
 
 impl Tunnel {
-    /// Ends the exchange when the tunnel ends.
-    pub(super) async fn run(self, mut exchange: Box<Exchange>) {
+    /// Ends the exchange when the tunnel ends. What the client sent ahead comes `early`.
+    pub(crate) async fn run<S>(self, mut exchange: Box<Exchange>, client: S, early: BytesMut)
+    where
+        S: AsyncRead + AsyncWrite,
+    {
         let Switched { mut stream, first, lease: _lease } = self.upstream;
-        let Ok(downstream) = self.downstream.await else {
-            exchange.fail(Reason::ClientGone);
-            return;
-        };
-        let (client_read, client_write) = split(TokioIo::new(downstream));
+        let (client_read, client_write) = split(client);
+        let client_read = Cursor::new(early).chain(client_read);
         let (backend_read, backend_write) = stream.split();
         let backend_read = Cursor::new(first).chain(backend_read);
         let last = Cell::new(Instant::now());

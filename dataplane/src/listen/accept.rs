@@ -1,14 +1,15 @@
 //! Accepts connections and finds out what they speak.
 
-use std::{io, net::SocketAddr, pin::pin, rc::Rc, sync::Arc, time::Duration};
-
-use hyper::{
-    server::conn::{http1, http2},
-    service::service_fn,
+use std::{
+    convert::Infallible, future::poll_fn, io, net::SocketAddr, pin::pin, rc::Rc, sync::Arc, time::Duration,
 };
+
+use bytes::BytesMut;
+use futures_util::FutureExt;
+use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::spawn_local,
@@ -16,11 +17,12 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{rewind::Rewind, tls};
+use super::{answers::Answers, rewind::Rewind, tls};
 use crate::{
     http::{
+        client_body::ClientBody,
         connection::{Connection, Scheme},
-        guard::{Guard, Watch},
+        http1::{self, LAST_CHANCE},
         pipeline,
     },
     snapshot::Limits,
@@ -31,8 +33,6 @@ use crate::{
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Out of file descriptors: closing connections frees some, spinning does not.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// When a drain begins, a connection without a request gets so long for one that may be on its way.
-const LAST_CHANCE: Duration = Duration::from_millis(500);
 const HTTP2_STREAM_WINDOW: u32 = 256 << 10;
 const HTTP2_CONNECTION_WINDOW: u32 = 1 << 20;
 const HTTP2_HEADER_LIST: u32 = 32 << 10;
@@ -102,8 +102,9 @@ async fn connection(
         (snapshot.settings.limits, snapshot.ports.get(&port).is_some_and(|port| port.tls))
     };
     worker.sink.metrics().connections.add(1);
+    // What is rare or large is boxed: each connection's task is as large as the largest that it may hold.
     if is_tls {
-        encrypted(worker, port, stream, peer, limits).await
+        Box::pin(encrypted(worker, port, stream, peer, limits)).await
     } else {
         plain(worker, port, stream, peer, limits).await
     }
@@ -127,9 +128,9 @@ async fn encrypted(
         tls::listener(&worker.snapshot(), port, sni).map(|listener| Arc::clone(&listener.name));
     let connection = Connection::new(worker, peer, port, Scheme::Https, tls_listener);
     if is_http2 {
-        http2(connection, stream, limits).await
+        Box::pin(http2(connection, stream, limits)).await
     } else {
-        http1(connection, stream, &[], limits).await
+        http1(connection, stream, BytesMut::new(), limits).await
     }
 }
 
@@ -140,21 +141,19 @@ async fn plain(
     peer: SocketAddr,
     limits: Limits,
 ) -> Result<(), Failed> {
-    let mut first = [0; HTTP2_PREFACE.len()];
-    let mut length = 0;
+    let mut first = BytesMut::new();
     // One read tells for all but the slowest clients.
-    while length < first.len() && first[..length] == HTTP2_PREFACE[..length] {
-        let read = in_time(&worker, limits.header_timeout, stream.read(&mut first[length..]));
-        match read.await.ok_or(Failed::Silent)?? {
-            0 if length == 0 => return Ok(()),
+    while first.len() < HTTP2_PREFACE.len() && HTTP2_PREFACE.starts_with(&first) {
+        let reading = poll_fn(|cx| http1::poll_read_some(&mut stream, &mut first, cx));
+        match in_time(&worker, limits.header_timeout, reading).await.ok_or(Failed::Silent)?? {
+            0 if first.is_empty() => return Ok(()),
             0 => break,
-            count => length += count,
+            _ => {}
         }
     }
-    let first = &first[..length];
     let connection = Connection::new(worker, peer, port, Scheme::Http, None);
-    if first == HTTP2_PREFACE {
-        http2(connection, Rewind::new(first.to_vec(), stream), limits).await
+    if first.starts_with(HTTP2_PREFACE) {
+        Box::pin(http2(connection, Rewind::new(first, stream), limits)).await
     } else {
         http1(connection, stream, first, limits).await
     }
@@ -173,39 +172,16 @@ async fn in_time<T>(worker: &Worker, limit: Duration, future: impl Future<Output
     }
 }
 
-async fn http1<S>(mut connection: Connection, stream: S, first: &[u8], limits: Limits) -> Result<(), Failed>
+async fn http1<S>(connection: Connection, stream: S, first: BytesMut, limits: Limits) -> Result<(), Failed>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: http1::Transport + 'static,
 {
-    let watch = Watch::default();
-    let guard = Guard::new(stream, first, limits.head, limits.header_timeout, watch.clone());
-    connection.watch = Some(watch.clone());
-    let draining = connection.worker.draining();
-    let connection = Rc::new(connection);
-    let service = service_fn(move |request| pipeline::serve(Rc::clone(&connection), request));
-    let mut builder = http1::Builder::new();
-    // The guard times heads; for the parser behind it, waiting for a head is being idle.
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.idle_timeout)
-        .max_headers(limits.head.fields + 1);
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(guard), service).with_upgrades());
-    tokio::select! {
-        biased;
-        result = serving.as_mut() => return Ok(result?),
-        () = draining => serving.as_mut().graceful_shutdown(),
-    }
-    // The parser closes what has served a request and is idle; for a first one it would wait its whole time.
-    if !watch.any_request() {
-        let waited = timeout(LAST_CHANCE, serving.as_mut()).await;
-        if let Ok(result) = waited {
-            return Ok(result?);
-        }
-        if !watch.any_request() {
-            return Err(Failed::Silent);
-        }
-    }
-    Ok(serving.await?)
+    let settings = http1::Settings {
+        limits: limits.head,
+        header_timeout: limits.header_timeout,
+        idle_timeout: limits.idle_timeout,
+    };
+    Ok(http1::serve(stream, first, &Answers::new(connection), settings).await?)
 }
 
 async fn http2<S>(connection: Connection, stream: S, limits: Limits) -> Result<(), Failed>
@@ -214,7 +190,9 @@ where
 {
     let draining = connection.worker.draining();
     let connection = Rc::new(connection);
-    let service = service_fn(move |request| pipeline::serve(Rc::clone(&connection), request));
+    let service = service_fn(move |request: http::Request<_>| {
+        pipeline::serve(Rc::clone(&connection), request.map(ClientBody::Http2)).map(Ok::<_, Infallible>)
+    });
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
         .timer(TokioTimer::new())

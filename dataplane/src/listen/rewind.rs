@@ -6,16 +6,17 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 #[derive(Debug)]
 pub(super) struct Rewind<S> {
-    first: Vec<u8>,
+    first: BytesMut,
     inner: S,
 }
 
 impl<S> Rewind<S> {
-    pub(super) fn new(first: Vec<u8>, inner: S) -> Self {
+    pub(super) fn new(first: BytesMut, inner: S) -> Self {
         Rewind { first, inner }
     }
 }
@@ -31,7 +32,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Rewind<S> {
         }
         let count = self.first.len().min(buffer.remaining());
         buffer.put_slice(&self.first[..count]);
-        self.first.drain(..count);
+        self.first.advance(count);
         Poll::Ready(Ok(()))
     }
 }

@@ -10,17 +10,19 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Sleep;
 
-use crate::Reason;
+use crate::{
+    Reason,
+    http::{client_body::ClientBody, http1::BodyError},
+};
 
 /// Streams what the client sends, counts it, and notes how it ended. Trailers of requests are dropped, as RFC 9110, 6.5.1
 /// allows: few servers expect any, and gRPC clients send none.
 #[derive(Debug)]
 pub(crate) enum RequestBody {
     Empty,
-    Streaming { incoming: Incoming, state: Rc<BodyState>, idle: IdleTimer },
+    Streaming { incoming: ClientBody, state: Rc<BodyState>, idle: IdleTimer },
 }
 
 /// Shared with the exchange that the body belongs to.
@@ -41,10 +43,10 @@ pub(crate) struct IdleTimer {
 /// The client's side of the body broke; the state says why.
 #[derive(Debug, thiserror::Error)]
 #[error("the client's body broke off")]
-pub(crate) struct BodyBroken(#[source] Option<hyper::Error>);
+pub(crate) struct BodyBroken(#[source] Option<BodyError>);
 
 impl RequestBody {
-    pub(crate) fn new(incoming: Incoming, state: Rc<BodyState>, idle_timeout: Duration) -> Self {
+    pub(crate) fn new(incoming: ClientBody, state: Rc<BodyState>, idle_timeout: Duration) -> Self {
         if incoming.is_end_stream() {
             return RequestBody::Empty;
         }
@@ -91,9 +93,10 @@ impl Body for RequestBody {
             },
             None => Poll::Ready(None),
             Some(Err(error)) => {
-                // A close or a reset is the client's; anything else breaks the protocol.
-                let gone = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
-                state.failed.set(Some(if gone { Reason::ClientGone } else { Reason::BadRequest }));
+                state.failed.set(Some(match error {
+                    BodyError::Gone => Reason::ClientGone,
+                    BodyError::Malformed => Reason::BadRequest,
+                }));
                 Poll::Ready(Some(Err(BodyBroken(Some(error)))))
             }
         }
