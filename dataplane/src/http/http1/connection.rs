@@ -73,16 +73,20 @@ pub(crate) struct Settings {
 
 /// What to do next.
 enum Next {
-    Serve(Head),
-    Refuse(Reason),
+    /// A head is there.
+    Serve,
+    /// A head has begun, and took too long.
+    Refuse,
     Close,
 }
 
 /// How an exchange ended.
 enum End<B> {
     KeepAlive,
-    /// What has arrived and will not be read is the client's loss.
-    Close,
+    /// `unread`: the client has sent what will not be read, or may be sending it.
+    Close {
+        unread: bool,
+    },
     Upgrade(B),
     /// The client has gone, or must not see a clean end.
     Break,
@@ -112,25 +116,15 @@ where
     let mut alarms = Alarms::new(draining);
     let mut served = false;
     loop {
+        // What a request needs is held only while there is one.
         let end = match next(&wire, &mut alarms, service, settings, served).await? {
-            Next::Serve(head) => exchange(&wire, service, head).await?,
-            Next::Refuse(reason) => {
-                let asked = Asked { version: Version::HTTP_11, is_head: false, keep_alive: false };
-                let response = service.refuse(reason);
-                wire.borrow_mut().begin_response();
-                match send::send(&wire, response, asked).await? {
-                    Sending::Broken => End::Break,
-                    Sending::Done { .. } => return close(&wire, true).await,
-                }
-            }
+            Next::Serve => Box::pin(exchange(&wire, service)).await?,
+            Next::Refuse => Box::pin(refuse(&wire, service, Reason::RequestTimeout)).await?,
             Next::Close => return close(&wire, false).await,
         };
         match end {
             End::KeepAlive => served = true,
-            End::Close => {
-                let unread = !wire.borrow().reader.is_empty() || wire.borrow().reader.owes_body();
-                return close(&wire, unread).await;
-            }
+            End::Close { unread } => return close(&wire, unread).await,
             End::Break => return Ok(()),
             End::Upgrade(body) => {
                 // A request for an upgrade has no body that could hold on to the wire.
@@ -161,10 +155,8 @@ where
     poll_fn(|cx| {
         let mut wire = wire.borrow_mut();
         loop {
-            match wire.reader.next_head() {
-                Ok(Some(head)) => return Poll::Ready(Ok(Next::Serve(head))),
-                Ok(None) => {}
-                Err(reason) => return Poll::Ready(Ok(Next::Refuse(reason))),
+            if wire.reader.has_head() {
+                return Poll::Ready(Ok(Next::Serve));
             }
             match wire.poll_read(cx)? {
                 Poll::Ready(0) => return Poll::Ready(Ok(Next::Close)),
@@ -190,18 +182,37 @@ where
         match alarms.poll_end(cx, end, now) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) if is_idle || drained => Poll::Ready(Ok(Next::Close)),
-            Poll::Ready(()) => Poll::Ready(Ok(Next::Refuse(Reason::RequestTimeout))),
+            Poll::Ready(()) => Poll::Ready(Ok(Next::Refuse)),
         }
     })
     .await
 }
 
+/// Answers what broke the rules. Nothing behind it is read.
+async fn refuse<S, V>(wire: &RefCell<Wire<S>>, service: &V, reason: Reason) -> io::Result<End<V::Body>>
+where
+    S: Transport,
+    V: Service,
+{
+    let asked = Asked { version: Version::HTTP_11, is_head: false, keep_alive: false };
+    Ok(match send::send(wire, service.refuse(reason), asked).await? {
+        Sending::Broken => End::Break,
+        Sending::Done { .. } => End::Close { unread: true },
+    })
+}
+
 /// One request and its response.
-async fn exchange<S, V>(wire: &Rc<RefCell<Wire<S>>>, service: &V, head: Head) -> io::Result<End<V::Body>>
+async fn exchange<S, V>(wire: &Rc<RefCell<Wire<S>>>, service: &V) -> io::Result<End<V::Body>>
 where
     S: Transport + 'static,
     V: Service,
 {
+    let next = wire.borrow_mut().reader.next_head();
+    let head = match next {
+        Ok(Some(head)) => head,
+        Ok(None) => return Ok(End::KeepAlive),
+        Err(reason) => return refuse(wire, service, reason).await,
+    };
     let Head { parts, framing, keep_alive, expects_continue } = head;
     let mut asked = Asked { version: parts.version, is_head: parts.method == Method::HEAD, keep_alive };
     let body = if wire.borrow().reader.owes_body() {
@@ -210,13 +221,15 @@ where
     } else {
         Body::empty()
     };
-    let mut answering = Box::pin(service.serve(Request::from_parts(parts, body)));
-    let answered = poll_fn(|cx| match answering.as_mut().poll(cx) {
-        Poll::Ready(response) => Poll::Ready(Some(response)),
-        Poll::Pending => wire.borrow_mut().poll_gone(cx).map(|()| None),
-    });
-    let Some(response) = answered.await else { return Ok(End::Break) };
-    drop(answering);
+    let answered = {
+        let mut answering = pin!(service.serve(Request::from_parts(parts, body)));
+        poll_fn(|cx| match answering.as_mut().poll(cx) {
+            Poll::Ready(response) => Poll::Ready(Some(response)),
+            Poll::Pending => wire.borrow_mut().poll_gone(cx).map(|()| None),
+        })
+        .await
+    };
+    let Some(response) = answered else { return Ok(End::Break) };
 
     let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let asks_for_upgrade = framing == Framing::Upgrade;
@@ -235,12 +248,13 @@ where
         Sending::Done { keep_alive } => keep_alive,
     };
     if !keep_alive {
-        return Ok(End::Close);
+        let reader = &wire.borrow().reader;
+        return Ok(End::Close { unread: asks_for_upgrade || reader.owes_body() || !reader.is_empty() });
     }
     // A backend may answer before it has read all; the next head comes behind that.
     poll_fn(|cx| wire.borrow_mut().poll_let_go(cx)).await;
     let settled = poll_fn(|cx| Poll::Ready(wire.borrow_mut().settle_body(cx))).await;
-    Ok(if settled { End::KeepAlive } else { End::Close })
+    Ok(if settled { End::KeepAlive } else { End::Close { unread: true } })
 }
 
 /// Ends the sending side and, where bytes may be under way, reads and drops them for a moment.

@@ -153,11 +153,8 @@ mod tests {
             slices: &[io::IoSlice<'_>],
         ) -> Poll<io::Result<usize>> {
             assert!(!slices[0].is_empty());
-            let all: Vec<u8> = if self.vectored {
-                slices.iter().flat_map(|slice| slice.iter().copied()).collect()
-            } else {
-                slices[0].to_vec()
-            };
+            let taken = if self.vectored { slices } else { &slices[..1] };
+            let all: Vec<u8> = taken.iter().flat_map(|slice| slice.iter().copied()).take(self.most).collect();
             self.poll_write(cx, &all)
         }
 

@@ -17,6 +17,8 @@ pub(super) struct Reader {
     bytes: BytesMut,
     /// So many bytes are known not to hold the end of the head.
     scanned: usize,
+    /// Length of the head, once its end has been found.
+    end: Option<usize>,
     /// The empty line before this head has been seen.
     forgiven: bool,
     body: Body,
@@ -45,7 +47,7 @@ pub(super) enum Piece {
 impl Reader {
     /// `bytes` have arrived already.
     pub(super) fn new(limits: Limits, bytes: BytesMut) -> Self {
-        Reader { limits, bytes, scanned: 0, forgiven: false, body: Body::Ended }
+        Reader { limits, bytes, scanned: 0, end: None, forgiven: false, body: Body::Ended }
     }
 
     /// Where to put what arrives: behind what is there.
@@ -77,24 +79,28 @@ impl Reader {
         self.bytes
     }
 
-    /// The next head, if it is whole. Must not be called while a body is owed.
-    pub(super) fn next_head(&mut self) -> Result<Option<Head>, Reason> {
+    /// A head is whole, or can be refused already. Must not be called while a body is owed.
+    pub(super) fn has_head(&mut self) -> bool {
         // RFC 9112, 2.2: one empty line before a request line is forgiven.
         if !self.forgiven && self.bytes.starts_with(b"\r\n") {
             self.bytes.advance(2);
             self.forgiven = true;
         }
         if self.bytes.is_empty() {
+            return false;
+        }
+        self.end = head::end(&self.bytes, self.scanned);
+        // The end may have begun: it is at most three bytes long before its last line feed.
+        self.scanned = self.bytes.len().saturating_sub(3);
+        self.end.is_some() || self.bytes.len() > self.limits.head
+    }
+
+    /// The next head, if it is whole. Must not be called while a body is owed.
+    pub(super) fn next_head(&mut self) -> Result<Option<Head>, Reason> {
+        if self.end.is_none() && !self.has_head() {
             return Ok(None);
         }
-        let Some(length) = head::end(&self.bytes, self.scanned) else {
-            if self.bytes.len() > self.limits.head {
-                return Err(head::too_large(&self.bytes, self.limits));
-            }
-            // The end may have begun: it is at most three bytes long after its first line feed.
-            self.scanned = self.bytes.len().saturating_sub(3);
-            return Ok(None);
-        };
+        let Some(length) = self.end.take() else { return Err(head::too_large(&self.bytes, self.limits)) };
         let bytes = self.take(length);
         let head = head::read(&bytes, self.limits)?;
         self.body = match head.framing {

@@ -92,11 +92,10 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
                     waits = true;
                     break;
                 };
-                let output = &mut wire.borrow_mut().output;
                 let good = match frame {
-                    Some(Ok(frame)) => self.take(frame, output),
+                    Some(Ok(frame)) => self.take(frame, &mut wire.borrow_mut().output),
                     Some(Err(_)) => false,
-                    None => self.end(output),
+                    None => self.end(&mut wire.borrow_mut().output),
                 };
                 if !good {
                     return self.poll_break(wire, cx);

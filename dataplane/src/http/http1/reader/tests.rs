@@ -113,7 +113,7 @@ fn memory_is_given_back() {
 
 fn request() -> impl Strategy<Value = (String, String)> {
     let fields =
-        prop::collection::vec("[A-Z][a-z]{0,5}: [ -~]{0,12}\r\n", 0..3).prop_map(|fields| fields.concat());
+        prop::collection::vec("X-[A-Z][a-z]{0,5}: [ -~]{0,12}\r\n", 0..3).prop_map(|fields| fields.concat());
     let body = prop_oneof![
         Just(None),
         "[a-z]{0,40}".prop_map(|body| Some((format!("Content-Length: {}\r\n\r\n{body}", body.len()), body))),
@@ -125,10 +125,7 @@ fn request() -> impl Strategy<Value = (String, String)> {
     ];
     ("/[a-z]{0,8}", fields, body).prop_map(|(path, fields, body)| {
         let (rest, body) = body.unwrap_or(("\r\n".into(), String::new()));
-        (
-            format!("PUT {path} HTTP/1.1\r\nHost: a\r\nX{fields}{rest}").replace("\r\nX\r\n", "\r\n\r\n"),
-            format!("PUT {path} {body}"),
-        )
+        (format!("PUT {path} HTTP/1.1\r\nHost: a\r\n{fields}{rest}"), format!("PUT {path} {body}"))
     })
 }
 
@@ -139,18 +136,13 @@ proptest! {
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
     ) {
         let stream: String = requests.iter().map(|(wire, _)| wire.as_str()).collect();
-        let alone: Vec<_> = requests.iter().map(|(wire, _)| run([wire.as_bytes()])).collect();
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len())).collect();
         cuts.extend([0, stream.len()]);
         cuts.sort_unstable();
         let pieces = cuts.windows(2).map(|cut| &stream.as_bytes()[cut[0]..cut[1]]);
         let (seen, end) = run(pieces);
-        if alone.iter().all(|(_, end)| end.is_ok()) {
-            let wanted: Vec<String> = requests.into_iter().map(|(_, name)| name).collect();
-            prop_assert_eq!((seen, end), (wanted, Ok(())));
-        } else {
-            prop_assert!(end.is_err());
-        }
+        let wanted: Vec<String> = requests.into_iter().map(|(_, name)| name).collect();
+        prop_assert_eq!((seen, end), (wanted, Ok(())));
     }
 
     #[test]
