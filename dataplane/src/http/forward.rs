@@ -8,7 +8,6 @@ use http::{
     request::Parts,
     uri::{Authority, PathAndQuery, Scheme},
 };
-use hyper::body::Incoming;
 use tokio::time::{timeout, timeout_at};
 
 use super::{

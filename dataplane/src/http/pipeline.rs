@@ -17,7 +17,6 @@ use http::{
     request::Parts,
 };
 use http_body::Body;
-use hyper::body::Incoming;
 
 use super::{
     body::ResponseBody,

@@ -19,7 +19,7 @@ use super::{
     exchange::Exchange,
     websocket::{Frames, GOING_AWAY},
 };
-use crate::{Reason, upstream::Switched};
+use crate::upstream::Switched;
 
 /// Both sides have been silent for this long.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
