@@ -4,7 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -46,11 +46,18 @@ pub(super) async fn backend() -> io::Result<SocketAddr> {
     Ok(address)
 }
 
-/// Passes connections on and counts the bytes that come back.
+/// Passes connections on, counts the bytes that come back, and knows when the first of them came.
 #[derive(Debug)]
 pub(super) struct Relay {
     pub(super) address: SocketAddr,
-    down: Arc<AtomicU64>,
+    down: Arc<Down>,
+}
+
+#[derive(Debug, Default)]
+struct Down {
+    bytes: AtomicU64,
+    /// Of the first bytes since [`Relay::arm`].
+    first: Mutex<Option<Instant>>,
 }
 
 impl Relay {
@@ -66,7 +73,7 @@ impl Relay {
                     let _ = (near.set_nodelay(true), far.set_nodelay(true));
                     let (near_in, near_out) = near.into_split();
                     let (far_in, far_out) = far.into_split();
-                    let up = AtomicU64::new(0);
+                    let up = Down::default();
                     tokio::join!(pass(near_in, far_out, &up), pass(far_in, near_out, &down));
                 });
             }
@@ -76,18 +83,35 @@ impl Relay {
 
     /// Bytes from the far end to the near one.
     pub(super) fn down(&self) -> u64 {
-        self.down.load(Ordering::Relaxed)
+        self.down.bytes.load(Ordering::Relaxed)
+    }
+
+    /// From now on the next bytes are the first.
+    pub(super) fn arm(&self) {
+        *self.down.first() = None;
+    }
+
+    /// When the first bytes came to the near end since it was armed.
+    pub(super) fn first(&self) -> Option<Instant> {
+        *self.down.first()
+    }
+}
+
+impl Down {
+    fn first(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 async fn pass(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
-    bytes: &AtomicU64,
+    down: &Down,
 ) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        bytes.fetch_add(read as u64, Ordering::Relaxed);
+        down.first().get_or_insert_with(Instant::now);
+        down.bytes.fetch_add(read as u64, Ordering::Relaxed);
         if to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
