@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 
 cargo fmt --all --check
 cargo clippy --workspace --all-targets --locked -- -D warnings
+cargo clippy -p gatehouse-dataplane --all-targets --features bench --locked -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet --document-private-items
 # Licences, sources and bans; advisories need a database that can't be had everywhere.
 if command -v cargo-deny >/dev/null; then
@@ -19,6 +20,8 @@ tests/chart/run
 
 # The end-to-end tests run the binaries.
 cargo build --locked -p gatehouse-cli -p gatehouse-controller -p gatehouse-dataplane
+tests/bench/micro
+
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0

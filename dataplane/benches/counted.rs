@@ -1,18 +1,17 @@
 //! For callgrind: runs each case named on the command line, prepared and warmed, within calls of `measured_turns`, whose
 //! instructions `tests/bench/micro` reads. Without a name it lists the cases. For each it prints how many turns the
 //! second call had more than the first, so that what a call costs by itself cancels out.
+//!
+//! It has the system's allocator: what jemalloc does now and then depends on the time.
 
 use std::io::{self, Write};
 
 use gatehouse_dataplane::measured::{self, Work};
 
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
 /// Enough to reach what is done only the first times.
 const WARM: usize = 8;
 const FEW: usize = 10;
-const MANY: usize = 110;
+const MANY: usize = 510;
 
 fn main() -> io::Result<()> {
     let wanted: Vec<String> =

@@ -273,6 +273,12 @@ impl State {
     }
 }
 
+/// Compiles a route by itself.
+#[cfg(feature = "bench")]
+pub(crate) fn route_alone(name: &str, wire: &v1::Route, metrics: &Metrics) -> Result<impl Sized, String> {
+    route::Part::compile(name, wire, metrics, &Routes::default())
+}
+
 fn addresses(endpoints: &v1::Endpoints) -> Result<Vec<SocketAddr>, String> {
     endpoints
         .endpoints

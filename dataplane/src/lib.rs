@@ -22,6 +22,7 @@ mod observe;
 mod reason;
 mod retire;
 mod route;
+mod seeds;
 mod siblings;
 mod signals;
 mod snapshot;

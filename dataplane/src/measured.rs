@@ -2,7 +2,7 @@
 //! prepared data.
 //!
 //! Only with the feature `bench`, which nothing but the programs in `benches/` asks for. Everything is the same from run
-//! to run: names, tokens and, with this feature, the seeds of hashes ([`crate::route`]).
+//! to run: names, tokens and, with this feature, the seeds of hashes.
 
 mod memory;
 mod requests;

@@ -12,7 +12,6 @@ mod candidate;
 mod conditions;
 mod expression;
 mod expressions;
-mod hash;
 mod host;
 mod path;
 mod precedence;

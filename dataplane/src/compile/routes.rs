@@ -4,7 +4,7 @@
 //! there are. A change of what routes refer to (services, policies) does so with each route that names it; an index says
 //! which those are. Copies of a table share what stays.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, hash::BuildHasher, sync::Arc};
 
 use gatehouse_proto::config::v1;
 use hashbrown::{HashMap, HashTable};
@@ -13,6 +13,7 @@ use super::route::{Known, Part};
 use crate::{
     observe::metrics::Metrics,
     route::{Hostname, Table},
+    seeds::Seeds,
     snapshot::Rule,
 };
 
@@ -25,11 +26,11 @@ pub(super) struct Routes {
     free: Vec<Id>,
     /// By the hash of their names.
     by_name: HashTable<Id>,
-    seeds: ahash::RandomState,
+    seeds: Seeds,
     /// By the name of a service or policy: the routes that name it, in order.
-    naming: HashMap<Arc<str>, Vec<Id>>,
+    naming: HashMap<Arc<str>, Vec<Id>, Seeds>,
     /// By the name of a listener, which need not be there.
-    tables: HashMap<Arc<str>, Table<Rule>>,
+    tables: HashMap<Arc<str>, Table<Rule>, Seeds>,
     /// Not in the tables yet, or there with what has changed.
     unsettled: Vec<Id>,
     /// Listeners whose tables have changed.

@@ -2,7 +2,7 @@
 
 use std::{hint::black_box, mem, sync::Arc};
 
-use gatehouse_proto::config::v1::Resource;
+use gatehouse_proto::config::v1::{Resource, resource::Kind};
 use http::{HeaderMap, Method};
 use prost::Message;
 
@@ -10,12 +10,18 @@ use super::{
     Case, Work,
     wire::{self, PORT, Shape},
 };
-use crate::{compile::State, observe::metrics::Metrics, route::Facts, snapshot::Snapshot};
+use crate::{
+    compile::{State, route_alone},
+    observe::metrics::Metrics,
+    route::Facts,
+    snapshot::Snapshot,
+};
 
 pub(super) const CASES: &[Case] = &[
     Case { name: "match/first-of-1", prepare: || last(Shape::Paths, 1) },
     Case { name: "match/last-of-10k-paths", prepare: || last(Shape::Paths, 10_000) },
     Case { name: "match/none-of-10k-paths", prepare: || none(Shape::Paths, 10_000) },
+    Case { name: "match/each-of-10k-paths", prepare: || each(Shape::Paths, 10_000) },
     Case { name: "match/ten-segments-of-10k", prepare: || last(Shape::DeepPaths, 10_000) },
     Case { name: "match/last-of-10k-hosts", prepare: || last(Shape::Hosts, 10_000) },
     Case { name: "match/last-of-1k-expressions", prepare: || last(Shape::Expressions, 1_000) },
@@ -27,6 +33,8 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "change/one-of-10k-hosts", prepare: || change(Shape::Hosts, 10_000) },
     Case { name: "match/last-of-100k-paths", prepare: || last(Shape::Paths, 100_000) },
     Case { name: "match/last-of-100k-hosts", prepare: || last(Shape::Hosts, 100_000) },
+    Case { name: "match/each-of-100k-paths", prepare: || each(Shape::Paths, 100_000) },
+    Case { name: "match/each-of-100k-hosts", prepare: || each(Shape::Hosts, 100_000) },
     Case { name: "change/one-of-100k-paths", prepare: || change(Shape::Paths, 100_000) },
     Case { name: "change/one-of-100k-hosts", prepare: || change(Shape::Hosts, 100_000) },
 ];
@@ -53,6 +61,20 @@ fn last(shape: Shape, routes: usize) -> Work {
     })
 }
 
+/// Finds one route after the other, none of which is near the last in memory.
+fn each(shape: Shape, routes: usize) -> Work {
+    let snapshot = in_force(wire::whole(shape, routes)).1;
+    let requests: Vec<_> = (0..routes).map(|index| (shape.host(index), shape.path(index))).collect();
+    let headers = HeaderMap::new();
+    let mut at = 0;
+    Box::new(move || {
+        // A prime, so that all have their turn.
+        at = (at + 7_919) % routes;
+        let (host, path) = &requests[at];
+        black_box(find(&snapshot, host, path, &headers));
+    })
+}
+
 /// A path like those of the routes, which none of them takes.
 fn none(shape: Shape, routes: usize) -> Work {
     let snapshot = in_force(wire::whole(shape, routes)).1;
@@ -72,15 +94,13 @@ fn find<'s>(snapshot: &'s Snapshot, host: &str, path: &str, headers: &HeaderMap)
     Some(found.target.plan.object())
 }
 
-/// Applies a new route over the last one.
+/// From the message to what the tables hold.
 fn compile() -> Work {
-    let mut state = State::new(Arc::new(Metrics::default()));
-    let route = wire::route(Shape::Paths, 1);
-    let bodies = [route.encode_to_vec(), wire::edited(&route).encode_to_vec()];
-    let mut turn = 0;
+    let metrics = Metrics::default();
+    let Resource { name, kind, .. } = wire::route(Shape::Paths, 1);
+    let Some(Kind::Route(route)) = kind else { unreachable!("it is made to be a route") };
     Box::new(move || {
-        turn ^= 1;
-        apply(&mut state, &bodies[turn]);
+        black_box(route_alone(&name, black_box(&route), &metrics).is_ok());
     })
 }
 

@@ -25,25 +25,25 @@ struct Signed {
 
 const RS256: Signed = Signed {
     algorithm: "RS256",
-    jwk: "{\"kty\":\"RSA\",\"kid\":\"r\",\"n\":\"qcNkntPFpY1730flk6C1wRrowHAKYYpHZdAa7g41uioVizFxSW-rXid-CBs3N-fBG6iw\
-        yU6C8chGjiTHzq1WEnYmGhGmFI8wMmESEgJEY89yUpfPIq-h0fPR4qK2PPnNaknzCGJ60TZgfmVX3t1UJ3TRCsZL88azZZ_l\
-        hJaBvFeGGUCRhAYC2HyNPoF0MsgzTXKiYppbqXzxNmnweV3seV_0jvUajCrCPh49h4asZwAuAXcBQEX74d1smlzurHeRjXEj\
-        FjsCZlEumEtJPu7fSjVEbvSh0sY3eWsxgvLChYwb89wTrixaWRHl8aBgJtljWbtWphBVVOlRgffafgLkIQ\",\"e\":\"AQAB\"}",
+    jwk: "{\"kty\":\"RSA\",\"kid\":\"r\",\"n\":\"n4hzeABFxhNU9dOMDhGeZCjxW2Z_64wP6vlOBY8QYDOFdJ16lDVFXU-ieRkayI1Yp6_y\
+        qFj9LuO0smhmZYwAW_1L9E_ItSP5AT7F0WhcfQ7ddzv70lOqVHBxPbs3h_HtqSgT_Eb30nS_2RL7psLEICpaCQoiHlcWFIjt\
+        GQa2_YTXJScpSgLUjrvqOAWTcd-z3_PKpoRbTeUYFayl2GoUoxV-wS_x1g1Hb87i8p3EOOEMgcSKNl97yXiB2MVqSg3cJ12p\
+        pBkVeqIUF7Tc2UiE7hGqtd56W5i_NUoa77xLIh_DfO2E9Q8Hr3h1xbZ4iLpRBIPxwu59xoRIlYtBWDnmLQ\",\"e\":\"AQAB\"}",
     token: "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6InIifQ.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIiwic\
         3ViIjoiYWxpY2UiLCJhdWQiOiJvcmRlcnMiLCJleHAiOjQxMDI0NDQ4MDAsImdyb3VwcyI6WyJidXllcnMiLCJ0ZXN0ZXJzI\
-        l0sInRpZXIiOiJnb2xkIn0.kYbLMf7PIMOdI9f9YVSlXG9q6SjucJn2vj8DmV6sRH2uxZgF1C58nTp_LhsozF1hggqVL3_tj\
-        sNDTxT59GQy-XaT0la2uMh9wXvUjAnq4uxGBdBFKBzni04TBpt8xus3AsMm3MyxPaCDVf7-QQX0b3XrpZlI1zHw9Pl4yiGx0\
-        2R2sJLIcZyS2j-VrDpSYoWX_Jk2tJLD30WrFfdjMCTvpoxqPvAT_ViRsLQscnLWu6jeunzKN8VK1RXiaYVVBIedy5UkaTQVC\
-        -i3skFHKY0o-mozA55NKKTd-cQ5UYdU5n7T4aAq8d3y_dYmfJfHP6CSeng6NxElwO7Qzrzmi75i9Q",
+        l0sInRpZXIiOiJnb2xkIn0.Us-zf_ny4jd-kbMHeO4MyvQbfPDj3nZzHPonNV7kV3688NRkn7t0dpjlkkqGL5J4Wfyq4O3Ma\
+        cHT8iu-8Ex2fQAB33ebhh1Hu7jUviWujq2ZktMVJXmfq0EgI0T7kGka45XiUBCdQuR2Ge3XtgvcAekExyRWgWizF31ZgxHvq\
+        I1wr0neox0asRd34u8mvSZpml0ISymP_ESYG1H4AAbHurSzDRnFh5Y6X6URp_zWuv95WTkU7Q1oEv6cRbUmN8kmHmiN8Y9Dx\
+        2zW3cT0K7SXznqZ_eaDkyFsnofJ5hhGA1RrPG1ui0Jc44rL_paG6FTmyVVqNKqXbF0utZaHsoZOlw",
 };
 const ES256: Signed = Signed {
     algorithm: "ES256",
-    jwk: "{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"e\",\"x\":\"BFGL34WJ5cz1yyX_u9uLqYpGoHyU0BXaFD4xAbjcYuI\",\"y\":\"VS8jv\
-        eEni0A3vxHuwpv3eQB0qDU81daTjs6qR9dmxLE\"}",
+    jwk: "{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"e\",\"x\":\"rN8IntWu5USWIUgzcDMiKVivbPfxuq4G9WfuHFEdm-8\",\"y\":\"X_OG6\
+        ckentDmz5NffEuWDOJ9PaNtYy3XCxknl6C7jH4\"}",
     token: "eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6ImUifQ.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIiwic\
         3ViIjoiYWxpY2UiLCJhdWQiOiJvcmRlcnMiLCJleHAiOjQxMDI0NDQ4MDAsImdyb3VwcyI6WyJidXllcnMiLCJ0ZXN0ZXJzI\
-        l0sInRpZXIiOiJnb2xkIn0.hPQjic5O_j3ebUSwe5Wi5YBJfOW3DBqy5MFqGkKDsI8gyp1FWKIIA_hhIN0bPqhMN-h769pJg\
-        71vZbvqtn5v24",
+        l0sInRpZXIiOiJnb2xkIn0.s1vxeatz5bCih1ENfr3xFSE-CKKN8g0XZPXECNmXCjjcpFtg6TTWDnhMpudea1OZXMe6FtvMp\
+        rZc2afg7R7Y5Q",
 };
 
 /// The token was seen before.

@@ -7,6 +7,7 @@ mod route;
 mod text;
 
 use std::{
+    hash::BuildHasher,
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -20,7 +21,7 @@ use parking_lot::Mutex;
 pub(crate) use route::RouteMetrics;
 
 use super::Record;
-use crate::{Reason, discover::Source};
+use crate::{Reason, discover::Source, seeds::Seeds};
 
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -77,7 +78,7 @@ pub(crate) struct Gauges {
 #[derive(Debug, Default)]
 struct Routes {
     known: HashTable<(u64, Weak<RouteMetrics>)>,
-    seeds: ahash::RandomState,
+    seeds: Seeds,
     /// Handles that were alive when it was last cleaned up.
     live: usize,
 }

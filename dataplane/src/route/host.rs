@@ -1,8 +1,9 @@
 //! Host names and maps keyed by them.
 
-use std::sync::Arc;
+use std::{hash::BuildHasher, sync::Arc};
 
-use super::{hash, trie::Trie};
+use super::trie::Trie;
+use crate::seeds::Seeds;
 
 /// A host name as listeners and routes give it, in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -48,7 +49,7 @@ impl Hostname {
 /// Values under host names, found from the most specific name on. A copy shares what does not change.
 #[derive(Debug, Clone)]
 pub(crate) struct HostMap<V> {
-    seeds: ahash::RandomState,
+    seeds: Seeds,
     /// All kinds of names; the kind is part of the hash.
     named: Trie<Named<V>>,
     /// How many names there are of each kind.
@@ -124,7 +125,7 @@ impl<V> HostMap<V> {
     }
 
     /// For values that live in this map.
-    pub(super) fn seeds(&self) -> &ahash::RandomState {
+    pub(super) fn seeds(&self) -> &Seeds {
         &self.seeds
     }
 
@@ -186,6 +187,6 @@ impl<V: Clone> HostMap<V> {
 
 impl<V> Default for HostMap<V> {
     fn default() -> Self {
-        HostMap { seeds: hash::seeds(), named: Trie::default(), kinds: [0; 3], any: None }
+        HostMap { seeds: Seeds::default(), named: Trie::default(), kinds: [0; 3], any: None }
     }
 }

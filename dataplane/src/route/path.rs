@@ -15,6 +15,7 @@ use super::{
     expressions::Expressions,
     trie::Trie,
 };
+use crate::seeds::Seeds;
 
 /// How a rule wants the path. All compare canonical, still encoded paths.
 #[derive(Debug, Clone)]
@@ -65,7 +66,7 @@ impl<T> PathTable<T> {
         self.paths.is_empty() && self.expressions.is_none()
     }
 
-    pub(super) fn find(&self, facts: &Facts<'_>, seeds: &ahash::RandomState) -> Option<Found<'_, T>> {
+    pub(super) fn find(&self, facts: &Facts<'_>, seeds: &Seeds) -> Option<Found<'_, T>> {
         let path = facts.path;
         let longest = if self.longest < u16::MAX { usize::from(self.longest) } else { usize::MAX };
         let (mut prefixes, mut count, mut beyond) = ([(0, 0); PREFIXES], 0, Vec::new());
@@ -99,7 +100,7 @@ impl<T> PathTable<T> {
 }
 
 impl<T: Clone> PathTable<T> {
-    pub(super) fn insert(&mut self, entry: &Arc<Entry<T>>, index: usize, seeds: &ahash::RandomState) {
+    pub(super) fn insert(&mut self, entry: &Arc<Entry<T>>, index: usize, seeds: &Seeds) {
         let candidate = Candidate::new(entry, index);
         let path = match &entry.matches[index].path {
             PathMatch::Expression(expression) => {
@@ -126,7 +127,7 @@ impl<T: Clone> PathTable<T> {
     }
 
     /// Takes out all of the entry that stands where its match of this index does.
-    pub(super) fn remove(&mut self, entry: &Arc<Entry<T>>, index: usize, seeds: &ahash::RandomState) {
+    pub(super) fn remove(&mut self, entry: &Arc<Entry<T>>, index: usize, seeds: &Seeds) {
         let path = match &entry.matches[index].path {
             PathMatch::Expression(expression) => {
                 if let Some(expressions) = &mut self.expressions {
@@ -158,7 +159,7 @@ impl<T> Default for PathTable<T> {
 
 /// Gives the hash of the whole path. `each` gets those of its prefixes, the whole one last, each with the number of
 /// its slashes.
-fn hashes(path: &str, seeds: &ahash::RandomState, mut each: impl FnMut(usize, Prefix)) -> u64 {
+fn hashes(path: &str, seeds: &Seeds, mut each: impl FnMut(usize, Prefix)) -> u64 {
     let bytes = path.as_bytes();
     let mut hasher = seeds.build_hasher();
     let (mut from, mut depth) = (0, 0);
@@ -173,7 +174,7 @@ fn hashes(path: &str, seeds: &ahash::RandomState, mut each: impl FnMut(usize, Pr
     whole
 }
 
-fn hash_of(kind: &PathMatch, path: &str, seeds: &ahash::RandomState) -> u64 {
+fn hash_of(kind: &PathMatch, path: &str, seeds: &Seeds) -> u64 {
     let whole = hashes(path, seeds, |_, _| {});
     if matches!(kind, PathMatch::Exact(_)) { whole | EXACT } else { whole }
 }
