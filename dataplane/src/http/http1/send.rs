@@ -172,7 +172,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
         match (&self.length, trailers) {
             (Length::Known(left), _) => return *left == 0,
             (Length::Chunked(announced), Some(trailers)) => {
-                encode::trailers(output.flat(), announced, trailers)
+                encode::trailers(output.flat(), announced, trailers);
             }
             (Length::Chunked(_), None) => output.push_static(encode::LAST_CHUNK),
             (Length::None | Length::UntilClose, _) => {}
