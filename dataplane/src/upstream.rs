@@ -9,6 +9,8 @@ mod lease;
 mod pool;
 mod response;
 mod send;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use body::{BodyState, RequestBody};
 pub(crate) use endpoint::{Endpoint, EndpointCell, Protocol, Service};

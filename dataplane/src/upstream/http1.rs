@@ -16,6 +16,8 @@ mod framing;
 mod head;
 mod link;
 mod outgoing;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 
