@@ -188,7 +188,7 @@ where
         Poll::Ready(piece.transpose().map(|piece| {
             piece.map(|piece| match piece {
                 Piece::Data(data) => Frame::data(data),
-                Piece::Trailers(trailers) => Frame::trailers(trailers),
+                Piece::Trailers(trailers) => Frame::trailers(*trailers),
             })
         }))
     }

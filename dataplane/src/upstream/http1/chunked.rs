@@ -40,7 +40,7 @@ pub(super) struct Chunked {
     extensions: usize,
     /// The trailer section as far as it has come.
     section: Vec<u8>,
-    trailers: Option<HeaderMap>,
+    trailers: Option<Box<HeaderMap>>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ enum State {
 #[derive(Debug)]
 pub(super) enum Piece {
     Data(Bytes),
-    Trailers(HeaderMap),
+    Trailers(Box<HeaderMap>),
 }
 
 impl Chunked {
@@ -162,7 +162,7 @@ impl Chunked {
         if read != section.len() {
             return Err(httparse::Error::NewLine.into());
         }
-        self.trailers = Some(head::fields_of(fields, Bytes::copy_from_slice)?);
+        self.trailers = Some(Box::new(head::fields_of(fields, Bytes::copy_from_slice)?));
         Ok(State::Over)
     }
 }

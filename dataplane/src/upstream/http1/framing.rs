@@ -118,13 +118,16 @@ mod tests {
         framing(method, &mut response(status, Version::HTTP_11, fields))
     }
 
+    /// Method, status, fields, and the framing that they make.
+    type Case<'a> = (&'a Method, u16, &'a [(&'a str, &'a str)], End, bool);
+
     const CL: &str = "content-length";
     const TE: &str = "transfer-encoding";
 
     #[test]
     fn bodies_end_as_rfc_9112_says() {
         let (get, head) = (&Method::GET, &Method::HEAD);
-        let cases: &[(&Method, u16, &[(&str, &str)], End, bool)] = &[
+        let cases: &[Case<'_>] = &[
             (get, 200, &[(CL, "5")], End::Length(5), true),
             (get, 200, &[(CL, "0")], End::Length(0), true),
             (get, 200, &[(CL, "18446744073709551615")], End::Length(u64::MAX), true),

@@ -26,7 +26,7 @@ pub(crate) enum Outcome<S, B> {
     /// Fit for the next request.
     Free(Connection<S>),
     /// The backend answered before it had the whole request, which it may still want. Not to be used again.
-    Sending(Link<S, B>),
+    Sending(Box<Link<S, B>>),
     /// To be closed.
     Spent,
 }
@@ -57,7 +57,7 @@ where
     /// Call it when the response has been read to its end.
     pub(super) fn end(mut self) -> Outcome<S, B> {
         if self.outgoing.is_some() {
-            return Outcome::Sending(self);
+            return Outcome::Sending(Box::new(self));
         }
         if !self.keep || !self.connection.buffer.is_empty() {
             return Outcome::Spent;
