@@ -15,6 +15,6 @@ mod tests;
 pub(crate) use body::{BodyState, RequestBody};
 pub(crate) use endpoint::{Endpoint, EndpointCell, Protocol, Service};
 pub(crate) use lease::Lease;
-pub(crate) use pool::Pool;
+pub(crate) use pool::{Pool, SWEEP};
 pub(crate) use response::{BackendBody, BodyError, Switched};
 pub(crate) use send::{Failed, send};

@@ -27,11 +27,9 @@ use crate::{
     listen::{self, TlsPorts},
     observe::{self, Observer},
     snapshot::Snapshot,
-    upstream::Pool,
+    upstream::{Pool, SWEEP},
 };
 
-/// How often idle connections to backends are looked through.
-const SWEEP: Duration = Duration::from_secs(5);
 /// How long a log line waits at most.
 const LOG_TICK: Duration = Duration::from_millis(100);
 

@@ -24,7 +24,6 @@ pub(crate) struct ResponseBody {
 }
 
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant)] // Boxing the common case would cost an allocation a request.
 enum Kind {
     Whole(Bytes),
     Streaming(BackendBody),

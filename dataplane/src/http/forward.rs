@@ -83,9 +83,9 @@ pub(super) async fn forward(
 
     let state = exchange.body_state();
     let body = RequestBody::new(body, Rc::clone(&state), snapshot.settings.limits.body_idle_timeout);
-    let request = Request::from_parts(parts, body);
+    let mut request = Request::from_parts(parts, body);
     let deadline = plan.timeouts.request().map(|limit| exchange.started() + limit);
-    let sending = attempts(connection, plan.timeouts.attempt(), service, request, &state, exchange);
+    let sending = attempts(connection, plan.timeouts.attempt(), service, &mut request, &state, exchange);
     let mut response = match deadline {
         Some(deadline) => timeout_at(deadline, sending).await.map_err(|_| Reason::UpstreamTimeout)??,
         None => sending.await?,
@@ -132,7 +132,7 @@ async fn attempts(
     connection: &Connection,
     limit: Option<std::time::Duration>,
     service: &Service,
-    mut request: Request<RequestBody>,
+    request: &mut Request<RequestBody>,
     state: &BodyState,
     exchange: &mut Exchange,
 ) -> Result<Response<BackendBody>, Reason> {
@@ -145,7 +145,7 @@ async fn attempts(
         avoid = Some(endpoint.id);
         left -= 1;
         let lease = Lease::new(endpoint, Rc::clone(connection.worker.pool()));
-        let sending = upstream::send(&mut request, service.protocol, lease);
+        let sending = upstream::send(request, service.protocol, lease);
         let outcome = match limit {
             Some(limit) => timeout(limit, sending).await.map_err(|_| Reason::UpstreamTimeout)?,
             None => sending.await,

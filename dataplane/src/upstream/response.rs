@@ -21,7 +21,6 @@ pub(crate) struct BackendBody {
 }
 
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant)] // Boxing the common case would cost an allocation a request.
 enum Kind {
     Http1(http1::Body<TcpStream, RequestBody>),
     H2c(Incoming),

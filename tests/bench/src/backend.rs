@@ -51,7 +51,8 @@ pub async fn start() -> SocketAddr {
 
 fn answer(size: usize) -> Vec<u8> {
     let mut answer = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {size}\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nServer: backend\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+         Content-Type: application/octet-stream\r\nContent-Length: {size}\r\n\r\n"
     )
     .into_bytes();
     answer.resize(answer.len() + size, b'x');

@@ -35,7 +35,6 @@ pub(crate) struct Reading<S, B> {
 }
 
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant)] // One stands in each body, where boxing would save nothing.
 pub(super) enum Decoder {
     /// So many bytes are still to be given out.
     Length(u64),
