@@ -40,6 +40,8 @@ enum Reply {
     Whole(Bytes),
     /// As frames come; an `Err` breaks off.
     Stream(mpsc::UnboundedReceiver<Result<Frame<Bytes>, &'static str>>),
+    /// So many pieces of 100,000 bytes, all of them ready.
+    Pieces(Rc<Cell<usize>>),
     Upgrade,
 }
 
@@ -142,6 +144,10 @@ impl http_body::Body for Reply {
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
             Reply::Stream(frames) => frames.poll_recv(cx),
+            Reply::Pieces(left) => Poll::Ready(left.get().checked_sub(1).map(|fewer| {
+                left.set(fewer);
+                Ok(Frame::data(Bytes::from_static(&[b'x'; 100_000])))
+            })),
             Reply::Upgrade => Poll::Ready(None),
         }
     }
@@ -149,7 +155,7 @@ impl http_body::Body for Reply {
     fn is_end_stream(&self) -> bool {
         match self {
             Reply::Whole(bytes) => bytes.is_empty(),
-            Reply::Stream(_) => false,
+            Reply::Stream(_) | Reply::Pieces(_) => false,
             Reply::Upgrade => true,
         }
     }
@@ -157,7 +163,7 @@ impl http_body::Body for Reply {
     fn size_hint(&self) -> http_body::SizeHint {
         match self {
             Reply::Whole(bytes) => http_body::SizeHint::with_exact(bytes.len() as u64),
-            Reply::Stream(_) => http_body::SizeHint::default(),
+            Reply::Stream(_) | Reply::Pieces(_) => http_body::SizeHint::default(),
             Reply::Upgrade => http_body::SizeHint::with_exact(0),
         }
     }

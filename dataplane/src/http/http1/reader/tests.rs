@@ -24,7 +24,7 @@ fn run<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<String>, Result<(
             }
             match reader.next_piece() {
                 Piece::Data(data) => {
-                    requests.last_mut().unwrap().push_str(std::str::from_utf8(&data).unwrap())
+                    requests.last_mut().unwrap().push_str(std::str::from_utf8(&data).unwrap());
                 }
                 Piece::More => break,
                 Piece::End => whole = true,
