@@ -153,6 +153,10 @@ impl Translator {
         settings: &Settings,
         services: &BTreeSet<ObjectKey>,
     ) -> Option<Update> {
+        if services.is_empty() {
+            // Their routes are looked for among all.
+            return Some(Update::default());
+        }
         // Ingresses see Services from other sides, too: where their Gateway's pods stand, and by the names of ports.
         let is_near = |ingress: &ObjectKey| services.iter().any(|one| one.namespace == ingress.namespace);
         if services.iter().any(|one| one.namespace == settings.namespace)
