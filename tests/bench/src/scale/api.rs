@@ -62,9 +62,8 @@ async fn answer(request: Request<Incoming>, store: Arc<Store>) -> Response<Body>
     let Some(place) = place(head.uri.path()) else { return refused(404, "NotFound") };
     let query: Vec<(String, String)> =
         form_urlencoded::parse(head.uri.query().unwrap_or("").as_bytes()).into_owned().collect();
-    let parameter = |name: &str| {
-        query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).unwrap_or("")
-    };
+    let parameter =
+        |name: &str| query.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str());
     let key = |name: &String| (place.namespace.clone(), name.clone());
     let Ok(body) = body.collect().await else { return refused(400, "BadRequest") };
     let object = || serde_json::from_slice::<Value>(&body.to_bytes()).unwrap_or(Value::Null);
@@ -103,9 +102,9 @@ async fn answer(request: Request<Incoming>, store: Arc<Store>) -> Response<Body>
 
 fn place(path: &str) -> Option<Place> {
     let mut parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let group = match parts.first()? {
-        &"api" => "",
-        &"apis" => parts.get(1).copied()?,
+    let group = match *parts.first()? {
+        "api" => "",
+        "apis" => parts.get(1).copied()?,
         _ => return None,
     };
     parts.drain(..if group.is_empty() { 2.min(parts.len()) } else { 3.min(parts.len()) });

@@ -135,7 +135,7 @@ pub(super) fn base(store: &Store, listener: u16, dataplanes: &[String]) {
                 "targetRef": {"kind": "Pod", "namespace": "infra", "name": name}})
         })
         .collect();
-    slice(store, "infra", "edge-gatehouse", json!(endpoints), listener);
+    slice(store, "infra", "edge-gatehouse", &json!(endpoints), listener);
 }
 
 /// The routes up to a number, with their Services, and what `more` routes will need.
@@ -171,10 +171,10 @@ fn backend(store: &Store, namespace: &str, name: &str, address: SocketAddr) {
     );
     let endpoints = json!([{"addresses": [address.ip().to_string()], "conditions": {"ready": true, "serving": true,
         "terminating": false}, "nodeName": "node", "targetRef": {"kind": "Pod", "namespace": namespace, "name": name}}]);
-    slice(store, namespace, name, endpoints, address.port());
+    slice(store, namespace, name, &endpoints, address.port());
 }
 
-fn slice(store: &Store, namespace: &str, service: &str, endpoints: Value, port: u16) {
+fn slice(store: &Store, namespace: &str, service: &str, endpoints: &Value, port: u16) {
     store.put(
         "discovery.k8s.io/endpointslices",
         json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",

@@ -322,7 +322,7 @@ mod tests {
         let store = Store::default();
         let key = ("ns".to_owned(), "a".to_owned());
         let object = json!({"metadata": {"namespace": "ns", "name": "a"}, "spec": {"x": 1}});
-        let first = store.put("kind", object.clone());
+        let first = store.put("kind", object);
         let patch =
             |version: u64| json!({"metadata": {"resourceVersion": version.to_string()}, "status": {"s": 1}});
         assert_eq!(store.patch("kind", &key, patch(first + 7), Patch::Status), Err(Refusal::Conflict));
