@@ -5,7 +5,7 @@
 //!  edit of one route ------------------------------> first 200 on each
 //! ```
 //!
-//! The binaries are the real ones. What is pretended is the API server ([`api`]), so that its own time is not measured,
+//! The binaries are the real ones. What is pretended is the API server (`api`), so that its own time is not measured,
 //! and its objects are those of howardjohn/gateway-api-bench.
 
 mod api;
