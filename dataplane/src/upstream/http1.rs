@@ -1,6 +1,6 @@
 //! HTTP/1.1 to backends (RFC 9112), driven by whoever waits for the response.
 //!
-//! There is no task and no channel: [`exchange`] writes the request and reads the response's head on one [`Connection`],
+//! There is no task and no channel: [`exchange()`] writes the request and reads the response's head on one [`Connection`],
 //! and the [`Body`] that it gives reads the rest. Both directions are polled together, since a response may come before
 //! the request has gone out. What can be pure is: `encode`, `head`, `framing` and `chunked` see bytes, never a socket.
 //!
