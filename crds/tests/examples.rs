@@ -79,7 +79,7 @@ fn the_types_have_the_defaults_of_the_schemas() {
     );
     let filled = serde_json::to_value(&config.spec).unwrap();
     assert_eq!(filled["redis"]["timeout"], "20ms");
-    assert_eq!(filled["accessLog"]["enabled"], true);
+    assert_eq!(filled["accessLog"], json!({"enabled": true, "samplingPercent": 100.0}));
     assert_eq!(filled["tracing"]["samplingPercent"], 100.0);
     assert_eq!(filled["requireAuth"], false);
     assert_eq!(filled["autoscaling"], json!({"minReplicas": 2, "maxReplicas": 5, "cpuUtilization": 70}));

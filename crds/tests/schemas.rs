@@ -157,6 +157,7 @@ fn defaults_stand_in_the_schemas() {
         ("AuthPolicy", "/anyOf/items/properties/jwt/properties/leewaySeconds", json!(30)),
         ("GatewayConfig", "/redis/properties/timeout", json!("20ms")),
         ("GatewayConfig", "/accessLog/properties/enabled", json!(true)),
+        ("GatewayConfig", "/accessLog/properties/samplingPercent", json!(100.0)),
         ("GatewayConfig", "/limits/properties/maxConnections", json!(50_000)),
         ("GatewayConfig", "/requireAuth", json!(false)),
         ("GatewayConfig", "/autoscaling/properties/minReplicas", json!(2)),
