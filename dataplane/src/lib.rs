@@ -18,6 +18,7 @@ mod limit;
 mod listen;
 #[cfg(feature = "bench")]
 pub mod measured;
+mod message;
 mod observe;
 mod reason;
 mod retire;

@@ -3,8 +3,7 @@
 //! [`serve`] runs one connection in the task that calls it: no channel, no task a request. Requests are read strictly:
 //! what two servers could read in two ways is refused, the connection closed, and nothing behind it read.
 //!
-//! - pure: `head`, `chunked` and `reader` make requests of bytes; `encode` and `date` make bytes of responses; `output`
-//!   holds what waits to be written;
+//! - pure: `head`, `chunked` and `reader` make requests of bytes; `encode` and `date` make bytes of responses;
 //! - with the stream: `wire` shares it between the loop (`connection`, `send`) and the `body` of the current request;
 //! - `alarms` end a connection that waits.
 //!
@@ -17,7 +16,6 @@ mod connection;
 mod date;
 mod encode;
 mod head;
-mod output;
 mod reader;
 mod send;
 #[cfg(test)]
@@ -27,4 +25,4 @@ mod wire;
 pub(crate) use body::{Body, BodyError};
 pub(crate) use connection::{LAST_CHANCE, Service, Settings, Transport, serve};
 pub(crate) use head::Limits;
-pub(crate) use wire::poll_read_some;
+pub(crate) use wire::read_head;

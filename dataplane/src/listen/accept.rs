@@ -144,7 +144,7 @@ async fn plain(
     let mut first = BytesMut::new();
     // One read tells for all but the slowest clients.
     while first.len() < HTTP2_PREFACE.len() && HTTP2_PREFACE.starts_with(&first) {
-        let reading = poll_fn(|cx| http1::poll_read_some(&mut stream, &mut first, cx));
+        let reading = poll_fn(|cx| http1::read_head(&mut stream, &mut first, cx));
         match in_time(&worker, limits.header_timeout, reading).await.ok_or(Failed::Silent)?? {
             0 if first.is_empty() => return Ok(()),
             0 => break,

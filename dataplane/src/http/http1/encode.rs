@@ -3,10 +3,10 @@
 //! Pure. Framing fields are always made here: what a response says of its length and coding is not passed on, but for the
 //! length of a body that is not sent (RFC 9110, 8.6).
 
-use std::{io::Write as _, time::SystemTime};
+use std::time::SystemTime;
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, StatusCode, Version,
+    HeaderMap, HeaderName, StatusCode, Version,
     header::{
         AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
         CONTENT_TYPE, DATE, HOST, MAX_FORWARDS, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
@@ -15,6 +15,7 @@ use http::{
 };
 
 use super::date;
+use crate::message::{CHUNKED, content_length, field};
 
 /// What of the request decides how it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,9 +39,6 @@ pub(super) enum Length {
     UntilClose,
 }
 
-pub(super) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-pub(super) const CHUNK_END: &[u8] = b"\r\n";
-pub(super) const CHUNK_END_AND_LAST: &[u8] = b"\r\n0\r\n\r\n";
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Fields that frame, route or modify must not come behind the body (RFC 9110, 6.5.1).
@@ -90,11 +88,11 @@ pub(super) fn head(
             DATE => dated = true,
             _ => {}
         }
-        field(out, name.as_str(), value);
+        field(out, name.as_str(), value.as_bytes());
     }
     match length {
         Length::Known(size) => content_length(out, size),
-        Length::Chunked(_) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Length::Chunked(_) => out.extend_from_slice(CHUNKED),
         // What a GET would have brought.
         Length::None if asked.is_head && !parts.headers.contains_key(CONTENT_LENGTH) => {
             if let Some(size) = size.filter(|size| *size > 0) {
@@ -117,18 +115,12 @@ pub(super) fn head(
     (length, keep_alive)
 }
 
-/// Appends what goes before a chunk's data.
-pub(super) fn chunk_size(out: &mut Vec<u8>, size: usize) {
-    // Writing to a `Vec` can't fail.
-    let _ = write!(out, "{size:x}\r\n");
-}
-
 /// Appends the last chunk and those of the trailers that were announced and may be trailers.
 pub(super) fn trailers(out: &mut Vec<u8>, announced: &[HeaderName], trailers: &HeaderMap) {
     out.extend_from_slice(b"0\r\n");
     for (name, value) in trailers {
         if announced.contains(name) && !NO_TRAILERS.contains(name) {
-            field(out, name.as_str(), value);
+            field(out, name.as_str(), value.as_bytes());
         }
     }
     out.extend_from_slice(b"\r\n");
@@ -144,18 +136,6 @@ fn status_line(out: &mut Vec<u8>, version: Version, status: StatusCode) {
     out.push(b' ');
     out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
-}
-
-fn field(out: &mut Vec<u8>, name: &str, value: &HeaderValue) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value.as_bytes());
-    out.extend_from_slice(b"\r\n");
-}
-
-fn content_length(out: &mut Vec<u8>, size: u64) {
-    // Writing to a `Vec` can't fail.
-    let _ = write!(out, "content-length: {size}\r\n");
 }
 
 fn announced(headers: &HeaderMap) -> Vec<HeaderName> {

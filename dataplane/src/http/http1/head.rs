@@ -49,23 +49,13 @@ pub(super) struct Head {
 /// What the gateway itself adds to a request; room for it is made at once.
 const OWN_FIELDS: usize = 8;
 
-/// Length of the head with its last line end, once it is whole. `from` bytes are known not to hold the end.
-pub(super) fn end(bytes: &[u8], from: usize) -> Option<usize> {
-    memchr::memchr_iter(b'\n', &bytes[from..]).map(|at| from + at).find_map(|at| match bytes.get(at + 1..) {
-        // Bare line feeds end a head too here, so that they are seen and refused and not waited behind.
-        Some([b'\r', b'\n', ..]) => Some(at + 3),
-        Some([b'\n', ..]) => Some(at + 2),
-        _ => None,
-    })
-}
-
 /// Which part of an oversized head is too large.
 pub(super) fn too_large(head: &[u8], limits: Limits) -> Reason {
     let within_line = memchr::memchr(b'\n', head).is_none_or(|feed| feed > limits.target);
     if within_line { Reason::UriTooLong } else { Reason::HeadTooLarge }
 }
 
-/// Reads a whole head, as [`end`] cut it.
+/// Reads a whole head, as [`crate::message::head_end`] cut it.
 pub(super) fn read(head: &Bytes, limits: Limits) -> Result<Head, Reason> {
     if head.len() > limits.head {
         return Err(too_large(head, limits));

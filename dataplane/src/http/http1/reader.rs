@@ -9,7 +9,7 @@ use super::{
     chunked::{Chunked, Progress},
     head::{self, Framing, Head, Limits},
 };
-use crate::Reason;
+use crate::{Reason, message};
 
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -89,9 +89,8 @@ impl Reader {
         if self.bytes.is_empty() {
             return false;
         }
-        self.end = head::end(&self.bytes, self.scanned);
-        // The end may have begun: it is at most three bytes long before its last line feed.
-        self.scanned = self.bytes.len().saturating_sub(3);
+        self.end = message::head_end(&self.bytes, self.scanned);
+        self.scanned = message::searched(&self.bytes);
         self.end.is_some() || self.bytes.len() > self.limits.head
     }
 

@@ -19,9 +19,9 @@ use http_body::{Body, Frame};
 use super::{
     connection::Transport,
     encode::{self, Asked, Length},
-    output::Output,
     wire::Wire,
 };
+use crate::message::{self, Output};
 
 /// How it ended.
 pub(super) enum Sending {
@@ -147,14 +147,14 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
                     output.push(data);
                 }
                 Length::Chunked(_) => {
-                    encode::chunk_size(output.flat(), data.len());
+                    message::chunk_size(output.flat(), data.len());
                     output.push(data);
                     if self.body.is_end_stream() {
-                        output.push_static(encode::CHUNK_END_AND_LAST);
+                        output.push_static(message::CHUNK_END_AND_LAST);
                         self.ended = true;
                         return true;
                     }
-                    output.push_static(encode::CHUNK_END);
+                    output.push_static(message::CHUNK_END);
                 }
                 Length::UntilClose => output.push(data),
             }
@@ -174,7 +174,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
             (Length::Chunked(announced), Some(trailers)) => {
                 encode::trailers(output.flat(), announced, trailers);
             }
-            (Length::Chunked(_), None) => output.push_static(encode::LAST_CHUNK),
+            (Length::Chunked(_), None) => output.push_static(message::LAST_CHUNK),
             (Length::None | Length::UntilClose, _) => {}
         }
         true

@@ -5,22 +5,21 @@
 
 use std::{
     io,
-    mem::MaybeUninit,
-    pin::{Pin, pin},
+    pin::pin,
     task::{Context, Poll, Waker, ready},
 };
 
 use bytes::{Bytes, BytesMut};
 use http_body::SizeHint;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::{
     body::BodyError,
     encode::CONTINUE,
     head::Limits,
-    output::Output,
     reader::{Piece, Reader},
 };
+use crate::message::{Output, poll_read_some};
 
 /// Read at once where a head is expected.
 const HEAD_READ: usize = 4 << 10;
@@ -53,17 +52,13 @@ pub(super) trait Feed {
     fn let_go(&mut self);
 }
 
-/// Reads what is there. The memory that it needs is only as large as that.
-pub(crate) fn poll_read_some<S: AsyncRead + Unpin>(
+/// Reads what is there where a head is expected.
+pub(crate) fn read_head<S: AsyncRead + Unpin>(
     stream: &mut S,
     into: &mut BytesMut,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    let mut space = [const { MaybeUninit::uninit() }; HEAD_READ];
-    let mut buffer = ReadBuf::uninit(&mut space);
-    ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
-    into.extend_from_slice(buffer.filled());
-    Poll::Ready(Ok(buffer.filled().len()))
+    poll_read_some::<HEAD_READ, _>(stream, into, cx)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
@@ -92,7 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        poll_read_some(&mut self.stream, self.reader.space(), cx)
+        read_head(&mut self.stream, self.reader.space(), cx)
     }
 
     /// Ready when the client has gone, which is only looked for where nothing else of it is to come first. Some of a

@@ -5,17 +5,18 @@
 
 use std::{
     io,
-    mem::MaybeUninit,
-    pin::{Pin, pin},
+    pin::pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, ReadBuf},
+    io::{AsyncRead, AsyncReadExt},
     task::coop::unconstrained,
 };
+
+use crate::message::poll_read_some;
 
 /// A head and a small body fit in one read of this size.
 const SMALL: usize = 8 << 10;
@@ -46,7 +47,7 @@ impl<S: AsyncRead + Unpin> Connection<S> {
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, expected: u64) -> Poll<io::Result<usize>> {
         let expected = usize::try_from(expected).unwrap_or(usize::MAX);
         let (read, space) = if self.piece.min(expected) <= SMALL {
-            (ready!(self.poll_fill_small(cx))?, SMALL)
+            (ready!(poll_read_some::<SMALL, _>(&mut self.stream, &mut self.buffer, cx))?, SMALL)
         } else {
             ready!(self.poll_fill_large(cx, self.piece.min(expected)))?
         };
@@ -56,14 +57,6 @@ impl<S: AsyncRead + Unpin> Connection<S> {
             self.piece = SMALL;
         }
         Poll::Ready(Ok(read))
-    }
-
-    fn poll_fill_small(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut space = [const { MaybeUninit::uninit() }; SMALL];
-        let mut read = ReadBuf::uninit(&mut space);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
-        self.buffer.extend_from_slice(read.filled());
-        Poll::Ready(Ok(read.filled().len()))
     }
 
     fn poll_fill_large(&mut self, cx: &mut Context<'_>, want: usize) -> Poll<io::Result<(usize, usize)>> {

@@ -2,12 +2,12 @@
 //!
 //! Pure. Framing is decided here and nowhere else: whatever the fields say of length and coding is left out.
 
-use std::io::Write;
-
 use http::{
     Method, Request,
     header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
 };
+
+use crate::message::{CHUNKED, content_length, field};
 
 /// How the backend knows where the request's body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,32 +26,22 @@ pub(super) fn encode<T>(request: &Request<T>, framing: Framing, out: &mut Vec<u8
     out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     if let Some(host) = request.headers().get(HOST) {
-        field("host", host.as_bytes(), out);
+        field(out, "host", host.as_bytes());
     }
     for (name, value) in request.headers() {
         if *name != HOST && *name != CONTENT_LENGTH && *name != TRANSFER_ENCODING {
-            field(name.as_str(), value.as_bytes(), out);
+            field(out, name.as_str(), value.as_bytes());
         }
     }
     match framing {
         // RFC 9110, 8.6: methods that are about a body say that there is none.
         Framing::None if [Method::POST, Method::PUT, Method::PATCH].contains(request.method()) => {
-            out.extend_from_slice(b"content-length: 0\r\n");
+            content_length(out, 0);
         }
         Framing::None => {}
-        Framing::Length(length) => {
-            // Writing to a `Vec` can't fail.
-            let _ = write!(out, "content-length: {length}\r\n");
-        }
-        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Framing::Length(length) => content_length(out, length),
+        Framing::Chunked => out.extend_from_slice(CHUNKED),
     }
-    out.extend_from_slice(b"\r\n");
-}
-
-fn field(name: &str, value: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
 

@@ -7,6 +7,8 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use hyper::ext::ReasonPhrase;
 
+use crate::message;
+
 /// Bytes of one head.
 const MAX_SIZE: usize = 64 << 10;
 /// Fields of one head.
@@ -50,7 +52,8 @@ impl HeadReader {
             if buffer[..compared] != START[..compared] {
                 return Err(HeadError::Syntax(httparse::Error::Version));
             }
-            let Some(end) = self.end(buffer) else {
+            let Some(end) = message::head_end(buffer, self.searched) else {
+                self.searched = message::searched(buffer);
                 return if buffer.len() > MAX_SIZE { Err(HeadError::TooLarge) } else { Ok(None) };
             };
             if end > MAX_SIZE {
@@ -67,25 +70,6 @@ impl HeadReader {
                 return Err(HeadError::TooManyInterim);
             }
         }
-    }
-
-    /// Just behind the first empty line. A line may end in a bare line feed (RFC 9112, 2.2).
-    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
-        for feed in memchr::memchr_iter(b'\n', &bytes[self.searched..]) {
-            let next = self.searched + feed + 1;
-            match bytes[next..] {
-                [b'\n', ..] => return Some(next + 1),
-                [b'\r', b'\n', ..] => return Some(next + 2),
-                // What follows decides.
-                [] | [b'\r'] => {
-                    self.searched = next - 1;
-                    return None;
-                }
-                _ => {}
-            }
-        }
-        self.searched = bytes.len();
-        None
     }
 }
 
@@ -132,6 +116,7 @@ mod tests {
     use bytes::BytesMut;
     use http::{Response, Version};
     use hyper::ext::ReasonPhrase;
+
     use proptest::prelude::{any, proptest};
 
     use super::{HeadError, HeadReader, MAX_FIELDS, MAX_INTERIM, MAX_SIZE};

@@ -1,16 +1,14 @@
 //! A request on its way out: its head, and its body as it comes.
 //!
-//! What there is goes in one write: the head and small pieces of the body are laid side by side, large ones are written
-//! from where they are. No more of the body is asked for than the backend takes.
+//! What there is goes in one write. No more of the body is asked for than the backend takes.
 
 use std::{
     cell::RefCell,
-    io::{self, IoSlice, Write},
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::Request;
 use http_body::Body;
 use tokio::io::AsyncWrite;
@@ -19,13 +17,7 @@ use super::{
     BoxError, Error,
     encode::{Framing, encode},
 };
-
-/// Larger pieces of a body are not copied.
-const COPIED: usize = 4 << 10;
-/// So many bytes side by side are worth a write.
-const ENOUGH: usize = 16 << 10;
-/// A buffer that has grown beyond this is not kept.
-const KEPT: usize = 64 << 10;
+use crate::message::{CHUNK_END, CHUNK_END_AND_LAST, LAST_CHUNK, Output, chunk_size};
 
 /// The memory that a worker writes heads in: one buffer serves all requests, as most go out at once.
 #[derive(Debug, Default)]
@@ -36,23 +28,14 @@ impl Scratch {
         self.0.take()
     }
 
-    fn put(&self, mut buffer: Vec<u8>) {
-        if buffer.capacity() <= KEPT {
-            buffer.clear();
-            self.0.replace(buffer);
-        }
+    fn put(&self, buffer: Vec<u8>) {
+        self.0.replace(buffer);
     }
 }
 
 #[derive(Debug)]
 pub(super) struct Outgoing<B> {
-    /// Written first, from `written` on.
-    buffer: Vec<u8>,
-    written: usize,
-    /// Then this,
-    data: Bytes,
-    /// and this.
-    tail: &'static [u8],
+    output: Output,
     /// `None` when all of it has been taken.
     body: Option<B>,
     framing: Framing,
@@ -65,15 +48,15 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Outgoing<B> {
             Some(length) => Framing::Length(length),
             None => Framing::Chunked,
         };
-        let mut buffer = scratch.take();
-        encode(request, framing, &mut buffer);
+        let mut output = Output::within(scratch.take());
+        encode(request, framing, output.flat());
         let body = (framing != Framing::None).then_some(body);
-        Outgoing { buffer, written: 0, data: Bytes::new(), tail: b"", body, framing }
+        Outgoing { output, body, framing }
     }
 
     /// Gives the buffer back for other requests. Call it when all is sent.
     pub(super) fn finish(self, scratch: &Scratch) {
-        scratch.put(self.buffer);
+        scratch.put(self.output.into_buffer());
     }
 
     /// Ready when the whole request was handed to the transport.
@@ -84,28 +67,22 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Outgoing<B> {
     ) -> Poll<Result<(), Error>> {
         loop {
             self.poll_gather(cx)?;
-            if self.buffered() == 0 {
-                if self.body.is_some() {
-                    // Nothing of the head may wait for the body.
-                    let _ = Pin::new(&mut *stream).poll_flush(cx)?;
-                    return Poll::Pending;
-                }
-                return Pin::new(stream).poll_flush(cx).map_err(Error::Io);
+            let gathered = !self.output.is_empty();
+            // It flushes too: nothing of the head may wait for the body.
+            ready!(self.output.poll_write(stream, cx))?;
+            if self.body.is_none() {
+                return Poll::Ready(Ok(()));
             }
-            ready!(self.poll_write(cx, stream))?;
+            if !gathered {
+                return Poll::Pending;
+            }
         }
-    }
-
-    fn buffered(&self) -> usize {
-        self.buffer.len() - self.written + self.data.len() + self.tail.len()
     }
 
     /// Takes what the body has, up to what is worth a write.
     fn poll_gather(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
         while let Some(body) = &mut self.body
-            && self.data.is_empty()
-            && self.tail.is_empty()
-            && self.buffer.len() - self.written < ENOUGH
+            && !self.output.is_full()
         {
             let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else { return Ok(()) };
             let frame = frame.transpose().map_err(|error| Error::Request(error.into()))?;
@@ -130,53 +107,18 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Outgoing<B> {
                     return Err(Error::RequestLength);
                 }
             }
-            Framing::Chunked => {
-                if !data.is_empty() {
-                    // Writing to a `Vec` can't fail.
-                    let _ = write!(self.buffer, "{:x}\r\n", data.len());
+            Framing::Chunked if data.is_empty() => {
+                if last {
+                    self.output.push_static(LAST_CHUNK);
                 }
-                self.tail = match (data.is_empty(), last) {
-                    (false, false) => b"\r\n",
-                    (false, true) => b"\r\n0\r\n\r\n",
-                    (true, true) => b"0\r\n\r\n",
-                    (true, false) => b"",
-                };
+                return Ok(());
             }
+            Framing::Chunked => chunk_size(self.output.flat(), data.len()),
         }
-        if data.len() <= COPIED {
-            self.buffer.extend_from_slice(&data);
-            self.buffer.extend_from_slice(self.tail);
-            self.tail = b"";
-        } else {
-            self.data = data;
+        self.output.push(data);
+        if self.framing == Framing::Chunked {
+            self.output.push_static(if last { CHUNK_END_AND_LAST } else { CHUNK_END });
         }
         Ok(())
-    }
-
-    fn poll_write<S: AsyncWrite + Unpin>(
-        &mut self,
-        cx: &mut Context<'_>,
-        stream: &mut S,
-    ) -> Poll<io::Result<()>> {
-        let head = &self.buffer[self.written..];
-        let written = if self.data.is_empty() && self.tail.is_empty() {
-            ready!(Pin::new(stream).poll_write(cx, head))?
-        } else {
-            let slices = [IoSlice::new(head), IoSlice::new(&self.data), IoSlice::new(self.tail)];
-            ready!(Pin::new(stream).poll_write_vectored(cx, &slices))?
-        };
-        if written == 0 {
-            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-        }
-        let of_head = written.min(head.len());
-        self.written += of_head;
-        if self.written == self.buffer.len() {
-            self.buffer.clear();
-            self.written = 0;
-        }
-        let of_data = (written - of_head).min(self.data.len());
-        self.data.advance(of_data);
-        self.tail = &self.tail[written - of_head - of_data..];
-        Poll::Ready(Ok(()))
     }
 }

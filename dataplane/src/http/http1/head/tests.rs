@@ -1,12 +1,12 @@
 use bytes::Bytes;
 use http::Version;
 
-use super::{Framing, Head, Limits, end, is_field, read as read_head};
-use crate::Reason;
+use super::{Framing, Head, Limits, is_field, read as read_head};
+use crate::{Reason, message::head_end};
 
 fn whole(head: &str) -> Result<Head, Reason> {
     let bytes = Bytes::copy_from_slice(head.as_bytes());
-    assert_eq!(end(&bytes, 0), Some(bytes.len()), "{head:?}");
+    assert_eq!(head_end(&bytes, 0), Some(bytes.len()), "{head:?}");
     read_head(&bytes, Limits::default())
 }
 
@@ -108,16 +108,6 @@ fn sizes_are_bounded() {
     assert_eq!(with(&"X: a\r\n".repeat(98)), Ok(Framing::Length(0)));
     assert_eq!(with(&"X: a\r\n".repeat(100)), Err(Reason::HeadTooLarge));
     assert_eq!(with(&format!("X: {}\r\n", "a".repeat(70_000))), Err(Reason::HeadTooLarge));
-}
-
-#[test]
-fn the_end_is_found_wherever_reading_resumes() {
-    let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nrest";
-    for from in 0..head.len() - 6 {
-        assert_eq!(end(head, from), Some(head.len() - 4), "{from}");
-    }
-    assert_eq!(end(b"GET / HTTP/1.1\r\nHost: a\r\n\r", 0), None);
-    assert_eq!(end(b"GET / HTTP/1.1\n\nrest", 0), Some(16));
 }
 
 #[test]

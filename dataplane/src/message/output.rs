@@ -1,4 +1,4 @@
-//! The write side of one connection: bytes that wait to go out, in order.
+//! Bytes that wait to go out on a stream, in order.
 //!
 //! Small pieces are put together, so that a head and a short body leave in one write; a large piece is not copied but
 //! written from where it is, in the same write as what surrounds it.
@@ -20,7 +20,7 @@ const FULL: usize = 32 << 10;
 const KEPT: usize = 4 << 10;
 
 #[derive(Debug, Default)]
-pub(super) struct Output {
+pub(crate) struct Output {
     flat: Vec<u8>,
     /// So much of `flat` has been written.
     written: usize,
@@ -31,17 +31,27 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn is_empty(&self) -> bool {
+    /// Gathers in the memory of a buffer that is no longer used, see [`Output::into_buffer`].
+    pub(crate) fn within(mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        Output { flat: buffer, ..Output::default() }
+    }
+
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
+        self.flat
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
         self.flat.len() == self.written && self.large.is_empty() && self.tail.is_empty()
     }
 
     /// More should be written before more is added.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         !self.large.is_empty() || !self.tail.is_empty() || self.flat.len() >= FULL
     }
 
     /// To append to. Must not be called while it is full.
-    pub(super) fn flat(&mut self) -> &mut Vec<u8> {
+    pub(crate) fn flat(&mut self) -> &mut Vec<u8> {
         debug_assert!(
             self.large.is_empty() && self.tail.is_empty(),
             "what is appended comes before a large piece"
@@ -50,7 +60,7 @@ impl Output {
     }
 
     /// Adds a piece of a body. Must not be called while it is full.
-    pub(super) fn push(&mut self, data: Bytes) {
+    pub(crate) fn push(&mut self, data: Bytes) {
         if data.len() <= SMALL {
             self.flat().extend_from_slice(&data);
         } else {
@@ -59,7 +69,7 @@ impl Output {
     }
 
     /// Adds what follows the last piece. At most once a piece while that is large.
-    pub(super) fn push_static(&mut self, bytes: &'static [u8]) {
+    pub(crate) fn push_static(&mut self, bytes: &'static [u8]) {
         if self.large.is_empty() && self.tail.is_empty() {
             self.flat.extend_from_slice(bytes);
         } else {
@@ -68,7 +78,7 @@ impl Output {
     }
 
     /// Ready when all has gone out.
-    pub(super) fn poll_write<S: AsyncWrite + Unpin>(
+    pub(crate) fn poll_write<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
@@ -98,7 +108,7 @@ impl Output {
     }
 
     /// Gives its memory back. Only when it is empty.
-    pub(super) fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         if self.is_empty() {
             *self = Output::default();
         }
