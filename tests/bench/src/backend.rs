@@ -3,12 +3,12 @@
 //! `/` and all other paths give 128 bytes, `/4k` 4 KiB, `/1m` 1 MiB. Requests have no body. It trusts what it reads: it
 //! only ever talks to gateways under measurement.
 
-use std::{net::SocketAddr, rc::Rc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    task::spawn_local,
+    task::spawn,
 };
 
 const END: &[u8] = b"\r\n\r\n";
@@ -28,25 +28,25 @@ pub fn size(path: &str) -> usize {
     }
 }
 
-/// Serves within the caller's local task set until it ends.
+/// Serves as long as the caller's runtime runs.
 ///
-/// # Panics
-/// If there is no port.
-pub async fn start() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let answers = Rc::new(Answers {
+/// # Errors
+/// There is no port.
+pub async fn start() -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let answers = Arc::new(Answers {
         small: answer(size("/")),
         medium: answer(size("/4k")),
         large: answer(size("/1m")),
     });
-    spawn_local(async move {
+    spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             // An error is a gateway that has closed its connection.
-            spawn_local(serve(stream, Rc::clone(&answers)));
+            spawn(serve(stream, Arc::clone(&answers)));
         }
     });
-    address
+    Ok(address)
 }
 
 fn answer(size: usize) -> Vec<u8> {
@@ -59,7 +59,7 @@ fn answer(size: usize) -> Vec<u8> {
     answer
 }
 
-async fn serve(mut stream: TcpStream, answers: Rc<Answers>) -> std::io::Result<()> {
+async fn serve(mut stream: TcpStream, answers: Arc<Answers>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = vec![0; 64 << 10];
     let mut filled = 0;

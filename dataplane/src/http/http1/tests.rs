@@ -13,7 +13,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
-use http::{HeaderValue, Request, Response, header::UPGRADE};
+use http::{HeaderMap, HeaderValue, Request, Response, header::UPGRADE};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use tokio::{
@@ -39,12 +39,13 @@ impl Transport for DuplexStream {
 enum Reply {
     Whole(Bytes),
     /// As frames come; an `Err` breaks off.
-    Stream(mpsc::UnboundedReceiver<Result<Frame<Bytes>, &'static str>>),
+    Stream(mpsc::UnboundedReceiver<Piece>),
     /// So many pieces of 100,000 bytes, all of them ready.
     Pieces(Rc<Cell<usize>>),
     Upgrade,
 }
 
+type Piece = Result<Frame<Bytes>, &'static str>;
 type Answer = LocalBoxFuture<'static, Response<Reply>>;
 
 /// Answers as it is told, and notes what it sees.
@@ -80,6 +81,15 @@ impl Fake {
                 Err(error) => whole(format!("{} {error}", parts.uri)),
             }
         })
+    }
+
+    /// Answers one request, with such a head, by what is sent.
+    fn streaming(head: HeaderMap) -> (mpsc::UnboundedSender<Piece>, Rc<Self>) {
+        let (sender, frames) = mpsc::unbounded_channel();
+        let mut response = Response::new(Reply::Stream(frames));
+        *response.headers_mut() = head;
+        let response = Cell::new(Some(response));
+        (sender, Fake::new(move |_| std::future::ready(response.take().unwrap())))
     }
 
     fn seen(&self) -> Vec<String> {

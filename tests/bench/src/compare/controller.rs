@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path};
 
 use gatehouse_controller::serve::{self, ConfigServer};
 use gatehouse_proto::config::v1::{
-    AccessLog, Attachment, AuthConfig, AuthMethod, Backend, Certificate, Endpoint, Endpoints, Forward, Jwt,
-    JwtKey, Limit, LimitKey, LimitScope, LimitStore, Listener, Match, PathKind, PathMatch, PrivateKeyKind,
-    Protocol, RateLimit, Route, Service, Settings, auth_method, jwt_key, limit_key, resource::Kind, route,
+    AccessLog, Algorithm, Attachment, AuthConfig, AuthMethod, Backend, Certificate, Empty, Endpoint,
+    Endpoints, Forward, Jwt, JwtKey, Limit, LimitKey, LimitScope, LimitStore, Listener, Match, PathKind,
+    PathMatch, PrivateKeyKind, Protocol, RateLimit, Route, Service, Settings, auth_method, jwt_key,
+    limit_key, resource::Kind, route,
 };
 use gatehouse_tests::{certs::Authority, channel, tokens};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -155,13 +156,13 @@ fn auth(setup: &Setup<'_>) -> AuthConfig {
 }
 
 fn limit() -> RateLimit {
-    let key = LimitKey { kind: Some(limit_key::Kind::Consumer(gatehouse_proto::config::v1::Empty {})) };
+    let key = LimitKey { kind: Some(limit_key::Kind::Consumer(Empty {})) };
     let limit = Limit {
         name: "all".into(),
         key: vec![key],
         requests: REQUESTS,
         per_ms: 1_000,
-        algorithm: gatehouse_proto::config::v1::Algorithm::TokenBucket.into(),
+        algorithm: Algorithm::TokenBucket.into(),
         ..Limit::default()
     };
     RateLimit {

@@ -20,7 +20,7 @@ pub struct Row {
     pub ours: f64,
     pub theirs: f64,
     pub rounds: usize,
-    /// The most that `high` may be, or of throughput the least that `low` may be.
+    /// The most that `high` may be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -42,8 +42,8 @@ pub struct Effort {
 
 /// What all cells share.
 pub struct Bench {
-    pub folder: TempDir,
-    pub backend: SocketAddr,
+    folder: TempDir,
+    backend: SocketAddr,
     authority: Authority,
     pair: Pair,
     signer: Signer,
@@ -63,15 +63,15 @@ struct Contender {
 }
 
 impl Bench {
-    /// Within a local task set, where the backend runs too.
+    /// Within a local task set, where the load runs.
     ///
     /// # Panics
-    /// If there is no temporary folder.
+    /// If there is no temporary folder or no port.
     pub async fn new(effort: Effort, only: Vec<String>) -> Self {
         let authority = Authority::default();
         Bench {
             folder: tempfile::tempdir().unwrap(),
-            backend: backend::start().await,
+            backend: backend::start().await.expect("a port"),
             pair: authority.issue(&[HOST]),
             authority,
             signer: Signer::rsa("bench"),
@@ -127,20 +127,15 @@ impl Bench {
                     })
                     .collect()
             };
-            let row = |metric, unit, pairs: &[(f64, f64)], target| {
-                Row::new(cell.name, metric, against.name(), unit, pairs, target)
+            let mut tell = |metric, unit, pairs: &[(f64, f64)]| {
+                let target = cell.target(metric, against);
+                report.add(Row::new(cell.name, metric, against.name(), unit, pairs, target));
             };
-            let target = cell.targets.iter().find(|(peer, _)| *peer == against).map(|(_, most)| *most);
-            report.add(row("CPU", "us/request", &pairs(&open, |slice| slice.cpu), target));
-            report.add(row("p50", "us", &pairs(&open, |slice| slice.p50), None));
-            let p99 = match against {
-                Peer::Nginx if cell.name == "plain" => Some(1.0),
-                Peer::Envoy if cell.name == "plain" => Some(0.6),
-                _ => None,
-            };
-            report.add(row("p99", "us", &pairs(&open, |slice| slice.p99), p99));
-            report.add(row("p99.9", "us", &pairs(&open, |slice| slice.p999), None));
-            report.add(row("throughput", "requests/s", &pairs(&closed, |slice| slice.rate), None));
+            tell("CPU", "us/request", &pairs(&open, |slice| slice.cpu));
+            tell("p50", "us", &pairs(&open, |slice| slice.p50));
+            tell("p99", "us", &pairs(&open, |slice| slice.p99));
+            tell("p99.9", "us", &pairs(&open, |slice| slice.p999));
+            tell("throughput", "requests/s", &pairs(&closed, |slice| slice.rate));
         }
     }
 
@@ -173,7 +168,7 @@ impl Bench {
         let ours = costs.remove(&Peer::Gatehouse).unwrap_or_default();
         for (against, theirs) in costs {
             let pairs: Vec<_> = ours.iter().copied().zip(theirs).collect();
-            let target = IDLE.targets.iter().find(|(peer, _)| *peer == against).map(|(_, most)| *most);
+            let target = IDLE.target("memory", against);
             report.add(Row::new(IDLE.name, "memory", against.name(), "bytes/connection", &pairs, target));
         }
     }

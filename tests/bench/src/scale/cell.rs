@@ -20,8 +20,9 @@ use super::{
     process::Process,
     report::{Report, quantile},
     store::Store,
-    wire::{self, Client, Relay},
+    wire::{Client, Relay},
 };
+use crate::backend;
 
 /// Loopback addresses, one a dataplane, so that all can have the Gateway's port.
 const DATAPLANES: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(127, 0, 0, 2)];
@@ -125,7 +126,7 @@ impl World {
     /// Gives also how long it took from nothing to the first 200 everywhere.
     async fn start(plan: &Plan) -> io::Result<(Self, Duration)> {
         let folder = tempfile::tempdir()?;
-        let backend = wire::backend().await?;
+        let backend = backend::start().await?;
         let listener = free()?;
         let names: Vec<String> = (0..DATAPLANES.len()).map(|index| format!("dp-{index}")).collect();
         let store = Arc::new(Store::default());

@@ -1,4 +1,4 @@
-//! What happens on sockets: a backend, a relay that counts, and a client that asks again and again.
+//! What happens on sockets: a relay that counts, and a client that asks again and again.
 
 use std::{
     io,
@@ -16,35 +16,10 @@ use tokio::{
     time::sleep,
 };
 
+use crate::answer::Head;
+
 /// Between two probes.
 const PROBES: Duration = Duration::from_micros(500);
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-
-/// Answers every request with 200, for ever; gives where.
-pub(super) async fn backend() -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let _ = stream.set_nodelay(true);
-            tokio::spawn(async move {
-                let mut head = Vec::new();
-                let mut buffer = [0; 4096];
-                while let Ok(read @ 1..) = stream.read(&mut buffer).await {
-                    head.extend_from_slice(&buffer[..read]);
-                    // Requests have no body and come one after another.
-                    if head.ends_with(b"\r\n\r\n") {
-                        head.clear();
-                        if stream.write_all(ANSWER).await.is_err() {
-                            return;
-                        }
-                    }
-                }
-            });
-        }
-    });
-    Ok(address)
-}
 
 /// Passes connections on, counts the bytes that come back, and knows when the first of them came.
 #[derive(Debug)]
@@ -131,11 +106,11 @@ impl Client {
         Client { address, stream: None, buffer: vec![0; 16 << 10] }
     }
 
-    /// The status of an answer.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
+    /// The status of an answer.
     pub(super) async fn get(&mut self, host: &str, path: &str) -> io::Result<u16> {
         let result = self.exchange(host, path).await;
         if result.is_err() {
@@ -161,9 +136,9 @@ impl Client {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             filled += read;
-            let Some((status, length, begin)) = head(&self.buffer[..filled]) else { continue };
-            if filled >= begin + length {
-                return Ok(status);
+            let Some(head) = Head::read(&self.buffer[..filled]) else { continue };
+            if filled >= head.end + head.length.unwrap_or(0) {
+                return Ok(head.status);
             }
         }
     }
@@ -188,26 +163,5 @@ impl Client {
             }
             sleep(PROBES).await;
         }
-    }
-}
-
-/// Status, length of the body, and where it begins. `None`: the head is not whole.
-fn head(bytes: &[u8]) -> Option<(u16, usize, usize)> {
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let text = std::str::from_utf8(&bytes[..end]).ok()?.to_ascii_lowercase();
-    let status = text.get(9..12)?.parse().ok()?;
-    let length = text.lines().find_map(|line| line.strip_prefix("content-length:"));
-    Some((status, length.and_then(|length| length.trim().parse().ok()).unwrap_or(0), end + 4))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::head;
-
-    #[test]
-    fn heads() {
-        assert_eq!(head(b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\nabc"), Some((404, 3, 45)));
-        assert_eq!(head(b"HTTP/1.1 200 OK\r\n\r\n"), Some((200, 0, 19)));
-        assert_eq!(head(b"HTTP/1.1 200 OK\r\n"), None);
     }
 }

@@ -3,17 +3,16 @@
 use std::{future::pending, time::Duration};
 
 use bytes::BytesMut;
-use http::{Request, Response};
+use http::{HeaderMap, Request};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::mpsc,
     time::{Instant, sleep},
 };
 
-use super::{Body, Fake, GET, Reply, SETTINGS, answer, connect, connect_with, local, ok, rest, whole};
+use super::{Body, Fake, GET, SETTINGS, answer, connect, connect_with, local, ok, rest, whole};
 use crate::http::http1::{LAST_CHANCE, serve};
 
 fn refused(reason: &str, status: &str) -> String {
@@ -95,12 +94,7 @@ async fn a_client_that_goes_takes_its_request_with_it() {
         assert_eq!(service.dropped.get(), 1);
 
         // In the middle of a response, too.
-        let (sender, frames) = mpsc::unbounded_channel();
-        let frames = std::cell::Cell::new(Some(frames));
-        let service = Fake::new(move |_| {
-            let response = Response::new(Reply::Stream(frames.take().unwrap()));
-            async { response }
-        });
+        let (sender, service) = Fake::streaming(HeaderMap::new());
         let (mut client, running) = connect(&service);
         client.write_all(GET.as_bytes()).await.unwrap();
         sender.send(Ok(Frame::data("first".into()))).unwrap();
@@ -156,12 +150,7 @@ async fn bodies_that_break_off_say_how() {
 #[tokio::test(start_paused = true)]
 async fn a_response_that_breaks_off_never_ends_cleanly() {
     local(async {
-        let (sender, frames) = mpsc::unbounded_channel();
-        let frames = std::cell::Cell::new(Some(frames));
-        let service = Fake::new(move |_| {
-            let response = Response::new(Reply::Stream(frames.take().unwrap()));
-            async { response }
-        });
+        let (sender, service) = Fake::streaming(HeaderMap::new());
         let (mut client, running) = connect(&service);
         client.write_all(GET.as_bytes()).await.unwrap();
         sender.send(Ok(Frame::data("hello".into()))).unwrap();
@@ -176,12 +165,7 @@ async fn a_response_that_breaks_off_never_ends_cleanly() {
 async fn where_the_close_ends_the_body_a_break_is_a_reset() {
     local(async {
         for breaks in [false, true] {
-            let (sender, frames) = mpsc::unbounded_channel();
-            let frames = std::cell::Cell::new(Some(frames));
-            let service = Fake::new(move |_| {
-                let response = Response::new(Reply::Stream(frames.take().unwrap()));
-                async { response }
-            });
+            let (sender, service) = Fake::streaming(HeaderMap::new());
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let (server, _) = listener.accept().await.unwrap();

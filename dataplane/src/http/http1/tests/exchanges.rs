@@ -66,13 +66,8 @@ async fn old_clients_are_answered_in_their_version() {
 #[tokio::test(start_paused = true)]
 async fn a_body_streams_as_it_comes_and_its_trailers_follow() {
     local(async {
-        let (sender, frames) = mpsc::unbounded_channel();
-        let frames = Cell::new(Some(frames));
-        let service = Fake::new(move |_| {
-            let mut response = Response::new(Reply::Stream(frames.take().unwrap()));
-            response.headers_mut().insert(TRAILER, HeaderValue::from_static("x-sum"));
-            async { response }
-        });
+        let announced = [(TRAILER, HeaderValue::from_static("x-sum"))].into_iter().collect();
+        let (sender, service) = Fake::streaming(announced);
         let (mut client, _running) = connect(&service);
         client.write_all(GET.as_bytes()).await.unwrap();
         assert_eq!(

@@ -8,6 +8,7 @@ use super::{
     Arrivals, Counts, Shape,
     stream::{Stream, connect},
 };
+use crate::answer::Head;
 
 /// Reads answers of known length, as every gateway gives them here.
 pub(super) struct Answers {
@@ -63,16 +64,16 @@ impl Default for Answers {
 impl Answers {
     /// One answer: 200, and a body of `size` bytes.
     pub(super) async fn read(&mut self, stream: &mut dyn Stream, size: usize) -> io::Result<()> {
-        let body = loop {
-            if let Some(end) = memchr::memmem::find(&self.buffer[..self.filled], b"\r\n\r\n") {
-                break end + 4;
+        let head = loop {
+            if let Some(head) = Head::read(&self.buffer[..self.filled]) {
+                break head;
             }
             self.fill(stream).await?;
         };
-        if !fits(&self.buffer[..body], size) {
+        if head.status != 200 || head.length != Some(size) {
             return Err(io::Error::other("another answer than the backend's"));
         }
-        let mut left = size.saturating_sub(self.filled - body);
+        let mut left = size.saturating_sub(self.filled - head.end);
         while left > 0 {
             self.filled = 0;
             self.fill(stream).await?;
@@ -91,13 +92,4 @@ impl Answers {
         self.filled += read;
         if read == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
-}
-
-fn fits(head: &[u8], size: usize) -> bool {
-    let Ok(head) = std::str::from_utf8(head) else { return false };
-    let length = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
-    });
-    head.starts_with("HTTP/1.1 200 ") && length == Some(size)
 }
