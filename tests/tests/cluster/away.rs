@@ -1,6 +1,11 @@
 //! Without its controller, and without the API server.
 
-use std::{path::Path, thread::sleep, time::Duration};
+use std::{
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    thread::sleep,
+    time::Duration,
+};
 
 use crate::{
     kubectl::{SYSTEM, condition, get, installed, kubectl, run, within},
@@ -64,17 +69,22 @@ fn restarts(namespace: &str) -> String {
     ])
 }
 
-/// Kubernetes itself comes back later than we do, and the next test needs it: its controllers, its scheduler, its node and
-/// whoever gives addresses.
+/// Kubernetes itself comes back later than we do, and the next test needs it: its controllers, its scheduler, its node,
+/// whoever gives addresses, and whoever leads them to pods.
 fn recovered(shop: &Shop) {
-    part("stop", "kube-controller-manager");
-    part("start", "kube-controller-manager");
+    // These wait up to a minute before they try again.
+    for name in ["kube-controller-manager", "kube-proxy"] {
+        part("stop", name);
+        part("start", name);
+    }
     shop.kubectl(&["rollout", "restart", "deployment/web"]);
     shop.kubectl(&["rollout", "status", "deployment/web", "--timeout=180s"]);
-    shop.kubectl(&["create", "service", "loadbalancer", "canary", "--tcp=80"]);
-    within(120, "a load balancer's address", || {
+    let expose = ["expose", "deployment/web", "--name=canary", "--type=LoadBalancer"];
+    shop.kubectl(&[&expose[..], &["--port=80", "--target-port=3000"]].concat());
+    within(120, "a new load balancer leads to pods", || {
         let service = get(&shop.namespace, &["service", "canary"])?;
-        service.pointer("/status/loadBalancer/ingress/0/ip").cloned()
+        let address = service.pointer("/status/loadBalancer/ingress/0/ip")?.as_str()?.parse().ok()?;
+        TcpStream::connect_timeout(&SocketAddr::new(address, 80), Duration::from_secs(1)).ok()
     });
 }
 
