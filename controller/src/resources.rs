@@ -5,8 +5,9 @@ mod key;
 use std::collections::BTreeMap;
 
 use gatehouse_crds::{
-    AuthPolicy, Consumer, GATEWAY_GROUP, GROUP, Gateway, GatewayClass, GatewayConfig, GatewayRoute,
-    HttpRoute, RateLimitPolicy, ReferenceGrant,
+    AuthPolicy, BackendTlsPolicy, Consumer, GATEWAY_GROUP, GROUP, Gateway, GatewayClass, GatewayConfig,
+    GatewayRoute, GrpcRoute, HttpRoute, ListenerSet, RateLimitPolicy, ReferenceGrant, TcpRoute, TlsRoute,
+    UdpRoute,
 };
 use k8s_openapi::{
     ByteString,
@@ -43,9 +44,15 @@ type Objects<T> = BTreeMap<ObjectKey, T>;
 pub struct Resources {
     pub gateway_classes: BTreeMap<String, GatewayClass>,
     pub gateways: Objects<Gateway>,
+    pub listener_sets: Objects<ListenerSet>,
     pub http_routes: Objects<HttpRoute>,
+    pub grpc_routes: Objects<GrpcRoute>,
+    pub tls_routes: Objects<TlsRoute>,
+    pub tcp_routes: Objects<TcpRoute>,
+    pub udp_routes: Objects<UdpRoute>,
     pub gateway_routes: Objects<GatewayRoute>,
     pub reference_grants: Objects<ReferenceGrant>,
+    pub backend_tls_policies: Objects<BackendTlsPolicy>,
     pub auth_policies: Objects<AuthPolicy>,
     pub rate_limit_policies: Objects<RateLimitPolicy>,
     pub consumers: Objects<Consumer>,
@@ -83,7 +90,13 @@ impl Resources {
         match (group, text("kind").as_str()) {
             (GATEWAY_GROUP, "GatewayClass") => cluster_wide(&mut self.gateway_classes, object),
             (GATEWAY_GROUP, "Gateway") => namespaced(&mut self.gateways, object),
+            (GATEWAY_GROUP, "ListenerSet") => namespaced(&mut self.listener_sets, object),
             (GATEWAY_GROUP, "HTTPRoute") => namespaced(&mut self.http_routes, object),
+            (GATEWAY_GROUP, "GRPCRoute") => namespaced(&mut self.grpc_routes, object),
+            (GATEWAY_GROUP, "TLSRoute") => namespaced(&mut self.tls_routes, object),
+            (GATEWAY_GROUP, "TCPRoute") => namespaced(&mut self.tcp_routes, object),
+            (GATEWAY_GROUP, "UDPRoute") => namespaced(&mut self.udp_routes, object),
+            (GATEWAY_GROUP, "BackendTLSPolicy") => namespaced(&mut self.backend_tls_policies, object),
             (GATEWAY_GROUP, "ReferenceGrant") => namespaced(&mut self.reference_grants, object),
             (GROUP, "GatewayRoute") => namespaced(&mut self.gateway_routes, object),
             (GROUP, "AuthPolicy") => namespaced(&mut self.auth_policies, object),

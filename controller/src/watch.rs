@@ -17,8 +17,8 @@ mod source;
 use std::collections::BTreeSet;
 
 use gatehouse_crds::{
-    AuthPolicy, Consumer, Gateway, GatewayClass, GatewayConfig, GatewayRoute, HttpRoute, RateLimitPolicy,
-    ReferenceGrant,
+    AuthPolicy, BackendTlsPolicy, Consumer, Gateway, GatewayClass, GatewayConfig, GatewayRoute, GrpcRoute,
+    HttpRoute, ListenerSet, RateLimitPolicy, ReferenceGrant, TcpRoute, TlsRoute, UdpRoute,
 };
 use k8s_openapi::api::{
     core::v1::{Namespace, Service},
@@ -62,7 +62,13 @@ impl Watches {
         starter.watch::<GatewayClass>(&everywhere);
         starter.watch::<Namespace>(&everywhere);
         starter.watch::<Gateway>(places);
+        starter.watch::<ListenerSet>(places);
         starter.watch::<HttpRoute>(places);
+        starter.watch::<GrpcRoute>(places);
+        starter.watch::<TlsRoute>(places);
+        starter.watch::<TcpRoute>(places);
+        starter.watch::<UdpRoute>(places);
+        starter.watch::<BackendTlsPolicy>(places);
         starter.watch::<ReferenceGrant>(places);
         starter.watch::<GatewayRoute>(places);
         starter.watch::<AuthPolicy>(places);

@@ -3,6 +3,14 @@
 //! Only fields that something acts on are here; a test holds each against the CRDs in `gateway-api/`, which are the
 //! schema that objects are checked by. Why these are not generated: docs/decisions/0001-gateway-api-types.md.
 
+mod backend_tls_policy;
+mod grpc_route;
+mod listener_set;
+mod stream_rule;
+mod tcp_route;
+mod tls_route;
+mod udp_route;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -11,6 +19,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{BackendRef, HeaderChanges, ParentRef, Redirect, RouteMatch, RouteStatus, Timeouts, UrlRewrite};
+
+pub use backend_tls_policy::{
+    BackendTarget, BackendTlsPolicy, BackendTlsPolicySpec, BackendTlsValidation, SubjectAltName,
+};
+pub use grpc_route::{GrpcMethodMatch, GrpcRoute, GrpcRouteMatch, GrpcRouteRule, GrpcRouteSpec};
+pub use listener_set::{ListenerSet, ListenerSetSpec, ListenerSetStatus, ParentGatewayRef};
+pub use stream_rule::StreamRouteRule;
+pub use tcp_route::{TcpRoute, TcpRouteSpec};
+pub use tls_route::{TlsRoute, TlsRouteSpec};
+pub use udp_route::{UdpRoute, UdpRouteSpec};
 
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(

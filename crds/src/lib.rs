@@ -32,11 +32,14 @@ pub use consumer::{
 };
 pub use duration::{InvalidDuration, parse_duration};
 pub use gateway_api::{
-    AllowedRoutes, CertificateRef, FilterType, Gateway, GatewayAddress, GatewayClass, GatewayClassSpec,
-    GatewayClassStatus, GatewayInfrastructure, GatewaySpec, GatewayStatus, GatewayTls, GatewayWideTls,
-    GrantFrom, GrantTo, HttpBackendRef, HttpFilter, HttpRoute, HttpRouteRule, HttpRouteSpec, LabelSelector,
-    LabelSelectorRequirement, Listener, ListenerStatus, NamespaceSelector, NamespacesFrom, ParametersRef,
-    ReferenceGrant, ReferenceGrantSpec, RouteKind, SupportedFeature,
+    AllowedRoutes, BackendTarget, BackendTlsPolicy, BackendTlsPolicySpec, BackendTlsValidation,
+    CertificateRef, FilterType, Gateway, GatewayAddress, GatewayClass, GatewayClassSpec, GatewayClassStatus,
+    GatewayInfrastructure, GatewaySpec, GatewayStatus, GatewayTls, GatewayWideTls, GrantFrom, GrantTo,
+    GrpcMethodMatch, GrpcRoute, GrpcRouteMatch, GrpcRouteRule, GrpcRouteSpec, HttpBackendRef, HttpFilter,
+    HttpRoute, HttpRouteRule, HttpRouteSpec, LabelSelector, LabelSelectorRequirement, Listener, ListenerSet,
+    ListenerSetSpec, ListenerSetStatus, ListenerStatus, NamespaceSelector, NamespacesFrom, ParametersRef,
+    ParentGatewayRef, ReferenceGrant, ReferenceGrantSpec, RouteKind, StreamRouteRule, SubjectAltName,
+    SupportedFeature, TcpRoute, TcpRouteSpec, TlsRoute, TlsRouteSpec, UdpRoute, UdpRouteSpec,
 };
 pub use gateway_config::{
     AccessLog, Autoscaling, DeploymentConfig, DisruptionBudget, Drain, ExternalTrafficPolicy, GatewayConfig,
@@ -50,7 +53,7 @@ pub use rate_limit_policy::{
     Algorithm, ClientIpKey, Empty, HeaderKey, Limit, LimitKey, LimitScope, LimitStore, RateLimitPolicy,
     RateLimitPolicySpec, StoreFailure, Tier,
 };
-pub use reference::{LocalRef, ParentRef, TargetRef};
+pub use reference::{LocalRef, ParentRef, TargetRef, TypedRef};
 pub use route::{
     Header, HeaderChanges, Method, PathMatch, PathMatchType, PathModifier, PathModifierType, Redirect,
     RouteMatch, Timeouts, UrlRewrite, ValueMatch, ValueMatchType,

@@ -63,3 +63,11 @@ pub struct LocalRef {
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }
+
+/// An object of the same namespace (Gateway API LocalObjectReference).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TypedRef {
+    pub group: String,
+    pub kind: String,
+    pub name: String,
+}

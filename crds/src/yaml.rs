@@ -16,6 +16,12 @@ pub const ALL: &[(&str, &str)] = &[
     ("gatewayclasses", include_str!("../gateway-api/gateway.networking.k8s.io_gatewayclasses.yaml")),
     ("gateways", include_str!("../gateway-api/gateway.networking.k8s.io_gateways.yaml")),
     ("httproutes", include_str!("../gateway-api/gateway.networking.k8s.io_httproutes.yaml")),
+    ("grpcroutes", include_str!("../gateway-api/gateway.networking.k8s.io_grpcroutes.yaml")),
+    ("tlsroutes", include_str!("../gateway-api/gateway.networking.k8s.io_tlsroutes.yaml")),
+    ("tcproutes", include_str!("../gateway-api/gateway.networking.k8s.io_tcproutes.yaml")),
+    ("udproutes", include_str!("../gateway-api/gateway.networking.k8s.io_udproutes.yaml")),
+    ("backendtlspolicies", include_str!("../gateway-api/gateway.networking.k8s.io_backendtlspolicies.yaml")),
+    ("listenersets", include_str!("../gateway-api/gateway.networking.k8s.io_listenersets.yaml")),
     ("referencegrants", include_str!("../gateway-api/gateway.networking.k8s.io_referencegrants.yaml")),
 ];
 

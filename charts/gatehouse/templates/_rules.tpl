@@ -31,10 +31,10 @@ What the controller may do; docs/install.md lists the same. Of kinds without a n
 {{/* Of kinds in namespaces: everywhere, or in the namespaces that are watched. */}}
 {{- define "gatehouse.namespacedRules" -}}
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [gateways, httproutes, referencegrants]
+  resources: [backendtlspolicies, gateways, grpcroutes, httproutes, listenersets, referencegrants, tcproutes, tlsroutes, udproutes]
   verbs: [get, list, watch]
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [gateways/status, httproutes/status]
+  resources: [backendtlspolicies/status, gateways/status, grpcroutes/status, httproutes/status, listenersets/status, tcproutes/status, tlsroutes/status, udproutes/status]
   verbs: [patch]
 - apiGroups: [gatehouse.dev]
   resources: [authpolicies, consumers, gatewayconfigs, gatewayroutes, ratelimitpolicies]

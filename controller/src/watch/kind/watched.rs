@@ -1,8 +1,8 @@
 //! The kinds that are watched, and what a change of each touches.
 
 use gatehouse_crds::{
-    AuthPolicy, Consumer, Gateway, GatewayClass, GatewayConfig, GatewayRoute, HttpRoute, RateLimitPolicy,
-    ReferenceGrant,
+    AuthPolicy, BackendTlsPolicy, Consumer, Gateway, GatewayClass, GatewayConfig, GatewayRoute, GrpcRoute,
+    HttpRoute, ListenerSet, RateLimitPolicy, ReferenceGrant, TcpRoute, TlsRoute, UdpRoute,
 };
 use k8s_openapi::api::{
     core::v1::{Namespace, Service},
@@ -93,6 +93,24 @@ namespaced!(
     Some("httproutes.gateway.networking.k8s.io"),
     of_route,
     trim_route
+);
+namespaced!(GrpcRoute, "GRPCRoute", grpc_routes, Some("grpcroutes.gateway.networking.k8s.io"), of_route);
+namespaced!(TlsRoute, "TLSRoute", tls_routes, Some("tlsroutes.gateway.networking.k8s.io"), of_route);
+namespaced!(TcpRoute, "TCPRoute", tcp_routes, Some("tcproutes.gateway.networking.k8s.io"), of_route);
+namespaced!(UdpRoute, "UDPRoute", udp_routes, Some("udproutes.gateway.networking.k8s.io"), of_route);
+namespaced!(
+    BackendTlsPolicy,
+    "BackendTLSPolicy",
+    backend_tls_policies,
+    Some("backendtlspolicies.gateway.networking.k8s.io"),
+    of_spec
+);
+namespaced!(
+    ListenerSet,
+    "ListenerSet",
+    listener_sets,
+    Some("listenersets.gateway.networking.k8s.io"),
+    of_spec
 );
 namespaced!(
     ReferenceGrant,

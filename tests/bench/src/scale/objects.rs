@@ -13,7 +13,7 @@ pub(super) const SYSTEM: &str = "gatehouse-system";
 pub(super) const ROUTES: &str = "gateway.networking.k8s.io/httproutes";
 const A_NAMESPACE: usize = 100;
 
-const CRDS: [&str; 10] = [
+const CRDS: [&str; 15] = [
     "gatewayclasses.gateway.networking.k8s.io",
     "gateways.gateway.networking.k8s.io",
     "httproutes.gateway.networking.k8s.io",
@@ -24,6 +24,11 @@ const CRDS: [&str; 10] = [
     "consumers.gatehouse.dev",
     "gatewayconfigs.gatehouse.dev",
     "listenersets.gateway.networking.k8s.io",
+    "grpcroutes.gateway.networking.k8s.io",
+    "tlsroutes.gateway.networking.k8s.io",
+    "tcproutes.gateway.networking.k8s.io",
+    "udproutes.gateway.networking.k8s.io",
+    "backendtlspolicies.gateway.networking.k8s.io",
 ];
 
 /// Which routes share a Service.
