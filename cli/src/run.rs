@@ -94,6 +94,7 @@ impl Serving<'_> {
                     format!("https://localhost:{}", address.port())
                 }
                 Some("HTTPS") => format!("https://{address}"),
+                Some(stream @ ("TLS" | "TCP")) => format!("{}://{address}", stream.to_ascii_lowercase()),
                 _ => format!("http://{address}"),
             };
             (name.clone(), url)

@@ -171,6 +171,11 @@ pub struct Limits {
     #[schemars(length(max = 28), regex(pattern = DURATION), extend("default" = "10s"))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('100ms') && duration(self) <= duration('1m')").message("use 100ms to 1m"))]
     pub tls_handshake_timeout: Option<String>,
+    /// Of a TCP or TLS stream on which nothing moves. Default: 15m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 28), regex(pattern = DURATION), extend("default" = "15m"))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('24h')").message("use 1s to 24h"))]
+    pub stream_idle_timeout: Option<String>,
 }
 
 fn twenty_milliseconds() -> String {

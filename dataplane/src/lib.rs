@@ -28,6 +28,7 @@ mod siblings;
 mod signals;
 mod snapshot;
 mod state_file;
+mod stream;
 #[cfg(test)]
 mod test_authority;
 mod upstream;

@@ -1,8 +1,9 @@
-//! From a configured port to a connection that speaks HTTP.
+//! From a configured port to a connection that speaks HTTP, or a stream.
 
 mod accept;
 mod answers;
 mod bind;
+mod hello;
 mod rewind;
 mod tls;
 

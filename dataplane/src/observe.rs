@@ -1,4 +1,5 @@
-//! What operators see of requests: one access-log line, counters and a latency histogram, and one span each.
+//! What operators see of requests: one access-log line, counters and a latency histogram, and one span each. Of streams,
+//! a line and counters.
 //!
 //! A worker hands each finished [`Record`] to its [`Sink`]: counters are added to in place, the log line is written into
 //! the worker's own buffer, a span goes into a bounded queue. Whatever is slower than the requests is dropped and
@@ -10,6 +11,7 @@ pub(crate) mod metrics;
 mod random;
 mod record;
 mod span;
+mod stream;
 mod trace;
 
 use std::{
@@ -28,6 +30,7 @@ use http::HeaderMap;
 use tracing::warn;
 
 pub(crate) use record::{Record, RequestId};
+pub(crate) use stream::StreamRecord;
 pub(crate) use trace::TraceContext;
 use {
     access_log::{LogBuffer, LogWriter},
@@ -138,7 +141,7 @@ impl Sink {
     pub(crate) fn finish(&self, record: &Record) {
         self.active.end();
         self.observer.metrics.count(record);
-        if self.logs(record) {
+        if self.logs(record.went_wrong()) {
             self.log.borrow_mut().write(record);
         }
         if record.trace.recorded {
@@ -149,12 +152,20 @@ impl Sink {
         }
     }
 
-    fn logs(&self, record: &Record) -> bool {
+    /// A stream has ended.
+    pub(crate) fn finish_stream(&self, record: &StreamRecord) {
+        self.observer.metrics.count_stream(record);
+        if self.logs(record.reason.is_some()) {
+            self.log.borrow_mut().write_stream(record);
+        }
+    }
+
+    fn logs(&self, went_wrong: bool) -> bool {
         if !self.observer.log_enabled.load(Ordering::Relaxed) {
             return false;
         }
         let share = self.observer.log_share.load(Ordering::Relaxed);
-        share >= EVERY || record.went_wrong() || self.random() % u64::from(EVERY) < u64::from(share)
+        share >= EVERY || went_wrong || self.random() % u64::from(EVERY) < u64::from(share)
     }
 
     /// When that was, without reading a clock.

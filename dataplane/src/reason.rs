@@ -51,11 +51,15 @@ pub enum Reason {
     ClientGone,
     /// The gateway has reached a limit of its own, such as its number of connections.
     Overloaded,
+    /// Nothing moved on a stream for too long.
+    StreamIdle,
+    /// The gateway ended before the stream did.
+    Draining,
 }
 
 impl Reason {
     /// Every reason; its position is its index.
-    pub const ALL: [Reason; 23] = [
+    pub const ALL: [Reason; 25] = [
         Reason::BadRequest,
         Reason::UriTooLong,
         Reason::HeadTooLarge,
@@ -79,6 +83,8 @@ impl Reason {
         Reason::UpstreamTimeout,
         Reason::ClientGone,
         Reason::Overloaded,
+        Reason::StreamIdle,
+        Reason::Draining,
     ];
 
     /// Position in [`Reason::ALL`].
@@ -112,6 +118,8 @@ impl Reason {
             Reason::UpstreamTimeout => "upstream_timeout",
             Reason::ClientGone => "client_gone",
             Reason::Overloaded => "overloaded",
+            Reason::StreamIdle => "stream_idle",
+            Reason::Draining => "draining",
         }
     }
 
@@ -121,7 +129,7 @@ impl Reason {
             Reason::BadRequest => StatusCode::BAD_REQUEST,
             Reason::UriTooLong => StatusCode::URI_TOO_LONG,
             Reason::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Reason::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Reason::RequestTimeout | Reason::StreamIdle => StatusCode::REQUEST_TIMEOUT,
             Reason::CodingUnsupported | Reason::MethodUnsupported => StatusCode::NOT_IMPLEMENTED,
             Reason::VersionUnsupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Reason::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
@@ -135,7 +143,8 @@ impl Reason {
             Reason::PolicyUnavailable
             | Reason::LimitUnavailable
             | Reason::NoEndpoints
-            | Reason::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            | Reason::Overloaded
+            | Reason::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Reason::ConnectFailed | Reason::UpstreamFailed => StatusCode::BAD_GATEWAY,
             Reason::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             // nginx's habit: never sent, only logged.
@@ -168,6 +177,8 @@ impl Reason {
             Reason::UpstreamTimeout => "The backend did not answer in time.",
             Reason::ClientGone => "The client went away.",
             Reason::Overloaded => "The gateway is overloaded.",
+            Reason::StreamIdle => "Nothing was sent for too long.",
+            Reason::Draining => "The gateway is going away.",
         }
     }
 }

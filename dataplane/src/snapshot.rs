@@ -51,16 +51,41 @@ pub(crate) struct Limits {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Port {
-    pub(crate) tls: bool,
+    pub(crate) speaks: Speaks,
     pub(crate) listeners: HostMap<Arc<Listener>>,
+}
+
+/// What a port's clients begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    Http,
+    Https,
+    /// TLS, and not for HTTPS alone: the server name decides for what.
+    Tls,
+    /// Anything: it is passed on.
+    Tcp,
 }
 
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) name: Arc<str>,
+    pub(crate) protocol: Protocol,
     /// The preferred first.
     pub(crate) certificates: Arc<[Arc<CertifiedKey>]>,
     pub(crate) routes: Table<Rule>,
+    /// A stream on which nothing has moved for so long ends.
+    pub(crate) stream_idle_timeout: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http,
+    Https,
+    Tcp,
+    /// A stream of TLS that is passed on as it is, by its server name.
+    TlsPassthrough,
+    /// The same, but without the TLS.
+    TlsTerminate,
 }
 
 /// One rule of one route object, with what it names resolved.

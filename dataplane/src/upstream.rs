@@ -13,7 +13,8 @@ mod send;
 mod tests;
 
 pub(crate) use body::{BodyState, RequestBody};
-pub(crate) use endpoint::{Endpoint, EndpointCell, Protocol, Service};
+pub(crate) use connect::tcp;
+pub(crate) use endpoint::{Active, Endpoint, EndpointCell, Protocol, Service};
 pub(crate) use lease::Lease;
 pub(crate) use pool::{Pool, SWEEP};
 pub(crate) use response::{BackendBody, BodyError, Switched};

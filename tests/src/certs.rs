@@ -1,7 +1,11 @@
 //! Certificates, made when they are needed.
 
+use std::sync::Arc;
+
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls_pki_types::CertificateDer;
+use rustls::ServerConfig;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use tokio_rustls::TlsAcceptor;
 
 /// An authority that tests trust.
 #[derive(Debug)]
@@ -45,6 +49,16 @@ impl Authority {
 }
 
 impl Pair {
+    /// Of a server that shows it.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        crate::install_crypto();
+        let chain = CertificateDer::pem_slice_iter(self.certificate.as_bytes());
+        let chain = chain.collect::<Result<_, _>>().expect("a chain");
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("a key");
+        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
+        TlsAcceptor::from(Arc::new(config.expect("a pair")))
+    }
+
     /// A Secret of type `kubernetes.io/tls`, as JSON, which is YAML too.
     pub fn secret(&self, name: &str) -> String {
         serde_json::json!({

@@ -229,6 +229,18 @@ impl Gateway {
         .await
     }
 
+    /// Waits for the access-log line of a stream.
+    pub async fn stream_logged(&self, is_meant: impl Fn(&Value) -> bool) -> Value {
+        eventually(&format!("a stream is logged: {:#?}", self.output.lock().unwrap()), async || {
+            let output = self.output.lock().unwrap();
+            let mut lines = output.iter().filter_map(|line| serde_json::from_str(line).ok());
+            lines.find(|line: &Value| {
+                line["protocol"].is_string() && line["status"].is_null() && is_meant(line)
+            })
+        })
+        .await
+    }
+
     /// Ctrl-C.
     pub fn interrupt(&self) {
         signal(self.process(), "INT");

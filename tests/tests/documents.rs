@@ -18,6 +18,7 @@ const PAGES: &[&str] = &[
     "docs/authentication.md",
     "docs/rate-limits.md",
     "docs/tls.md",
+    "docs/streams.md",
     "docs/observability.md",
     "docs/gateways.md",
     "docs/ingress.md",

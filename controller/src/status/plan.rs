@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use gatehouse_crds::{
     AuthPolicy, Consumer, GatewayAddress, GatewayConfig, GatewayRoute, HttpRoute, ParentRef, PolicyStatus,
-    RateLimitPolicy, RouteStatus,
+    RateLimitPolicy, RouteStatus, TcpRoute, TlsRoute,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1;
@@ -87,6 +87,10 @@ pub fn plan(input: &Input<'_>) -> Vec<Write> {
     writes.extend(resources.ingresses.iter().filter_map(each));
     let each = |(key, object)| http_route(input, key, object);
     writes.extend(resources.http_routes.iter().filter_map(each));
+    let each = |(key, object)| tls_route(input, key, object);
+    writes.extend(resources.tls_routes.iter().filter_map(each));
+    let each = |(key, object)| tcp_route(input, key, object);
+    writes.extend(resources.tcp_routes.iter().filter_map(each));
     let each = |(key, object)| gateway_route(input, key, object);
     writes.extend(resources.gateway_routes.iter().filter_map(each));
     let each = |(key, object)| auth_policy(input, key, object);
@@ -108,6 +112,8 @@ pub fn plan_of(input: &Input<'_>, id: &ObjectId) -> Option<Write> {
         "Gateway" => gateway::plan(input, key, resources.gateways.get(key)?),
         "Ingress" => ingress::plan(input, key, resources.ingresses.get(key)?),
         "HTTPRoute" => http_route(input, key, resources.http_routes.get(key)?),
+        "TLSRoute" => tls_route(input, key, resources.tls_routes.get(key)?),
+        "TCPRoute" => tcp_route(input, key, resources.tcp_routes.get(key)?),
         "GatewayRoute" => gateway_route(input, key, resources.gateway_routes.get(key)?),
         "AuthPolicy" => auth_policy(input, key, resources.auth_policies.get(key)?),
         "RateLimitPolicy" => rate_limit_policy(input, key, resources.rate_limit_policies.get(key)?),
@@ -120,6 +126,14 @@ pub fn plan_of(input: &Input<'_>, id: &ObjectId) -> Option<Write> {
 
 fn http_route(input: &Input<'_>, key: &ObjectKey, object: &HttpRoute) -> Option<Write> {
     route(input, "HTTPRoute", key, object, object.status.as_ref())
+}
+
+fn tls_route(input: &Input<'_>, key: &ObjectKey, object: &TlsRoute) -> Option<Write> {
+    route(input, "TLSRoute", key, object, object.status.as_ref())
+}
+
+fn tcp_route(input: &Input<'_>, key: &ObjectKey, object: &TcpRoute) -> Option<Write> {
+    route(input, "TCPRoute", key, object, object.status.as_ref())
 }
 
 fn gateway_route(input: &Input<'_>, key: &ObjectKey, object: &GatewayRoute) -> Option<Write> {

@@ -74,8 +74,9 @@ fn find(
     let port = found.port;
     let protocol = match found.app_protocol.as_deref() {
         Some("kubernetes.io/h2c") => UpstreamProtocol::H2c,
-        // Plain text is not what such a port understands, and not what its owner wants on the wire.
-        Some(secure @ ("https" | "tls" | "kubernetes.io/wss")) => {
+        // Plain text is not what such a port understands, and not what its owner wants on the wire. What is on a stream is
+        // between client and backend.
+        Some(secure @ ("https" | "tls" | "kubernetes.io/wss")) if !route.is_stream => {
             let message = format!(
                 "port {port} of Service {service} has appProtocol {secure}, and TLS to backends is not served"
             );

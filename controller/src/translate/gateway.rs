@@ -28,6 +28,8 @@ pub(super) struct GatewayView {
     pub(super) require_auth: bool,
     pub(super) provisioning: Provisioning,
     settings: Kind,
+    /// 0: the default.
+    stream_idle_timeout_ms: u32,
     problem: Option<Problem>,
 }
 
@@ -146,12 +148,22 @@ impl GatewayView {
         let (settings, unusable) = settings::compile(config, resources);
         let problem = missing.or(unusable);
         let settings = Kind::Settings(settings);
-        GatewayView { key: key.clone(), listeners, require_auth, provisioning, settings, problem }
+        let stream_idle_timeout_ms = settings::stream_idle_timeout_ms(config.map(|(_, config)| config));
+        GatewayView {
+            key: key.clone(),
+            listeners,
+            require_auth,
+            provisioning,
+            settings,
+            stream_idle_timeout_ms,
+            problem,
+        }
     }
 
     /// What does not depend on routes.
     pub(super) fn config(&self) -> Config {
-        let listeners = self.listeners.iter().flat_map(|listener| listener.resources(&self.key));
+        let idle = self.stream_idle_timeout_ms;
+        let listeners = self.listeners.iter().flat_map(|listener| listener.resources(&self.key, idle));
         let whole = std::iter::once((names::SETTINGS.to_owned(), self.settings.clone())).chain(listeners);
         whole.map(|(name, kind)| (name.into(), Arc::new(kind))).collect()
     }

@@ -153,6 +153,7 @@ impl Route<'_> {
             created: self.created,
             parent_refs: &self.parent_refs,
             hostnames: &[],
+            is_stream: false,
             backend_field: "backend.service",
             rules: self.rules.iter().map(Rule::input).collect(),
             listeners: Some(&self.listeners),

@@ -1,11 +1,11 @@
-//! HTTPRoute and GatewayRoute, brought to one shape. Ingress is brought to it by `ingress`.
+//! HTTPRoute, TLSRoute, TCPRoute and GatewayRoute, brought to one shape. Ingress is brought to it by `ingress`.
 
 use std::collections::BTreeSet;
 
 use gatehouse_crds::{
     BackendRef, FilterType, GATEWAY_GROUP, GROUP, GatewayRoute, GatewayRouteRule, HeaderChanges,
-    HttpBackendRef, HttpFilter, HttpRoute, HttpRouteRule, ParentRef, Redirect, Respond, RouteMatch, Timeouts,
-    UrlRewrite,
+    HttpBackendRef, HttpFilter, HttpRoute, HttpRouteRule, ParentRef, Redirect, Respond, RouteMatch,
+    StreamRouteRule, TcpRoute, Timeouts, TlsRoute, UrlRewrite,
 };
 use kube::ResourceExt;
 
@@ -24,6 +24,8 @@ pub(super) struct RouteInput<'a> {
     pub(super) created: i64,
     pub(super) parent_refs: &'a [ParentRef],
     pub(super) hostnames: &'a [String],
+    /// Of connections, of which nothing is read but a server name: there are no requests that a policy could apply to.
+    pub(super) is_stream: bool,
     /// Where its references to backends stand; for messages.
     pub(super) backend_field: &'static str,
     pub(super) rules: Vec<RuleInput<'a>>,
@@ -100,13 +102,18 @@ pub(super) enum RuleAuth<'a> {
 /// Every route, in one order.
 pub(super) fn routes(resources: &Resources) -> impl Iterator<Item = RouteInput<'_>> {
     let http = resources.http_routes.iter().map(|(key, route)| from_http(key, route));
-    http.chain(resources.gateway_routes.iter().map(|(key, route)| from_gateway(key, route)))
+    let tls = resources.tls_routes.iter().map(|(key, route)| from_tls(key, route));
+    let tcp = resources.tcp_routes.iter().map(|(key, route)| from_tcp(key, route));
+    let gateway = resources.gateway_routes.iter().map(|(key, route)| from_gateway(key, route));
+    http.chain(tls).chain(tcp).chain(gateway)
 }
 
 /// One route of a kind that needs no other object to be read. `None`: there is none.
 pub(super) fn route<'a>(resources: &'a Resources, id: &ObjectId) -> Option<RouteInput<'a>> {
     match id.kind {
         "HTTPRoute" => resources.http_routes.get_key_value(&id.key).map(|(key, route)| from_http(key, route)),
+        "TLSRoute" => resources.tls_routes.get_key_value(&id.key).map(|(key, route)| from_tls(key, route)),
+        "TCPRoute" => resources.tcp_routes.get_key_value(&id.key).map(|(key, route)| from_tcp(key, route)),
         "GatewayRoute" => {
             resources.gateway_routes.get_key_value(&id.key).map(|(key, route)| from_gateway(key, route))
         }
@@ -133,6 +140,7 @@ fn from_http<'a>(key: &'a ObjectKey, route: &'a HttpRoute) -> RouteInput<'a> {
         created: created(route),
         parent_refs: &route.spec.parent_refs,
         hostnames: &route.spec.hostnames,
+        is_stream: false,
         backend_field: "backendRefs",
         rules: route.spec.rules.iter().map(http_rule).collect(),
         listeners: None,
@@ -238,6 +246,60 @@ fn take<'a, T>(place: &mut Option<&'a T>, filter: Option<&'a T>) -> Result<(), &
     place.replace(filter).map_or(Ok(()), |_| Err("repeats an earlier one: put both into one"))
 }
 
+fn from_tls<'a>(key: &'a ObjectKey, route: &'a TlsRoute) -> RouteInput<'a> {
+    let spec = &route.spec;
+    from_streams("TLSRoute", key, created(route), &spec.parent_refs, &spec.hostnames, &spec.rules)
+}
+
+fn from_tcp<'a>(key: &'a ObjectKey, route: &'a TcpRoute) -> RouteInput<'a> {
+    let spec = &route.spec;
+    from_streams("TCPRoute", key, created(route), &spec.parent_refs, &[], &spec.rules)
+}
+
+fn from_streams<'a>(
+    kind: &'static str,
+    key: &'a ObjectKey,
+    created: i64,
+    parent_refs: &'a [ParentRef],
+    hostnames: &'a [String],
+    rules: &'a [StreamRouteRule],
+) -> RouteInput<'a> {
+    RouteInput {
+        group: GATEWAY_GROUP,
+        kind,
+        key,
+        created,
+        parent_refs,
+        hostnames,
+        is_stream: true,
+        backend_field: "backendRefs",
+        rules: rules.iter().map(stream_rule).collect(),
+        listeners: None,
+        unresolved: Vec::new(),
+        conflicts: Vec::new(),
+    }
+}
+
+fn stream_rule(rule: &StreamRouteRule) -> RuleInput<'_> {
+    RuleInput {
+        name: rule.name.as_deref(),
+        field: None,
+        own: None,
+        is_last: false,
+        matches: &[],
+        request_headers: None,
+        response_headers: None,
+        action: ActionInput::Forward {
+            backends: rule.backend_refs.iter().map(plain_backend).collect(),
+            rewrite: None,
+        },
+        timeouts: None,
+        auth: RuleAuth::Attached,
+        rate_limits: None,
+        problem: None,
+    }
+}
+
 fn from_gateway<'a>(key: &'a ObjectKey, route: &'a GatewayRoute) -> RouteInput<'a> {
     let rules = route.spec.rules.iter().map(|rule| gateway_rule(rule, route));
     RouteInput {
@@ -247,6 +309,7 @@ fn from_gateway<'a>(key: &'a ObjectKey, route: &'a GatewayRoute) -> RouteInput<'
         created: created(route),
         parent_refs: &route.spec.parent_refs,
         hostnames: &route.spec.hostnames,
+        is_stream: false,
         backend_field: "backendRefs",
         rules: rules.collect(),
         listeners: None,

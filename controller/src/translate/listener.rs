@@ -15,12 +15,18 @@ use crate::{
     resources::{ObjectKey, Resources},
 };
 
-/// The kinds that can attach, with their groups.
-const ROUTE_KINDS: [(&str, &str); 2] = [(GATEWAY_GROUP, "HTTPRoute"), (GROUP, "GatewayRoute")];
+/// Group and kind.
+type RouteKind = (&'static str, &'static str);
+
+/// The kinds that can attach to a listener of a protocol.
+const OF_HTTP: &[RouteKind] = &[(GATEWAY_GROUP, "HTTPRoute"), (GROUP, "GatewayRoute")];
+const OF_TLS: &[RouteKind] = &[(GATEWAY_GROUP, "TLSRoute")];
+const OF_TCP: &[RouteKind] = &[(GATEWAY_GROUP, "TCPRoute")];
 
 /// The API group of a kind that can attach.
 pub(crate) fn route_group(kind: &str) -> Option<&'static str> {
-    ROUTE_KINDS.iter().find(|(_, known)| *known == kind).map(|(group, _)| *group)
+    let mut all = [OF_HTTP, OF_TLS, OF_TCP].into_iter().flatten();
+    all.find(|(_, known)| *known == kind).map(|(group, _)| *group)
 }
 
 #[derive(Debug)]
@@ -43,27 +49,46 @@ impl ListenerView {
             spec: spec.clone(),
             hostname: spec.hostname.as_deref().unwrap_or("").to_ascii_lowercase(),
             protocol: None,
-            kinds: ROUTE_KINDS.iter().map(|(_, kind)| *kind).collect(),
+            kinds: Vec::new(),
             certificates: Vec::new(),
             attached_routes: 0,
             unaccepted: None,
             unresolved: None,
             conflict: None,
         };
-        match spec.protocol.as_str() {
-            "HTTP" => view.protocol = Some(Protocol::Http),
-            "HTTPS" => view.terminate("certificateRefs", namespace, resources),
-            other => {
-                let message = format!("protocol {other} is not served: use HTTP or HTTPS");
-                view.unaccepted = Some(Problem::new(reason::UNSUPPORTED_PROTOCOL, message));
-                view.kinds.clear();
+        let passes_through = spec.tls.as_ref().and_then(|tls| tls.mode.as_deref()) == Some("Passthrough");
+        let kinds = match spec.protocol.as_str() {
+            "HTTP" => {
+                view.protocol = Some(Protocol::Http);
+                OF_HTTP
             }
-        }
+            "HTTPS" => {
+                view.terminate(Protocol::Https, "certificateRefs", namespace, resources);
+                OF_HTTP
+            }
+            "TLS" if passes_through => {
+                view.protocol = Some(Protocol::TlsPassthrough);
+                OF_TLS
+            }
+            "TLS" => {
+                view.terminate(Protocol::TlsTerminate, "certificateRefs", namespace, resources);
+                OF_TLS
+            }
+            "TCP" => {
+                view.protocol = Some(Protocol::Tcp);
+                OF_TCP
+            }
+            other => {
+                let message = format!("protocol {other} is not served: use HTTP, HTTPS, TLS or TCP");
+                view.unaccepted = Some(Problem::new(reason::UNSUPPORTED_PROTOCOL, message));
+                &[]
+            }
+        };
         if [provision::ADMIN_PORT, provision::PEERS_PORT].contains(&spec.port) {
             let message = format!("port {} is the dataplane's own: use another", spec.port);
             view.unaccepted = Some(Problem::new(reason::PORT_UNAVAILABLE, message));
         }
-        view.restrict_kinds();
+        view.restrict_kinds(kinds);
         view
     }
 
@@ -83,14 +108,14 @@ impl ListenerView {
         };
         let mut secrets = spec.tls.iter().flat_map(|tls| &tls.certificate_refs);
         if let Some(namespace) = secrets.next().and_then(|secret| secret.namespace.as_deref()) {
-            view.terminate("secretName", namespace, resources);
+            view.terminate(Protocol::Https, "secretName", namespace, resources);
         }
         view
     }
 
     /// The Gateway asks for client certificates, which are not served: without them its listeners would be open to all.
     pub(super) fn refuse_client_certificates(&mut self) {
-        if self.protocol == Some(Protocol::Https) {
+        if self.protocol.is_some_and(needs_certificate) {
             self.protocol = None;
             let message = "tls.frontend of the Gateway: client certificates are not served";
             self.unaccepted = Some(Problem::new(reason::UNSUPPORTED_VALUE, message));
@@ -98,14 +123,15 @@ impl ListenerView {
     }
 
     /// `field`: where its Secrets are named.
-    fn terminate(&mut self, field: &str, namespace: &str, resources: &Resources) {
+    fn terminate(&mut self, protocol: Protocol, field: &str, namespace: &str, resources: &Resources) {
         let tls = self.spec.tls.as_ref();
         if tls.and_then(|tls| tls.mode.as_deref()).is_some_and(|mode| mode != "Terminate") {
-            let message = "tls.mode of a listener of protocol HTTPS must be Terminate";
+            let message =
+                format!("tls.mode of a listener of protocol {} must be Terminate", self.spec.protocol);
             self.unaccepted = Some(Problem::new(reason::UNSUPPORTED_VALUE, message));
             return;
         }
-        self.protocol = Some(Protocol::Https);
+        self.protocol = Some(protocol);
         let mut problems = Vec::new();
         for reference in tls.map_or(&[][..], |tls| &tls.certificate_refs) {
             match certificate::resolve(reference, namespace, resources) {
@@ -122,15 +148,17 @@ impl ListenerView {
         self.unresolved = Problem::join(problems);
     }
 
-    fn restrict_kinds(&mut self) {
+    /// `served`: what its protocol takes.
+    fn restrict_kinds(&mut self, served: &[RouteKind]) {
         let allowed = self.spec.allowed_routes.as_ref().map_or(&[][..], |allowed| &allowed.kinds);
-        if allowed.is_empty() || self.kinds.is_empty() {
+        if allowed.is_empty() || served.is_empty() {
+            self.kinds = served.iter().map(|(_, kind)| *kind).collect();
             return;
         }
         let mut kinds = Vec::new();
         for wanted in allowed {
             let group = wanted.group.as_deref().unwrap_or(GATEWAY_GROUP);
-            match ROUTE_KINDS.iter().find(|kind| **kind == (group, wanted.kind.as_str())) {
+            match served.iter().find(|kind| **kind == (group, wanted.kind.as_str())) {
                 Some((_, kind)) => kinds.push(*kind),
                 None => {
                     let message = format!(
@@ -147,8 +175,8 @@ impl ListenerView {
 
     /// It can serve something.
     pub(super) fn is_served(&self) -> bool {
-        let certified = self.protocol != Some(Protocol::Https) || !self.certificates.is_empty();
-        self.protocol.is_some() && self.conflict.is_none() && certified
+        let certified = |protocol| !needs_certificate(protocol) || !self.certificates.is_empty();
+        self.protocol.is_some_and(certified) && self.conflict.is_none()
     }
 
     /// Why requests could belong to this one and to the other.
@@ -157,7 +185,12 @@ impl ListenerView {
         if self.spec.port != port {
             return None;
         }
-        if self.protocol != other.protocol {
+        // HTTPS and TLS in both its modes may share a port: the server name tells which is meant (Gateway.spec.listeners).
+        let group = |listener: &ListenerView| match listener.protocol {
+            Some(Protocol::TlsPassthrough | Protocol::TlsTerminate) => Some(Protocol::Https),
+            other => other,
+        };
+        if group(self) != group(other) {
             let message = format!("listener {name} has another protocol on port {port}");
             return Some(Problem::new(reason::PROTOCOL_CONFLICT, message));
         }
@@ -188,13 +221,19 @@ impl ListenerView {
         }
     }
 
-    pub(super) fn resources(&self, gateway: &ObjectKey) -> Vec<(String, v1::resource::Kind)> {
+    /// `stream_idle_timeout_ms`: 0 for the default.
+    pub(super) fn resources(
+        &self,
+        gateway: &ObjectKey,
+        stream_idle_timeout_ms: u32,
+    ) -> Vec<(String, v1::resource::Kind)> {
         let Some(protocol) = self.protocol.filter(|_| self.is_served()) else { return Vec::new() };
         let listener = v1::Listener {
             port: u32::try_from(self.spec.port).unwrap_or(0),
             protocol: protocol.into(),
             hostname: self.hostname.clone(),
             certificates: self.certificates.iter().map(|(secret, _)| names::certificate(secret)).collect(),
+            stream_idle_timeout_ms: if serves_streams(protocol) { stream_idle_timeout_ms } else { 0 },
         };
         let certificates = self.certificates.iter().map(|(secret, certificate)| {
             (names::certificate(secret), v1::resource::Kind::Certificate(certificate.clone()))
@@ -242,6 +281,14 @@ impl ListenerView {
     pub(super) fn is_accepted(&self) -> bool {
         self.unaccepted.is_none() && self.conflict.is_none()
     }
+}
+
+fn needs_certificate(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::Https | Protocol::TlsTerminate)
+}
+
+fn serves_streams(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::Tcp | Protocol::TlsPassthrough | Protocol::TlsTerminate)
 }
 
 /// Kubernetes' label selectors. A namespace that is not known has the one label that all have.

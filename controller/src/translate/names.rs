@@ -6,7 +6,7 @@ use super::status::ObjectId;
 use crate::resources::ObjectKey;
 
 /// The kinds whose objects are routes.
-const ROUTES: [&str; 3] = ["HTTPRoute", "GatewayRoute", "Ingress"];
+const ROUTES: [&str; 5] = ["HTTPRoute", "TLSRoute", "TCPRoute", "GatewayRoute", "Ingress"];
 
 pub(super) const SETTINGS: &str = "settings";
 pub(crate) const SIBLINGS: &str = "siblings";

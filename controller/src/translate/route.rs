@@ -106,8 +106,22 @@ fn serve(
                 continue;
             }
             let section = listener.spec.name.as_str();
-            let (guards, problem) = policies.guards(resources, &gateway.key, section, route, input);
+            let (mut guards, problem) = policies.guards(resources, &gateway.key, section, route, input);
             served.unresolved.extend(problem);
+            if route.is_stream {
+                // Limits count requests, and there are none. But nobody is let past an AuthPolicy.
+                if gateway.require_auth || !guards.auth.is_empty() {
+                    let place = rule::place(input, index);
+                    let message = format!(
+                        "{place}: an AuthPolicy covers listener {section} of Gateway {}, or it requires one, and a {} \
+                         has no requests that could be authenticated",
+                        gateway.key, route.kind
+                    );
+                    served.unguarded.insert(index, Problem::new(reason::AUTH_REQUIRED, message));
+                    continue;
+                }
+                guards = Guards::default();
+            }
             if gateway.require_auth && guards.auth.is_empty() {
                 let place = rule::place(input, index);
                 let message =

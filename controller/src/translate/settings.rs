@@ -1,4 +1,4 @@
-//! `Settings` of a Gateway, from its GatewayConfig.
+//! `Settings` of a Gateway, from its GatewayConfig, and what of it belongs to listeners.
 
 use std::time::Duration;
 
@@ -47,6 +47,12 @@ pub(super) fn compile(
         limits: config.limits.as_ref().map(|limits| connection_limits(limits, key, &mut problems)),
     };
     (settings, Problem::join(problems))
+}
+
+/// Of listeners whose streams it bounds. 0: the default; the schema lets only durations pass.
+pub(super) fn stream_idle_timeout_ms(config: Option<&GatewayConfigSpec>) -> u32 {
+    let text = config.and_then(|config| config.limits.as_ref()?.stream_idle_timeout.as_deref());
+    text.and_then(|text| parse_duration(text).ok()).map_or(0, milliseconds)
 }
 
 fn redis(redis: &Redis, namespace: &str, resources: &Resources) -> Result<v1::Redis, String> {

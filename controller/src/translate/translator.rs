@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use gatehouse_crds::BackendRef;
+use gatehouse_crds::{BackendRef, StreamRouteRule};
 use gatehouse_proto::config::v1::resource::Kind;
 
 use super::{
@@ -134,7 +134,7 @@ impl Translator {
         self.translation
     }
 
-    /// HTTPRoutes and GatewayRoutes that came, changed or went. `None`: make it anew; it must not be used any more.
+    /// Routes of kinds that stand for themselves, that came, changed or went. `None`: make it anew; it must not be used any more.
     pub fn routes(
         &mut self,
         resources: &Resources,
@@ -347,12 +347,21 @@ fn naming(resources: &Resources, services: &BTreeSet<ObjectKey>) -> BTreeSet<Obj
         let mut backends = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs);
         backends.any(|backend| is_one(key, &backend.reference))
     });
-    let http = http.map(|(key, _)| ObjectId { kind: "HTTPRoute", key: key.clone() });
     let gateway = resources.gateway_routes.iter().filter(|(key, route)| {
         let mut backends = route.spec.rules.iter().flat_map(|rule| rule.backend_refs.iter().flatten());
         backends.any(|backend| is_one(key, backend))
     });
-    http.chain(gateway.map(|(key, _)| ObjectId { kind: "GatewayRoute", key: key.clone() })).collect()
+    let streams = |key: &ObjectKey, rules: &[StreamRouteRule]| {
+        rules.iter().flat_map(|rule| &rule.backend_refs).any(|backend| is_one(key, backend))
+    };
+    let tls = resources.tls_routes.iter().filter(|(key, route)| streams(key, &route.spec.rules));
+    let tcp = resources.tcp_routes.iter().filter(|(key, route)| streams(key, &route.spec.rules));
+    let http = http.map(|(key, _)| ("HTTPRoute", key));
+    let gateway = gateway.map(|(key, _)| ("GatewayRoute", key));
+    let tls = tls.map(|(key, _)| ("TLSRoute", key));
+    let tcp = tcp.map(|(key, _)| ("TCPRoute", key));
+    let all = http.chain(gateway).chain(tls).chain(tcp);
+    all.map(|(kind, key)| ObjectId { kind, key: key.clone() }).collect()
 }
 
 #[cfg(test)]

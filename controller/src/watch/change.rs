@@ -14,7 +14,7 @@ pub enum Effect {
     Nothing,
     /// Only what was written by controllers into this object: statuses and versions. Configuration does not depend on it.
     Observed(ObjectId),
-    /// A route that stands for itself: an HTTPRoute or a GatewayRoute.
+    /// A route that stands for itself: any kind but Ingress.
     Route(ObjectId),
     /// What routes see of this Service.
     Service(ObjectKey),

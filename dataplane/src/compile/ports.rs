@@ -10,7 +10,7 @@ use rustls::sign::CertifiedKey;
 use super::{Refused, listener::Part, routes::Routes};
 use crate::{
     route::HostMap,
-    snapshot::{Listener, Port},
+    snapshot::{Listener, Port, Speaks},
 };
 
 /// All ports anew. A listener whose port speaks another protocol, as a listener before it by name says, is left out and
@@ -23,15 +23,21 @@ pub(super) fn build(
     let mut ports: BTreeMap<u16, Port> = BTreeMap::new();
     let mut refused = Vec::new();
     for (name, part) in listeners {
-        let port =
-            ports.entry(part.port).or_insert_with(|| Port { tls: part.tls, listeners: HostMap::default() });
-        if port.tls != part.tls {
-            let reason = format!("port {} already serves another protocol", part.port);
-            refused.push(Refused { name: name.clone(), reason });
-            continue;
+        let speaks = part.speaks();
+        let port = ports.entry(part.port).or_insert_with(|| Port { speaks, listeners: HostMap::default() });
+        match (port.speaks, speaks) {
+            (one, other) if one == other => {}
+            // Which of them is meant, the server name tells.
+            (Speaks::Https | Speaks::Tls, Speaks::Https | Speaks::Tls) => port.speaks = Speaks::Tls,
+            _ => {
+                let reason = format!("port {} already serves another protocol", part.port);
+                refused.push(Refused { name: name.clone(), reason });
+                continue;
+            }
         }
         let listener = Listener {
             name: Arc::clone(&part.name),
+            protocol: part.protocol,
             certificates: part
                 .certificates
                 .iter()
@@ -39,6 +45,7 @@ pub(super) fn build(
                 .cloned()
                 .collect(),
             routes: routes.table(name),
+            stream_idle_timeout: part.stream_idle_timeout,
         };
         port.listeners.insert(&part.hostname, Arc::new(listener));
     }
@@ -65,6 +72,7 @@ pub(super) fn update(
                 name: Arc::clone(&listener.name),
                 certificates: Arc::clone(&listener.certificates),
                 routes: routes.table(name),
+                ..**listener
             });
         }
     }

@@ -24,8 +24,12 @@ fn resource(name: &str, kind: Kind) -> Resource {
 
 fn listener(name: &'static str, port: u32, https: bool, hostname: &str) -> Resource {
     let protocol = if https { v1::Protocol::Https } else { v1::Protocol::Http };
-    let listener =
-        v1::Listener { port, protocol: protocol.into(), hostname: hostname.into(), certificates: Vec::new() };
+    let listener = v1::Listener {
+        port,
+        protocol: protocol.into(),
+        hostname: hostname.into(),
+        ..v1::Listener::default()
+    };
     resource(name, Kind::Listener(listener))
 }
 
@@ -173,8 +177,8 @@ fn answers(snapshot: &Snapshot) -> Vec<String> {
                         )
                     });
                     answers.push(format!(
-                        "{number} {} {} {host} {path} {method} {found:?}",
-                        port.tls, listener.name
+                        "{number} {:?} {} {host} {path} {method} {found:?}",
+                        port.speaks, listener.name
                     ));
                 }
             }

@@ -15,9 +15,15 @@ use tokio::{
     task::spawn_local,
     time::{sleep, timeout},
 };
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::debug;
 
-use super::{answers::Answers, rewind::Rewind, tls};
+use super::{
+    answers::Answers,
+    hello,
+    rewind::Rewind,
+    tls::{self, Inside},
+};
 use crate::{
     http::{
         client_body::ClientBody,
@@ -25,7 +31,8 @@ use crate::{
         http1::{self, LAST_CHANCE},
         pipeline,
     },
-    snapshot::Limits,
+    snapshot::{Limits, Protocol, Speaks},
+    stream::{self, Accepted},
     worker::{LocalExecutor, Worker},
 };
 
@@ -97,30 +104,85 @@ async fn connection(
     peer: SocketAddr,
 ) -> Result<(), Failed> {
     stream.set_nodelay(true)?;
-    let (limits, is_tls) = {
+    let (limits, speaks) = {
         let snapshot = worker.snapshot();
-        (snapshot.settings.limits, snapshot.ports.get(&port).is_some_and(|port| port.tls))
+        (snapshot.settings.limits, snapshot.ports.get(&port).map_or(Speaks::Http, |port| port.speaks))
     };
     worker.sink.metrics().connections.add(1);
     // What is rare or large is boxed: each connection's task is as large as the largest that it may hold.
-    if is_tls {
-        Box::pin(encrypted(worker, port, stream, peer, limits)).await
-    } else {
-        plain(worker, port, stream, peer, limits).await
+    match speaks {
+        Speaks::Http => plain(worker, port, stream, peer, limits).await,
+        Speaks::Https => Box::pin(encrypted(worker, port, stream, peer, limits)).await,
+        Speaks::Tls => Box::pin(by_server_name(worker, port, stream, peer, limits)).await,
+        Speaks::Tcp => {
+            let listener = tls::listener(&worker.snapshot(), port, None).cloned();
+            let first = BytesMut::new();
+            let accepted = Accepted { client: stream, peer, protocol: "TCP", host: "", first };
+            Box::pin(stream::serve(worker, listener, accepted)).await;
+            Ok(())
+        }
     }
 }
 
-async fn encrypted(
+/// On a port where the server name tells what is to become of a connection.
+async fn by_server_name(
     worker: Rc<Worker>,
     port: u16,
-    stream: TcpStream,
+    mut stream: TcpStream,
     peer: SocketAddr,
     limits: Limits,
 ) -> Result<(), Failed> {
-    let acceptor = tokio_rustls::TlsAcceptor::from(worker.shared.tls.config(port)?);
-    let stream = in_time(&worker, limits.tls_handshake_timeout, acceptor.accept(stream))
-        .await
-        .ok_or(Failed::HandshakeTimeout)??;
+    let mut first = BytesMut::new();
+    let asked = hello::server_name(&mut stream, &mut first);
+    let name =
+        in_time(&worker, limits.tls_handshake_timeout, asked).await.ok_or(Failed::HandshakeTimeout)??;
+    let listener = tls::listener(&worker.snapshot(), port, name.as_deref()).cloned();
+    let (protocol, host) = ("TLS", name.as_deref().unwrap_or(""));
+    match listener.as_ref().map(|listener| listener.protocol) {
+        Some(Protocol::Https) => {
+            Box::pin(encrypted(worker, port, Rewind::new(first, stream), peer, limits)).await
+        }
+        Some(Protocol::TlsTerminate) => {
+            let stream = Rewind::new(first, stream);
+            let client = handshake(&worker, port, Inside::Stream, stream, limits).await?;
+            let accepted = Accepted { client, peer, protocol, host, first: BytesMut::new() };
+            stream::serve(worker, listener, accepted).await;
+            Ok(())
+        }
+        _ => {
+            let accepted = Accepted { client: stream, peer, protocol, host, first };
+            stream::serve(worker, listener, accepted).await;
+            Ok(())
+        }
+    }
+}
+
+async fn handshake<S>(
+    worker: &Worker,
+    port: u16,
+    inside: Inside,
+    stream: S,
+    limits: Limits,
+) -> Result<TlsStream<S>, Failed>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let acceptor = TlsAcceptor::from(worker.shared.tls.config(port, inside)?);
+    let accepted = in_time(worker, limits.tls_handshake_timeout, acceptor.accept(stream)).await;
+    Ok(accepted.ok_or(Failed::HandshakeTimeout)??)
+}
+
+async fn encrypted<S>(
+    worker: Rc<Worker>,
+    port: u16,
+    stream: S,
+    peer: SocketAddr,
+    limits: Limits,
+) -> Result<(), Failed>
+where
+    S: http1::Transport + 'static,
+{
+    let stream = handshake(&worker, port, Inside::Http, stream, limits).await?;
     let session = stream.get_ref().1;
     let is_http2 = session.alpn_protocol() == Some(b"h2");
     let sni = session.server_name();

@@ -9,6 +9,8 @@ use std::{
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::http::http1::Transport;
+
 #[derive(Debug)]
 pub(super) struct Rewind<S> {
     first: BytesMut,
@@ -18,6 +20,12 @@ pub(super) struct Rewind<S> {
 impl<S> Rewind<S> {
     pub(super) fn new(first: BytesMut, inner: S) -> Self {
         Rewind { first, inner }
+    }
+}
+
+impl<S: Transport> Transport for Rewind<S> {
+    fn will_break(&self) {
+        self.inner.will_break();
     }
 }
 

@@ -23,8 +23,16 @@ use crate::{
 /// The TLS configuration of each port, shared by all workers.
 #[derive(Default)]
 pub(crate) struct TlsPorts {
-    configs: Mutex<HashMap<u16, Arc<ServerConfig>>>,
+    configs: Mutex<HashMap<(u16, Inside), Arc<ServerConfig>>>,
     shared: OnceLock<Weak<Shared>>,
+}
+
+/// What is spoken inside of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Inside {
+    Http,
+    /// Anything: no protocol is agreed on, for the backend's is not known.
+    Stream,
 }
 
 #[derive(Debug)]
@@ -40,9 +48,9 @@ impl TlsPorts {
         let _ = self.shared.set(Arc::downgrade(shared));
     }
 
-    pub(crate) fn config(&self, port: u16) -> Result<Arc<ServerConfig>, rustls::Error> {
+    pub(crate) fn config(&self, port: u16, inside: Inside) -> Result<Arc<ServerConfig>, rustls::Error> {
         let mut configs = self.configs.lock();
-        if let Some(config) = configs.get(&port) {
+        if let Some(config) = configs.get(&(port, inside)) {
             return Ok(Arc::clone(config));
         }
         let resolver = BySni { port, shared: self.shared.get().cloned().unwrap_or_default() };
@@ -51,12 +59,14 @@ impl TlsPorts {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(resolver));
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        if inside == Inside::Http {
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        }
         // A resumed session gives one for the next, and saves each handshake a record.
         config.send_tls13_tickets = 1;
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
         let config = Arc::new(config);
-        configs.insert(port, Arc::clone(&config));
+        configs.insert((port, inside), Arc::clone(&config));
         Ok(config)
     }
 }

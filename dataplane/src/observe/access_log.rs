@@ -1,4 +1,4 @@
-//! One JSON object a request, one a line.
+//! One JSON object a request or stream, one a line.
 //!
 //! Each worker writes lines into a buffer of its own, which goes to one writer thread when it is full or old. The way
 //! there is bounded: when the output is slower than the requests, lines are lost and counted, and no request waits.
@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Record, metrics::Metrics};
+use super::{Record, StreamRecord, metrics::Metrics};
 
 /// A buffer is handed over at this size.
 const BUFFER_BYTES: usize = 32 << 10;
@@ -109,10 +109,18 @@ fn write_all(messages: &Receiver<Message>, mut output: Box<dyn io::Write + Send>
 
 impl LogBuffer {
     pub(super) fn write(&mut self, record: &Record) {
+        self.add(|out, clock| line::write(out, clock, record));
+    }
+
+    pub(super) fn write_stream(&mut self, record: &StreamRecord) {
+        self.add(|out, clock| line::write_stream(out, clock, record));
+    }
+
+    fn add(&mut self, write: impl FnOnce(&mut Vec<u8>, &mut line::Clock)) {
         if self.lines.bytes.capacity() == 0 {
             self.lines.bytes.reserve(BUFFER_BYTES + SPARE_BYTES);
         }
-        line::write(&mut self.lines.bytes, &mut self.clock, record);
+        write(&mut self.lines.bytes, &mut self.clock);
         self.lines.count += 1;
         if self.lines.bytes.len() >= BUFFER_BYTES {
             self.hand_over();

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 
 pub(crate) use route::RouteMetrics;
 
-use super::Record;
+use super::{Record, StreamRecord};
 use crate::{Reason, discover::Source, seeds::Seeds};
 
 #[derive(Debug, Default)]
@@ -123,6 +123,14 @@ impl Metrics {
 
     pub(super) fn count(&self, record: &Record) {
         record.route.as_ref().unwrap_or(&self.unrouted).count(record.status, record.duration);
+        if let Some(reason) = record.reason {
+            self.reasons[reason.index()].add(1);
+        }
+    }
+
+    pub(super) fn count_stream(&self, record: &StreamRecord) {
+        let route = record.route.as_ref().unwrap_or(&self.unrouted);
+        route.count_stream(record.bytes_received, record.bytes_sent);
         if let Some(reason) = record.reason {
             self.reasons[reason.index()].add(1);
         }

@@ -26,7 +26,7 @@ pub(crate) enum ConnectError {
     Http(#[from] hyper::Error),
 }
 
-pub(super) async fn tcp(endpoint: &Endpoint) -> Result<TcpStream, ConnectError> {
+pub(crate) async fn tcp(endpoint: &Endpoint) -> Result<TcpStream, ConnectError> {
     let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(endpoint.address))
         .await
         .map_err(|_| ConnectError::Timeout)??;

@@ -265,7 +265,7 @@ pub struct ConnectionLimits {
     #[prost(uint32, tag = "8")]
     pub tls_handshake_timeout_ms: u32,
 }
-/// A port, protocol and host name that requests arrive on. Name: `listener/NAMESPACE/GATEWAY/SECTION`.
+/// A port, protocol and host name that requests or streams arrive on. Name: `listener/NAMESPACE/GATEWAY/SECTION`.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -278,9 +278,12 @@ pub struct Listener {
     /// Empty: any host. May be a wildcard `*.example.com`.
     #[prost(string, tag = "3")]
     pub hostname: ::prost::alloc::string::String,
-    /// Names of `Certificate` resources, the preferred first. Only for HTTPS.
+    /// Names of `Certificate` resources, the preferred first. Only for HTTPS and TLS_TERMINATE.
     #[prost(string, repeated, tag = "4")]
     pub certificates: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of a stream: it ends when nothing has moved on it for so long. 0 means the default, which the dataplane names.
+    #[prost(uint32, tag = "10")]
+    pub stream_idle_timeout_ms: u32,
 }
 /// A certificate chain and its key. Name: `certificate/NAMESPACE/SECRET`.
 #[derive(serde::Serialize)]
@@ -900,6 +903,12 @@ pub enum Protocol {
     Unspecified = 0,
     Http = 1,
     Https = 2,
+    /// Bytes are passed on as they are. Of the routes only age and `Forward` count.
+    Tcp = 3,
+    /// The same, by the server name that the client asks for, and without the key.
+    TlsPassthrough = 4,
+    /// The same, but the backend gets what was inside of TLS.
+    TlsTerminate = 5,
 }
 impl Protocol {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -911,6 +920,9 @@ impl Protocol {
             Self::Unspecified => "PROTOCOL_UNSPECIFIED",
             Self::Http => "PROTOCOL_HTTP",
             Self::Https => "PROTOCOL_HTTPS",
+            Self::Tcp => "PROTOCOL_TCP",
+            Self::TlsPassthrough => "PROTOCOL_TLS_PASSTHROUGH",
+            Self::TlsTerminate => "PROTOCOL_TLS_TERMINATE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -919,6 +931,9 @@ impl Protocol {
             "PROTOCOL_UNSPECIFIED" => Some(Self::Unspecified),
             "PROTOCOL_HTTP" => Some(Self::Http),
             "PROTOCOL_HTTPS" => Some(Self::Https),
+            "PROTOCOL_TCP" => Some(Self::Tcp),
+            "PROTOCOL_TLS_PASSTHROUGH" => Some(Self::TlsPassthrough),
+            "PROTOCOL_TLS_TERMINATE" => Some(Self::TlsTerminate),
             _ => None,
         }
     }

@@ -14,6 +14,7 @@ mod observe;
 mod paths;
 mod protocols;
 mod routing;
+mod streams;
 mod tls;
 mod tokens;
 mod traffic;

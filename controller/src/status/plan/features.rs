@@ -2,7 +2,7 @@
 //! (sigs.k8s.io/gateway-api/pkg/features). Conformance decides: a feature enters the list when its tests pass.
 
 /// In ascending order, as `status.supportedFeatures` must be.
-pub(super) const FEATURES: [&str; 24] = [
+pub(super) const FEATURES: [&str; 28] = [
     "Gateway",
     "GatewayHTTPListenerIsolation",
     "GatewayHTTPSListenerDetectMisdirectedRequests",
@@ -27,6 +27,10 @@ pub(super) const FEATURES: [&str; 24] = [
     "HTTPRouteQueryParamMatching",
     "HTTPRouteRequestTimeout",
     "HTTPRouteResponseHeaderModification",
+    "TCPRoute",
+    "TLSRoute",
+    "TLSRouteModeMixed",
+    "TLSRouteModeTerminate",
 ];
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ impl Transport for TcpStream {
     }
 }
 
-impl Transport for TlsStream<TcpStream> {
+impl<S: Transport> Transport for TlsStream<S> {
     fn will_break(&self) {
         self.get_ref().0.will_break();
     }

@@ -4,10 +4,13 @@
 use std::{
     fmt::Display,
     io::Write as _,
+    net::SocketAddr,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use super::super::Record;
+use super::super::{Record, StreamRecord, metrics::RouteMetrics};
+use crate::Reason;
 
 const USER_AGENT_BYTES: usize = 256;
 
@@ -53,16 +56,7 @@ pub(super) fn write(out: &mut Vec<u8>, clock: &mut Clock, record: &Record) {
     integer(out, record.bytes_sent);
     shown(out, "client", record.client);
     optional(out, "listener", record.listener.as_deref());
-    if let Some(route) = &record.route {
-        text(out, "route", route.object());
-        text(out, "rule", route.rule());
-    }
-    optional(out, "service", record.service.as_deref());
-    if let Some(endpoint) = record.endpoint {
-        shown(out, "endpoint", endpoint);
-        name(out, "attempts");
-        integer(out, record.attempts.into());
-    }
+    way(out, record.route.as_ref(), record.service.as_deref(), record.endpoint, record.attempts);
     optional(out, "consumer", record.consumer.as_deref());
     if let Some(agent) = &record.user_agent {
         name(out, "user_agent");
@@ -76,6 +70,48 @@ pub(super) fn write(out: &mut Vec<u8>, clock: &mut Clock, record: &Record) {
     out.extend_from_slice(b"\",\"span_id\":\"");
     out.extend_from_slice(&record.trace.span_id_hex());
     out.extend_from_slice(b"\"}\n");
+}
+
+/// The same for a stream.
+pub(super) fn write_stream(out: &mut Vec<u8>, clock: &mut Clock, record: &StreamRecord) {
+    out.extend_from_slice(b"{\"time\":\"");
+    clock.write(out, record.began);
+    out.push(b'"');
+    text(out, "protocol", record.protocol);
+    if !record.host.is_empty() {
+        text(out, "host", &record.host);
+    }
+    optional(out, "reason", record.reason.map(Reason::as_str));
+    name(out, "duration_ms");
+    milliseconds(out, record.duration);
+    name(out, "bytes_received");
+    integer(out, record.bytes_received);
+    name(out, "bytes_sent");
+    integer(out, record.bytes_sent);
+    shown(out, "client", record.client);
+    optional(out, "listener", record.listener.as_deref());
+    way(out, record.route.as_ref(), record.service.as_deref(), record.endpoint, record.attempts);
+    out.extend_from_slice(b"}\n");
+}
+
+/// Where it was sent.
+fn way(
+    out: &mut Vec<u8>,
+    route: Option<&Arc<RouteMetrics>>,
+    service: Option<&str>,
+    endpoint: Option<SocketAddr>,
+    attempts: u32,
+) {
+    if let Some(route) = route {
+        text(out, "route", route.object());
+        text(out, "rule", route.rule());
+    }
+    optional(out, "service", service);
+    if let Some(endpoint) = endpoint {
+        shown(out, "endpoint", endpoint);
+        name(out, "attempts");
+        integer(out, attempts.into());
+    }
 }
 
 impl Clock {

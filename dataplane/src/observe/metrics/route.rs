@@ -1,4 +1,4 @@
-//! Counts of one rule of one route object: responses by status, and a histogram of durations.
+//! Counts of one rule of one route object: responses by status, and a histogram of durations; of streams, their bytes.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -38,6 +38,14 @@ pub(crate) struct RouteMetrics {
     object: Arc<str>,
     rule: Box<str>,
     counts: OnceLock<Box<Counts>>,
+    streams: OnceLock<Box<Streams>>,
+}
+
+#[derive(Debug, Default)]
+struct Streams {
+    ended: Counter,
+    received: Counter,
+    sent: Counter,
 }
 
 /// About 400 bytes.
@@ -53,7 +61,7 @@ struct Counts {
 
 impl RouteMetrics {
     pub(super) fn new(object: Arc<str>, rule: Box<str>) -> Self {
-        RouteMetrics { object, rule, counts: OnceLock::new() }
+        RouteMetrics { object, rule, counts: OnceLock::new(), streams: OnceLock::new() }
     }
 
     /// `Kind/namespace/name`; empty for requests without a route.
@@ -79,6 +87,19 @@ impl RouteMetrics {
         let bucket = BUCKETS.partition_point(|(bound, _)| *bound < micros);
         counts.buckets.get(bucket).unwrap_or(&counts.beyond).add(1);
         counts.microseconds.add(micros);
+    }
+
+    pub(super) fn count_stream(&self, received: u64, sent: u64) {
+        let streams = self.streams.get_or_init(Box::default);
+        streams.ended.add(1);
+        streams.received.add(received);
+        streams.sent.add(sent);
+    }
+
+    /// Streams that have ended, and the bytes that were received and sent on them. `None` before the first.
+    pub(super) fn streams(&self) -> Option<[u64; 3]> {
+        let streams = self.streams.get()?;
+        Some([streams.ended.get(), streams.received.get(), streams.sent.get()])
     }
 
     /// Those that are not 0, with the text of their status or class.

@@ -27,7 +27,7 @@ impl Metrics {
             out,
             name,
             "counter",
-            "Requests that the gateway answered by itself or that broke off, by reason.",
+            "Requests that the gateway answered by itself, and requests and streams that broke off, by reason.",
         )?;
         for (reason, counter) in Reason::ALL.iter().zip(&self.reasons) {
             writeln!(out, "{name}{{reason=\"{}\"}} {}", reason.as_str(), counter.get())?;
@@ -89,6 +89,24 @@ impl Metrics {
         head(out, name, "histogram", "From a request's head to the end of its response.")?;
         for route in routes {
             write_histogram(out, name, route)?;
+        }
+        let streams: Vec<_> = routes.iter().filter_map(|route| Some((route, route.streams()?))).collect();
+        let name = "gatehouse_streams_total";
+        head(out, name, "counter", "Streams that have ended.")?;
+        for (route, [ended, ..]) in &streams {
+            let (object, rule) = (Label(route.object()), Label(route.rule()));
+            writeln!(out, "{name}{{route=\"{object}\",rule=\"{rule}\"}} {ended}")?;
+        }
+        let name = "gatehouse_stream_bytes_total";
+        head(out, name, "counter", "Bytes of streams that have ended: from the client, and to it.")?;
+        for (route, [_, received, sent]) in &streams {
+            let (object, rule) = (Label(route.object()), Label(route.rule()));
+            for (direction, bytes) in [("received", received), ("sent", sent)] {
+                writeln!(
+                    out,
+                    "{name}{{route=\"{object}\",rule=\"{rule}\",direction=\"{direction}\"}} {bytes}"
+                )?;
+            }
         }
         Ok(())
     }
