@@ -6,6 +6,7 @@
 //!
 //! `Programmed` is not decided here: only acknowledgements of dataplanes can tell.
 
+mod address;
 mod attach;
 mod backend;
 mod certificate;
@@ -41,6 +42,7 @@ use gatehouse_proto::config::v1::resource::Kind;
 use crate::resources::{ObjectKey, Resources};
 use ingress::Ingresses;
 
+pub(crate) use address::requested;
 pub(crate) use attach::parent_key;
 pub use conditions::{Condition, ConditionType};
 pub(crate) use listener::route_group;

@@ -63,6 +63,8 @@ pub struct GatewaySpec {
     pub gateway_class_name: String,
     #[serde(default)]
     pub listeners: Vec<Listener>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<GatewayAddress>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub infrastructure: Option<GatewayInfrastructure>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -197,12 +199,14 @@ pub struct SupportedFeature {
     pub name: String,
 }
 
-/// Where a Gateway can be reached.
+/// Where a Gateway is to be reached, or can be.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GatewayAddress {
     /// `IPAddress` or `Hostname`.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
+    /// Empty in a spec: any of the type.
+    #[serde(default)]
     pub value: String,
 }
 

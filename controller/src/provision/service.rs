@@ -9,6 +9,7 @@ use k8s_openapi::{
 };
 
 use super::{ADMIN_PORT, PEERS_PORT, identity::Identity, names};
+use crate::translate;
 
 /// One port a listener port. `None` without any: the API server knows no such Service.
 pub(super) fn public(
@@ -37,6 +38,11 @@ pub(super) fn public(
             .external_traffic_policy
             .filter(|_| is_external)
             .map(|policy| policy_name(policy).to_owned()),
+        // The one field for it takes one address.
+        load_balancer_ip: translate::requested(gateway)
+            .next()
+            .filter(|_| is_load_balancer)
+            .map(str::to_owned),
         load_balancer_class: config.load_balancer_class.clone().filter(|_| is_load_balancer),
         load_balancer_source_ranges: (is_load_balancer && !ranges.is_empty()).then(|| ranges.clone()),
         ..ServiceSpec::default()

@@ -135,6 +135,7 @@ pub(crate) mod reason {
     pub(in crate::translate) const HOSTNAME_CONFLICT: &str = "HostnameConflict";
     pub(in crate::translate) const LISTENERS_NOT_VALID: &str = "ListenersNotValid";
     pub(in crate::translate) const INVALID_PARAMETERS: &str = "InvalidParameters";
+    pub(in crate::translate) const UNSUPPORTED_ADDRESS: &str = "UnsupportedAddress";
     pub(in crate::translate) const INVALID_CERTIFICATE_REF: &str = "InvalidCertificateRef";
     pub(in crate::translate) const INVALID_ROUTE_KINDS: &str = "InvalidRouteKinds";
     pub(in crate::translate) const REF_NOT_PERMITTED: &str = "RefNotPermitted";
@@ -159,6 +160,7 @@ pub(crate) mod reason {
     pub(crate) const UNUSED: &str = "Unused";
     pub(crate) const NO_RESOURCES: &str = "NoResources";
     pub(crate) const ADDRESS_NOT_ASSIGNED: &str = "AddressNotAssigned";
+    pub(crate) const ADDRESS_NOT_USABLE: &str = "AddressNotUsable";
 }
 
 #[cfg(test)]

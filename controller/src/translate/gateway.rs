@@ -6,7 +6,7 @@ use gatehouse_crds::{GROUP, Gateway, GatewayConfigSpec, Listener, ParametersRef}
 use gatehouse_proto::config::v1::resource::Kind;
 
 use super::{
-    CONTROLLER_NAME, Config, Provisioning,
+    CONTROLLER_NAME, Config, Provisioning, address,
     conditions::{Condition, ConditionType, Problem, reason},
     listener::ListenerView,
     names, settings,
@@ -111,7 +111,9 @@ impl GatewayView {
         }
         find_conflicts(&mut listeners);
         let fallback = class.as_ref().ok().copied().flatten();
-        Some(GatewayView::with(key, listeners, parameters, fallback, resources))
+        let mut view = GatewayView::with(key, listeners, parameters, fallback, resources);
+        view.problem = view.problem.or_else(|| address::unsupported(gateway));
+        Some(view)
     }
 
     /// What Ingresses imply. `parameters`: of their class.

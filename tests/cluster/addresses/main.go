@@ -1,5 +1,6 @@
 // Stands in for a cloud's load balancers: gives each Service of type LoadBalancer an address of a test range in
-// status.loadBalancer.ingress, where kube-proxy takes it up. It forwards nothing itself.
+// status.loadBalancer.ingress, where kube-proxy takes it up: that of spec.loadBalancerIP, if it names one of the range. It
+// forwards nothing itself.
 //
 // An address that a Service gives back is given out again only after all the others had their turn.
 package main
@@ -28,7 +29,8 @@ type service struct {
 		ResourceVersion string `json:"resourceVersion"`
 	} `json:"metadata"`
 	Spec struct {
-		Type string `json:"type"`
+		Type           string `json:"type"`
+		LoadBalancerIP string `json:"loadBalancerIP"`
 	} `json:"spec"`
 	Status struct {
 		LoadBalancer struct {
@@ -155,16 +157,26 @@ func (c *client) serve(addresses *pool, s *service) error {
 		addresses.free(s.key())
 		return nil
 	}
-	if len(s.Status.LoadBalancer.Ingress) > 0 {
+	ingress, wanted := s.Status.LoadBalancer.Ingress, s.Spec.LoadBalancerIP
+	if len(ingress) > 0 && (wanted == "" || wanted == ingress[0].IP) {
 		addresses.observe(s)
 		return nil
 	}
-	address, ok := addresses.give(s.key())
-	if !ok {
-		log.Printf("%s: no address is left", s.key())
-		return nil
+	var address, list string
+	if wanted == "" {
+		address = addresses.give(s.key())
+	} else {
+		address = addresses.claim(s.key(), wanted)
 	}
-	patch := fmt.Sprintf(`{"status":{"loadBalancer":{"ingress":[{"ip":%q}]}}}`, address)
+	if address != "" {
+		list = fmt.Sprintf(`{"ip":%q}`, address)
+	} else {
+		log.Printf("%s: no address is left, or not %q", s.key(), wanted)
+		if len(ingress) == 0 {
+			return nil
+		}
+	}
+	patch := fmt.Sprintf(`{"status":{"loadBalancer":{"ingress":[%s]}}}`, list)
 	path := "/api/v1/namespaces/" + s.Metadata.Namespace + "/services/" + s.Metadata.Name + "/status"
 	body, err := c.call(http.MethodPatch, path, []byte(patch))
 	var refused *refusal

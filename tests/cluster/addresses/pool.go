@@ -2,12 +2,15 @@ package main
 
 import "fmt"
 
-// The range: 172.31.254.1 to 172.31.254.250.
-const count = 250
+// The range: 172.31.254.1 to 172.31.254.254. The last four are only for those who ask for them.
+const (
+	size  = 254
+	count = 250
+)
 
 // pool knows which Service holds which address.
 type pool struct {
-	owner [count]string
+	owner [size]string
 	held  map[string]int
 	next  int
 }
@@ -17,19 +20,31 @@ func (p *pool) forget() { *p = pool{held: map[string]int{}, next: p.next} }
 
 func address(i int) string { return fmt.Sprintf("172.31.254.%d", i+1) }
 
-// give returns the address of the Service: the one it holds, or the next free one. False: none is free.
-func (p *pool) give(key string) (string, bool) {
+// give returns the address of the Service: the one it holds, or the next free one. Empty: none is free.
+func (p *pool) give(key string) string {
 	if i, ok := p.held[key]; ok {
-		return address(i), true
+		return address(i)
 	}
 	for n := 0; n < count; n++ {
 		i := (p.next + n) % count
 		if p.owner[i] == "" {
 			p.owner[i], p.held[key], p.next = key, i, i+1
-			return address(i), true
+			return address(i)
 		}
 	}
-	return "", false
+	return ""
+}
+
+// claim gives the Service this address in place of what it held. Empty: it is not of the range, or not free.
+func (p *pool) claim(key, wanted string) string {
+	p.free(key)
+	for i := 0; i < size; i++ {
+		if wanted == address(i) && p.owner[i] == "" {
+			p.owner[i], p.held[key] = key, i
+			return wanted
+		}
+	}
+	return ""
 }
 
 // observe takes note of an address of the range that the Service has already.
@@ -38,12 +53,7 @@ func (p *pool) observe(s *service) {
 		return
 	}
 	for _, ingress := range s.Status.LoadBalancer.Ingress {
-		for i := 0; i < count; i++ {
-			if ingress.IP == address(i) && p.owner[i] == "" {
-				p.free(s.key())
-				p.owner[i], p.held[s.key()] = s.key(), i
-			}
-		}
+		p.claim(s.key(), ingress.IP)
 	}
 }
 

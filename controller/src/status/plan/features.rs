@@ -2,12 +2,14 @@
 //! (sigs.k8s.io/gateway-api/pkg/features). Conformance decides: a feature enters the list when its tests pass.
 
 /// In ascending order, as `status.supportedFeatures` must be.
-pub(super) const FEATURES: [&str; 28] = [
+pub(super) const FEATURES: [&str; 32] = [
     "Gateway",
+    "GatewayAddressEmpty",
     "GatewayHTTPListenerIsolation",
     "GatewayHTTPSListenerDetectMisdirectedRequests",
     "GatewayInfrastructurePropagation",
     "GatewayPort8080",
+    "GatewayStaticAddresses",
     "HTTPRoute",
     "HTTPRoute303RedirectStatusCode",
     "HTTPRoute307RedirectStatusCode",
@@ -27,6 +29,8 @@ pub(super) const FEATURES: [&str; 28] = [
     "HTTPRouteQueryParamMatching",
     "HTTPRouteRequestTimeout",
     "HTTPRouteResponseHeaderModification",
+    "HTTPRouteSchemeRedirect",
+    "ReferenceGrant",
     "TCPRoute",
     "TLSRoute",
     "TLSRouteModeMixed",

@@ -1,5 +1,7 @@
 //! Gateways of ours: conditions, addresses, and each listener.
 
+use std::net::IpAddr;
+
 use gatehouse_crds::{Gateway, GatewayAddress, ListenerStatus, RouteKind};
 use serde_json::json;
 
@@ -24,7 +26,7 @@ pub(super) fn plan(input: &Input<'_>, key: &ObjectKey, gateway: &Gateway) -> Opt
     let moment = Moment::of(input, gateway);
 
     let mut conditions = wanted.conditions.clone();
-    conditions.push(whole(input, key, wanted, facts));
+    conditions.push(whole(input, key, gateway, wanted, facts));
     let (conditions, mut flips) =
         conditions::settle(&conditions, &observed.conditions, Scope::OurTypes, "", &moment);
     let listeners: Vec<ListenerStatus> = wanted
@@ -48,6 +50,7 @@ pub(super) fn plan(input: &Input<'_>, key: &ObjectKey, gateway: &Gateway) -> Opt
 fn whole(
     input: &Input<'_>,
     key: &ObjectKey,
+    gateway: &Gateway,
     wanted: &translate::ObjectStatus,
     facts: &GatewayFacts,
 ) -> Condition {
@@ -57,6 +60,12 @@ fn whole(
     }
     if !facts.errors.is_empty() {
         return not(reason::NO_RESOURCES, facts.errors.join("; "));
+    }
+    let has = |address: &str| facts.addresses.iter().any(|one| is_same_address(&one.value, address));
+    let missing: Vec<&str> = translate::requested(gateway).filter(|address| !has(address)).collect();
+    if !missing.is_empty() {
+        let message = format!("addresses: the Gateway's Service was not given {}", missing.join(", "));
+        return not(reason::ADDRESS_NOT_USABLE, message);
     }
     if facts.addresses.is_empty() {
         return not(reason::ADDRESS_NOT_ASSIGNED, "the Gateway's Service has no address yet".into());
@@ -72,6 +81,11 @@ fn whole(
         }
         _ => is_programmed(),
     }
+}
+
+/// An IPv6 address can be written in several ways.
+fn is_same_address(one: &str, other: &str) -> bool {
+    one == other || one.parse::<IpAddr>().is_ok_and(|one| other.parse() == Ok(one))
 }
 
 fn listener(

@@ -158,6 +158,24 @@ fn what_is_not_programmed_says_why() {
 }
 
 #[test]
+fn an_address_that_was_asked_for_must_be_there() {
+    let mut world = World::of(SHOP);
+    world.reach("edge");
+    for (asked, reason) in [
+        (json!([{"value": "192.0.2.1"}]), "Programmed"),
+        (json!([{"value": "192.0.2.1"}, {"value": "198.51.100.1"}]), "AddressNotUsable"),
+        (json!([{"type": "IPAddress"}]), "Programmed"),
+        (json!([{"type": "Hostname", "value": "a.example"}]), "Invalid"),
+    ] {
+        let mut gateway = world.objects[&("Gateway".to_owned(), "default/edge".to_owned())].clone();
+        gateway["spec"]["addresses"] = asked;
+        world.apply(gateway);
+        world.settle(Dataplane::Acknowledges);
+        assert_eq!(world.status("Gateway", "default/edge")["conditions"][1]["reason"], reason);
+    }
+}
+
+#[test]
 fn a_rejection_is_told_in_the_words_of_the_dataplane() {
     let mut world = World::of(SHOP);
     let writes = world.settle(Dataplane::Rejects(1));
