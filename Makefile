@@ -7,7 +7,7 @@ NAME ?= gatehouse
 , := ,
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: help demo check test crds golden tools images bench bench-micro bench-scale cluster cluster-down
+.PHONY: help demo check test crds golden tools images bench bench-micro bench-scale cluster cluster-down conformance
 
 help: ## What there is to do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -51,6 +51,9 @@ cluster: ## Start a real one-node Kubernetes for tests (NAME=gatehouse)
 
 cluster-down: ## End it, and all that it left behind
 	@NAME=$(NAME) tests/cluster/down
+
+conformance: ## Run the Gateway API's conformance suite on a cluster of its own (TEST=NAME: one of its tests)
+	@$(if $(filter command line,$(origin NAME)),NAME=$(NAME) )tests/conformance/run $(TEST)
 
 bench-scale: ## Measure what 1k to 100k routes cost; figures go to target/bench/scale.json (QUICK=1: 1k and 10k)
 	$(CARGO) build --release --locked -p gatehouse-controller -p gatehouse-dataplane -p gatehouse-bench --bins
