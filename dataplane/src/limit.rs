@@ -1,7 +1,7 @@
 //! Rate limits: decides whether a request may pass, by counts that live in this process or in Redis.
 //!
 //! ```text
-//! Policy::check(phase, facts) -> plan: key + rule a limit -> Store::take (local | redis) -> Outcome
+//! Policy::check(phase, facts) -> plan: key + rule a limit -> local | escrow: leases of counts in Redis -> Outcome
 //! ```
 //!
 //! A [`Policy`] is compiled from configuration and holds no counts: those live in [`Counters`] and in Redis under keys
@@ -14,8 +14,9 @@
 mod bounded;
 mod bucket;
 mod compile;
-mod denials;
+mod escrow;
 mod key;
+mod lease;
 mod link;
 mod local;
 mod plan;
@@ -37,11 +38,11 @@ pub(crate) use quota::Quota;
 pub(crate) use redis::RedisTarget;
 pub(crate) use store::StoreError;
 
+use escrow::Decision;
 use local::Local;
-use plan::{Limit, Pick};
+use plan::{Charge, Limit, Pick};
 use quota::Entry;
 use redis::Remote;
-use store::{Charge, Store};
 
 /// A compiled `gatehouse.config.v1.RateLimit`.
 #[derive(Debug)]
@@ -86,6 +87,9 @@ pub(crate) struct Outcome {
     pub verdict: Verdict,
     /// Why the store could not be asked, in which case the policy's `onStoreFailure` decided.
     pub degraded: Option<StoreError>,
+    /// When it spent leases, on the clock of [`Counters`]: for those who check that no limit is passed.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests look"))]
+    pub leased_at: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -145,19 +149,20 @@ impl Policy {
         now: Instant,
     ) -> Outcome {
         if self.broken {
-            return Outcome { verdict: Verdict::Broken, degraded: None };
+            return Outcome { verdict: Verdict::Broken, degraded: None, leased_at: None };
         }
         let limits = self.limits(phase);
         if limits.is_empty() {
-            return Outcome { verdict: Verdict::Admit(None), degraded: None };
+            return Outcome { verdict: Verdict::Admit(None), degraded: None, leased_at: None };
         }
         let picks: Vec<Pick<'_>> = limits.iter().map(|limit| limit.pick(facts, self.per_route)).collect();
-        let now = stores.counters.micros(now);
         match (self.store, &stores.remote) {
             (Place::Redis, Some(remote)) => self.check_remote(&picks, &stores.counters, remote, now).await,
-            (Place::Redis, None) | (Place::Local, _) => {
-                Outcome { verdict: check_local(&picks, &stores.counters, now).await, degraded: None }
-            }
+            (Place::Redis, None) | (Place::Local, _) => Outcome {
+                verdict: check_local(&picks, &stores.counters, now),
+                degraded: None,
+                leased_at: None,
+            },
         }
     }
 
@@ -171,48 +176,42 @@ impl Policy {
     async fn check_remote(
         &self,
         picks: &[Pick<'_>],
-        counters: &Counters,
+        counters: &Arc<Counters>,
         remote: &Remote,
-        now: u64,
+        now: Instant,
     ) -> Outcome {
-        if let Some(quota) = recall(picks, counters, now) {
-            return Outcome { verdict: Verdict::Refuse(quota), degraded: None };
-        }
-        let charges: Vec<Charge<'_>> = picks.iter().map(Pick::whole).collect();
-        match remote.take(&charges).await {
-            Ok(taken) => {
-                for (pick, taken) in picks.iter().zip(&taken).filter(|(_, taken)| !taken.admitted) {
-                    counters.denials().remember(pick.key, pick.numbers.whole, now, taken.free_in);
+        let strict = self.on_failure == OnFailure::Deny;
+        match escrow::take(picks, strict, counters, remote.link()).await {
+            Ok(Decision::Admit { taken, at }) => {
+                Outcome { verdict: verdict(picks, &taken), degraded: None, leased_at: Some(at) }
+            }
+            Ok(Decision::Refuse(denied)) => {
+                let wait = denied.iter().copied().flatten().max().unwrap_or_default();
+                let entries = picks.iter().zip(denied).map(|(pick, wait)| Entry {
+                    shown: Arc::clone(&pick.numbers.shown),
+                    left: wait.map(|wait| (0, wait)),
+                });
+                Outcome {
+                    verdict: Verdict::Refuse(Quota::refused(entries.collect(), wait)),
+                    degraded: None,
+                    leased_at: None,
                 }
-                Outcome { verdict: verdict(picks, &taken), degraded: None }
             }
             Err(error) => {
                 let verdict = match self.on_failure {
-                    OnFailure::Local => check_local(picks, counters, now).await,
+                    OnFailure::Local => check_local(picks, counters, now),
                     OnFailure::Allow => Verdict::Admit(None),
                     OnFailure::Deny => Verdict::Unavailable,
                 };
-                Outcome { verdict, degraded: Some(error) }
+                Outcome { verdict, degraded: Some(error), leased_at: None }
             }
         }
     }
 }
 
-/// Refuses without asking Redis when it said so before and its time has not come.
-fn recall(picks: &[Pick<'_>], counters: &Counters, now: u64) -> Option<Quota> {
-    let denied: Vec<Option<u64>> =
-        picks.iter().map(|pick| counters.denials().recall(pick.key, pick.numbers.whole, now)).collect();
-    let longest = denied.iter().copied().flatten().max()?;
-    let entries = picks.iter().zip(denied).map(|(pick, wait)| Entry {
-        shown: Arc::clone(&pick.numbers.shown),
-        left: wait.map(|wait| (0, wait)),
-    });
-    Some(Quota::refused(entries.collect(), longest))
-}
-
-async fn check_local(picks: &[Pick<'_>], counters: &Counters, now: u64) -> Verdict {
-    let charges: Vec<Charge<'_>> = picks.iter().map(Pick::share).collect();
-    let Ok(taken) = Local { counters, now }.take(&charges).await;
+fn check_local(picks: &[Pick<'_>], counters: &Counters, now: Instant) -> Verdict {
+    let charges: Vec<Charge> = picks.iter().map(Pick::share).collect();
+    let taken = Local { counters, now: counters.micros(now) }.take(&charges);
     verdict(picks, &taken)
 }
 

@@ -7,7 +7,7 @@
 //! whenever an ideal bucket holds a whole token.
 //!
 //! T is rarely a whole number of microseconds, so a mark is microseconds and a number of r-ths: additions never round.
-//! `take.lua` does the same arithmetic; every number stays below 2^53, where Lua's numbers are exact.
+//! `lease.lua` does the same arithmetic; every number stays below 2^53, where Lua's numbers are exact.
 
 use super::rule::{Raw, Taken};
 
@@ -25,8 +25,8 @@ pub(super) struct Bucket {
     /// Tokens added in `per`.
     pub(super) requests: u64,
     /// Microseconds.
-    per: u64,
-    burst: u64,
+    pub(super) per: u64,
+    pub(super) burst: u64,
     /// What a request costs.
     pub(super) interval: Mark,
     /// What a full bucket is worth.

@@ -20,7 +20,7 @@ use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, aio::MultiplexedC
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::redis::probe;
+use super::redis::{Call, probe};
 use super::store::StoreError;
 
 /// Failures in a row after which Redis counts as down.
@@ -67,18 +67,20 @@ impl Link {
         Arc::new(Link { client, limit, state: Mutex::new(state), changed: Notify::new() })
     }
 
+    /// The longest that a call may take.
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
+    }
+
     /// Makes a call within the time limit. A lost connection is replaced and the call made again, once, if the time
     /// allows; the first may have been counted, which is safe.
-    pub(super) async fn run<T>(
-        self: &Arc<Link>,
-        call: impl AsyncFn(&mut MultiplexedConnection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    pub(super) async fn run(self: &Arc<Link>, call: &Call<'_>) -> Result<Vec<i64>, StoreError> {
         let mut generation = None;
         let attempts = async {
             for last in [false, true] {
                 let (mut connection, current) = self.connection().await?;
                 generation = Some(current);
-                match call(&mut connection).await {
+                match call.send(&mut connection).await {
                     Err(StoreError::Lost) if !last => self.failed(generation, StoreError::Lost),
                     answer => return answer,
                 }

@@ -3,22 +3,24 @@
 //! Keys are spread over shards, each behind its own short lock; a decision locks the shards of its charges in order,
 //! so it is atomic. The room is bounded: see `bounded`.
 
-use std::convert::Infallible;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use parking_lot::MutexGuard;
 
 use super::bounded::{Bounded, Sharded};
-use super::denials::Denials;
+use super::escrow::Leases;
 use super::key::Key;
+use super::plan::Charge;
 use super::rule::{State, Taken};
-use super::store::{Charge, Store};
 
 /// Room for a million token buckets or short logs, about 100 MB when all of it is in use. A sliding window in full use
 /// takes up to 33 cells.
 const CELLS: usize = 1 << 20;
-/// Denials by Redis that are remembered.
-const DENIALS: usize = 1 << 18;
+/// Counts in Redis of which something is leased or remembered.
+const LEASES: usize = 1 << 18;
 
 /// The counts of this process. One for the whole process, kept over changes of configuration.
 #[derive(Debug)]
@@ -26,7 +28,11 @@ pub(crate) struct Counters {
     /// Where the local clock begins.
     origin: Instant,
     states: Sharded<State>,
-    denials: Denials,
+    leases: Leases,
+    /// Names this process to Redis. Random, so that no two that ever run are called the same.
+    holder: u64,
+    /// What Redis was called when it last answered, so that it can be told that it forgot; 0: it never did.
+    epoch: AtomicU64,
 }
 
 /// The counts as they are at one time on the local clock.
@@ -38,24 +44,47 @@ pub(super) struct Local<'a> {
 
 impl Default for Counters {
     fn default() -> Counters {
-        Counters::with_room(CELLS, DENIALS)
+        Counters::with_room(CELLS, LEASES)
     }
 }
 
 impl Counters {
-    /// `cells`: how many token buckets can be counted at once; `denials`: how many denials by Redis are remembered.
+    /// `cells`: how many token buckets can be counted at once; `leases`: of how many counts in Redis something is known.
     /// When there is no room, those nearest to being whole again are forgotten.
-    pub(crate) fn with_room(cells: usize, denials: usize) -> Counters {
-        Counters { origin: Instant::now(), states: Sharded::new(cells), denials: Denials::new(denials) }
+    pub(crate) fn with_room(cells: usize, leases: usize) -> Counters {
+        Counters {
+            origin: Instant::now(),
+            states: Sharded::new(cells),
+            leases: Leases::new(leases),
+            holder: RandomState::new().hash_one(std::process::id()),
+            epoch: AtomicU64::new(0),
+        }
     }
 
-    /// The local clock: microseconds since these counters were made.
+    /// The local clock: microseconds since a second before these counters were made, so that 0 is no time.
     pub(super) fn micros(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.origin).as_micros()).unwrap_or(u64::MAX)
+        let micros = u64::try_from(now.saturating_duration_since(self.origin).as_micros());
+        micros.unwrap_or(u64::MAX).saturating_add(1_000_000)
     }
 
-    pub(super) fn denials(&self) -> &Denials {
-        &self.denials
+    pub(super) fn now(&self) -> u64 {
+        self.micros(Instant::now())
+    }
+
+    pub(super) fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    pub(super) fn holder(&self) -> u64 {
+        self.holder
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Relaxed)
+    }
+
+    pub(super) fn learn(&self, epoch: u64) {
+        self.epoch.store(epoch, Relaxed);
     }
 
     #[cfg(test)]
@@ -64,10 +93,10 @@ impl Counters {
     }
 }
 
-impl Store for Local<'_> {
-    type Error = Infallible;
-
-    async fn take(&self, charges: &[Charge<'_>]) -> Result<Vec<Taken>, Infallible> {
+impl Local<'_> {
+    /// Takes one request from every charge, or from none when one of them refuses. The answers stand in the order of
+    /// the charges; when one refuses, the others say what is left untaken.
+    pub(super) fn take(&self, charges: &[Charge]) -> Vec<Taken> {
         let (states, now) = (&self.counters.states, self.now);
         let mut places: Vec<usize> = charges.iter().map(|charge| states.place(charge.key)).collect();
         places.sort_unstable();
@@ -89,9 +118,9 @@ impl Store for Local<'_> {
             .map(|(charge, at)| charge.rule.look(locked[*at].1.get_mut(charge.key), now))
             .collect();
         if looked.iter().any(|raw| !raw.admitted) {
-            return Ok(charges.iter().zip(looked).map(|(charge, raw)| charge.rule.read(raw)).collect());
+            return charges.iter().zip(looked).map(|(charge, raw)| charge.rule.read(raw)).collect();
         }
-        let taken = charges
+        charges
             .iter()
             .zip(&at)
             .map(|(charge, at)| {
@@ -104,7 +133,6 @@ impl Store for Local<'_> {
                 }
                 taken
             })
-            .collect();
-        Ok(taken)
+            .collect()
     }
 }

@@ -10,7 +10,6 @@ use super::Facts;
 use super::key::{Encoded, Field, Key};
 use super::quota::Shown;
 use super::rule::Rule;
-use super::store::Charge;
 
 #[derive(Debug)]
 pub(super) struct Limit {
@@ -60,8 +59,15 @@ pub(super) struct Numbers {
     pub(super) shown: Arc<Shown>,
 }
 
+/// What a request takes from a count in this process.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Charge {
+    pub(super) key: Key,
+    pub(super) rule: Rule,
+}
+
 /// The count that a request falls into.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Pick<'a> {
     pub(super) key: Key,
     pub(super) numbers: &'a Numbers,
@@ -132,14 +138,9 @@ fn add_client(facts: &Facts<'_>, prefixes: Prefixes, key: &mut Encoded) {
     }
 }
 
-impl<'a> Pick<'a> {
-    /// To be taken from the count of all dataplanes.
-    pub(super) fn whole(&self) -> Charge<'a> {
-        Charge { key: self.key, prefix: &self.numbers.prefix, rule: self.numbers.whole }
-    }
-
-    /// To be taken from this dataplane's own.
-    pub(super) fn share(&self) -> Charge<'a> {
-        Charge { key: self.key, prefix: &self.numbers.prefix, rule: self.numbers.share }
+impl Pick<'_> {
+    /// To be taken from this dataplane's own count.
+    pub(super) fn share(&self) -> Charge {
+        Charge { key: self.key, rule: self.numbers.share }
     }
 }

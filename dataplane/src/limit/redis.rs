@@ -1,11 +1,11 @@
-//! Counts in Redis: one atomic script a decision, within a hard time limit.
+//! Counts in Redis: one atomic script an ask, within a hard time limit.
 //!
-//! `take.lua` checks all limits of a decision and takes from all or none; it sets state and expiry together and reads
-//! Redis's own clock, so dataplanes need not agree on the time. It needs Redis 6.2 (`PXAT`) or Valkey.
+//! `lease.lua` grants on all counts of an ask or on none; it sets state and expiry together and reads Redis's own clock,
+//! so dataplanes need not agree on the time. It needs Redis 6.2 (`PXAT`) or Valkey.
 //!
-//! What a decision may cost: the time limit includes connecting, loading the script and asking again. A call that timed
-//! out may still be counted by Redis, which admits less, never more. After a fail-over to a replica that lagged, lost
-//! writes are admitted again: Redis replicates asynchronously.
+//! What an ask may cost: the time limit includes connecting, loading the script and asking again. What Redis granted to a
+//! call that timed out is never spent. After a fail-over to a replica that lagged, lost writes are admitted again: Redis
+//! replicates asynchronously.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -14,17 +14,21 @@ use gatehouse_proto::config::v1;
 use redis::{Client, ErrorKind, RedisError, Script, ServerErrorKind, aio::MultiplexedConnection};
 
 use super::Invalid;
-use super::key::{Encoded, Field};
+use super::escrow::Want;
+use super::lease::{Answer, LEASE_US};
 use super::link::Link;
-use super::rule::{Raw, Rule, Taken};
-use super::store::{Charge, Store, StoreError};
+use super::local::Counters;
+use super::rule::Raw;
+use super::store::StoreError;
 
 const DEFAULT_TIMEOUT_MS: u32 = 20;
 const MAX_TIMEOUT_MS: u32 = 50;
-/// Numbers that the script answers for a limit.
-const ANSWERS: usize = 4;
+/// Numbers that the script answers for a count.
+const ANSWERS: usize = 7;
+/// Tells whether Redis still has what it counted.
+const EPOCH: &str = "gatehouse:epoch";
 
-static SOURCE: &str = include_str!("take.lua");
+static SOURCE: &str = include_str!("lease.lua");
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(SOURCE));
 
 /// Where Redis is, checked once. Its debug output holds no password.
@@ -82,50 +86,44 @@ impl Remote {
     pub(super) fn new(target: &RedisTarget) -> Remote {
         Remote { link: Link::new(target.client.clone(), target.timeout) }
     }
-}
 
-impl Store for Remote {
-    type Error = StoreError;
-
-    async fn take(&self, charges: &[Charge<'_>]) -> Result<Vec<Taken>, StoreError> {
-        let call = Call::of(charges);
-        let answer = self.link.run(async |connection| call.send(connection).await).await?;
-        read(charges, &answer).ok_or(StoreError::Refused)
+    pub(super) fn link(&self) -> &Arc<Link> {
+        &self.link
     }
 }
 
-/// Asks for a decision that nobody needs, to learn whether the others would be made: a replica that takes no writes or
-/// a Redis that is still loading answers a PING, but not this.
+/// Asks for all of them at once: the answers stand in their order.
+pub(super) async fn ask(
+    wants: &[Want],
+    counters: &Counters,
+    link: &Arc<Link>,
+) -> Result<Vec<Answer>, StoreError> {
+    let call = Call { wants, holder: counters.holder(), known: counters.epoch(), limit: link.limit() };
+    let answer = link.run(&call).await?;
+    let (epoch, answers) = read(wants, &answer).ok_or(StoreError::Refused)?;
+    counters.learn(epoch);
+    Ok(answers)
+}
+
+/// Runs a script that writes, as asks do: a replica that takes no writes or a Redis that is still loading answers a PING,
+/// but not this.
 pub(super) async fn probe(connection: &mut MultiplexedConnection) -> Result<(), StoreError> {
-    let charge = Charge {
-        key: Encoded::default().with(Field::Policy, b"").key(),
-        prefix: "gatehouse:{probe}:",
-        rule: Rule::Bucket(super::bucket::Bucket::new(1, 1000, 1)),
-    };
-    Call::of(&[charge])
-        .command("EVAL", SOURCE)
-        .query_async::<Vec<i64>>(connection)
-        .await
-        .map_err(|e| kind(&e))?;
-    Ok(())
+    let mut command = redis::cmd("EVAL");
+    command.arg("return redis.call('SET', KEYS[1], '', 'PX', 1)").arg(1).arg("gatehouse:probe");
+    command.exec_async(connection).await.map_err(|error| kind(&error))
 }
 
 /// One run of the script.
-struct Call {
-    keys: Vec<String>,
-    arguments: Vec<(&'static str, [u64; 5])>,
+pub(super) struct Call<'a> {
+    wants: &'a [Want],
+    holder: u64,
+    known: u64,
+    limit: Duration,
 }
 
-impl Call {
-    fn of(charges: &[Charge<'_>]) -> Call {
-        Call {
-            keys: charges.iter().map(|charge| format!("{}{}", charge.prefix, charge.key)).collect(),
-            arguments: charges.iter().map(|charge| charge.rule.arguments()).collect(),
-        }
-    }
-
+impl Call<'_> {
     /// By the script's hash; with its source when Redis does not have it.
-    async fn send(&self, connection: &mut MultiplexedConnection) -> Result<Vec<i64>, StoreError> {
+    pub(super) async fn send(&self, connection: &mut MultiplexedConnection) -> Result<Vec<i64>, StoreError> {
         let answer = self.command("EVALSHA", SCRIPT.get_hash()).query_async(connection).await;
         match answer {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
@@ -138,31 +136,40 @@ impl Call {
 
     fn command(&self, name: &str, script: &str) -> redis::Cmd {
         let mut command = redis::cmd(name);
-        command.arg(script).arg(self.keys.len()).arg(&self.keys);
-        for (algorithm, numbers) in &self.arguments {
-            command.arg(*algorithm).arg(numbers);
+        command.arg(script).arg(self.wants.len() + 1).arg(EPOCH);
+        for want in self.wants {
+            command.arg(&want.name);
+        }
+        let seq = self.wants.iter().map(|want| want.ask.seq).max().unwrap_or_default();
+        let limit = u64::try_from(self.limit.as_micros()).unwrap_or(u64::MAX);
+        command.arg(format!("{:x}", self.holder)).arg(self.known).arg(seq).arg(limit).arg(LEASE_US);
+        for Want { rule, ask, strict, .. } in self.wants {
+            let ((algorithm, numbers), ahead) = (rule.arguments(), rule.ahead());
+            command.arg(algorithm).arg(&numbers);
+            command.arg(ask.left).arg(ask.spent).arg(ask.age).arg(ask.more).arg(ask.ahead);
+            command.arg(ahead.most).arg(ahead.least).arg(u8::from(*strict));
         }
         command
     }
 }
 
-fn read(charges: &[Charge<'_>], answer: &[i64]) -> Option<Vec<Taken>> {
-    if answer.len() != charges.len() * ANSWERS {
+fn read(wants: &[Want], answer: &[i64]) -> Option<(u64, Vec<Answer>)> {
+    let number = |value: i64| u64::try_from(value).ok();
+    let (epoch, answer) = answer.split_first()?;
+    if answer.len() != wants.len() * ANSWERS {
         return None;
     }
-    charges
-        .iter()
-        .zip(answer.chunks_exact(ANSWERS))
-        .map(|(charge, answer)| {
-            let [admitted, a, b, c] = *answer else { return None };
-            let number = |value: i64| u64::try_from(value).ok();
-            Some(
-                charge
-                    .rule
-                    .read(Raw { admitted: admitted == 1, numbers: [number(a)?, number(b)?, number(c)?] }),
-            )
+    let answers = wants.iter().zip(answer.chunks_exact(ANSWERS)).map(|(want, answer)| {
+        let [admitted, granted, kept, lasts, a, b, c] = *answer else { return None };
+        let raw = Raw { admitted: admitted == 1, numbers: [number(a)?, number(b)?, number(c)?] };
+        Some(Answer {
+            granted: number(granted)?,
+            kept: kept == 1,
+            lasts: number(lasts)?,
+            count: want.rule.read(raw),
         })
-        .collect()
+    });
+    Some((number(*epoch)?, answers.collect::<Option<_>>()?))
 }
 
 fn kind(error: &RedisError) -> StoreError {

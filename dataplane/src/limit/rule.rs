@@ -3,6 +3,9 @@
 use super::bucket::{Bucket, Mark};
 use super::window::{Slots, Window};
 
+const AHEAD_US: u64 = 250_000;
+const PAUSE_US: u64 = 150_000;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rule {
     Bucket(Bucket),
@@ -93,7 +96,29 @@ impl Rule {
         }
     }
 
-    /// The rule as `take.lua` reads it: its algorithm and five numbers.
+    /// An eighth of all; and what comes back in a quarter of a second, so that what comes back slowly is handed out one
+    /// by one when it runs dry.
+    pub(super) fn ahead(&self) -> Ahead {
+        let (all, requests, per) = match self {
+            Rule::Bucket(bucket) => (bucket.burst, bucket.requests, bucket.per),
+            Rule::Window(window) => (window.requests, window.requests, window.per),
+        };
+        let soon = u128::from(requests) * u128::from(AHEAD_US) / u128::from(per);
+        Ahead { most: all / 8, least: u64::try_from(soon).unwrap_or(u64::MAX).min(all) }
+    }
+
+    /// How long nobody asks again after the count was found used up, if it does not take longer anyway: tokens gather
+    /// meanwhile, so that one ask brings many. A window gives back a slot at once.
+    pub(super) fn pause(&self) -> u64 {
+        match self {
+            Rule::Bucket(bucket) if self.ahead().least > 0 => {
+                (bucket.interval.us.saturating_mul(bucket.burst / 8)).min(PAUSE_US)
+            }
+            Rule::Bucket(_) | Rule::Window(_) => 0,
+        }
+    }
+
+    /// The rule as `lease.lua` reads it: its algorithm and five numbers.
     pub(super) fn arguments(&self) -> (&'static str, [u64; 5]) {
         match self {
             Rule::Bucket(bucket) => {
@@ -103,6 +128,15 @@ impl Rule {
             Rule::Window(window) => ("window", [window.requests, window.per, window.slot, 0, 0]),
         }
     }
+}
+
+/// How much of a count may be leased ahead of the requests that spend it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ahead {
+    /// At most, to one dataplane at once.
+    pub(super) most: u64,
+    /// At most, while little is left.
+    pub(super) least: u64,
 }
 
 impl State {

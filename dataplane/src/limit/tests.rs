@@ -3,5 +3,6 @@
 mod algorithms;
 mod failures;
 mod harness;
+mod leases;
 mod policy;
 mod shared;

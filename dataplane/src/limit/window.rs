@@ -5,7 +5,7 @@
 //! half-open window of length `per` admits more than `requests`**. A slot of one microsecond makes it an exact log, which
 //! is kept while it is short; else a slot is 1/64 of `per`, and a request may count up to that much too long.
 //!
-//! `take.lua` does the same arithmetic.
+//! `lease.lua` does the same arithmetic.
 
 use std::collections::VecDeque;
 

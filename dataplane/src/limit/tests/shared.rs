@@ -63,7 +63,7 @@ fn many_dataplanes_admit_exactly_the_limit() {
         // A call that timed out on a busy machine may have been counted and was refused.
         assert!(count <= requests && count + unsure >= requests, "{name}: {count}, {unsure} unsure");
     }
-    let longest = 3_600_000 + 3_600_000 / 64 + 10;
+    let longest = 3_600_000 + 3_600_000 / 64 + 510;
     // The breaker's probes have keys of their own, which end at once.
     let ours = |(key, _): &(String, i64)| key.starts_with("gatehouse:{ratelimit/shop/orders}:");
     let ttls: Vec<_> = redis.ttls().into_iter().filter(ours).collect();
@@ -82,14 +82,17 @@ async fn state_ends_with_its_meaning() {
         limit("slots", Algorithm::SlidingWindow, 200, 100),
     ];
     let (policy, stores) = (policy(&config(LimitStore::Redis, limits)), stores(Some(&redis.target())));
+    // One key stays: by it a Redis that lost the others is known.
+    let counts = || redis.ttls().into_iter().filter(|(key, _)| key != "gatehouse:epoch");
     for _ in 0..100 {
         check(&policy, &stores).await;
-        for (key, ttl) in redis.ttls() {
-            assert!(ttl == -2 || (0..=110).contains(&ttl), "{key}: {ttl}");
+        // The limit's time, a slot of it, and that of the longest lease.
+        for (key, ttl) in counts() {
+            assert!(ttl == -2 || (0..=620).contains(&ttl), "{key}: {ttl}");
         }
     }
     let end = Instant::now() + Duration::from_secs(5);
-    while !redis.ttls().is_empty() {
+    while counts().next().is_some() {
         assert!(Instant::now() < end, "{:?}", redis.ttls());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
