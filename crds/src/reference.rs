@@ -39,13 +39,13 @@ pub struct ParentRef {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("(self.group == 'gatehouse.dev') == (self.kind == 'GatewayRoute')")
-    .message("Gateway and HTTPRoute are of group gateway.networking.k8s.io, GatewayRoute is of gatehouse.dev"))]
+    .message("Gateway, HTTPRoute and GRPCRoute are of group gateway.networking.k8s.io, GatewayRoute is of gatehouse.dev"))]
 pub struct TargetRef {
     /// `gateway.networking.k8s.io` or `gatehouse.dev`.
     #[schemars(extend("enum" = ["gateway.networking.k8s.io", "gatehouse.dev"]))]
     pub group: String,
-    /// `Gateway`, `HTTPRoute` or `GatewayRoute`.
-    #[schemars(extend("enum" = ["Gateway", "HTTPRoute", "GatewayRoute"]))]
+    /// `Gateway`, `HTTPRoute`, `GRPCRoute` or `GatewayRoute`.
+    #[schemars(extend("enum" = ["Gateway", "HTTPRoute", "GRPCRoute", "GatewayRoute"]))]
     pub kind: String,
     /// Name of the target.
     #[schemars(length(min = 1, max = 253))]

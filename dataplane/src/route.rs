@@ -24,7 +24,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderMap, Method};
 
-pub(crate) use conditions::{Conditions, ValueCondition};
+pub(crate) use conditions::{Conditions, GrpcCondition, ValueCondition};
 pub(crate) use expression::WholeExpression;
 pub(crate) use host::{HostMap, Hostname};
 use path::PathTable;

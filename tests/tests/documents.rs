@@ -2,19 +2,21 @@
 //! page says.
 //!
 //! A page's ```yaml blocks are its manifests; a Gateway `edge` is added if it brings none, nor an Ingress, and the services that the pages
-//! speak of lead to echoing backends. Of its ```sh blocks, each line runs and must end by printing what stands behind ` # `.
+//! speak of lead to backends that echo, or answer every call. Of its ```sh blocks, each line runs and must end by printing what stands behind ` # `.
 //! `$HTTP`, `$HTTPS`, `$ADMIN` and `$SHOP` are addresses.
 
 use std::{fs, path::Path};
 
 use gatehouse_tests::{
-    backend::Backend,
+    backend::{Backend, status},
     gateway::{EDGE, Gateway, service},
 };
+use http::HeaderValue;
 use tokio::process::Command;
 
 const PAGES: &[&str] = &[
     "docs/routing.md",
+    "docs/grpc.md",
     "docs/authentication.md",
     "docs/rate-limits.md",
     "docs/tls.md",
@@ -57,6 +59,15 @@ async fn pages_do_what_they_show() {
                 builder.file(&format!("service-{name}.yaml"), service(name)).endpoint(name, backend.address);
             backends.push(backend);
         }
+        let greeter = Backend::h2c(|_, _| async {
+            let mut answer = status(200);
+            answer.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+            answer.headers_mut().insert("grpc-status", HeaderValue::from_static("0"));
+            answer
+        })
+        .await;
+        builder =
+            builder.file("service-greeter.yaml", service("greeter")).endpoint("greeter", greeter.address);
         let gateway = builder.start().await;
         let complaints: Vec<String> =
             gateway.errors().into_iter().filter(|line| line.contains("page-")).collect();

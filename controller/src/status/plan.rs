@@ -14,8 +14,8 @@ mod ingress;
 use std::collections::BTreeMap;
 
 use gatehouse_crds::{
-    AuthPolicy, Consumer, GatewayAddress, GatewayConfig, GatewayRoute, HttpRoute, ParentRef, PolicyStatus,
-    RateLimitPolicy, RouteStatus, TcpRoute, TlsRoute,
+    AuthPolicy, Consumer, GatewayAddress, GatewayConfig, GatewayRoute, GrpcRoute, HttpRoute, ParentRef,
+    PolicyStatus, RateLimitPolicy, RouteStatus, TcpRoute, TlsRoute,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1;
@@ -87,6 +87,8 @@ pub fn plan(input: &Input<'_>) -> Vec<Write> {
     writes.extend(resources.ingresses.iter().filter_map(each));
     let each = |(key, object)| http_route(input, key, object);
     writes.extend(resources.http_routes.iter().filter_map(each));
+    let each = |(key, object)| grpc_route(input, key, object);
+    writes.extend(resources.grpc_routes.iter().filter_map(each));
     let each = |(key, object)| tls_route(input, key, object);
     writes.extend(resources.tls_routes.iter().filter_map(each));
     let each = |(key, object)| tcp_route(input, key, object);
@@ -112,6 +114,7 @@ pub fn plan_of(input: &Input<'_>, id: &ObjectId) -> Option<Write> {
         "Gateway" => gateway::plan(input, key, resources.gateways.get(key)?),
         "Ingress" => ingress::plan(input, key, resources.ingresses.get(key)?),
         "HTTPRoute" => http_route(input, key, resources.http_routes.get(key)?),
+        "GRPCRoute" => grpc_route(input, key, resources.grpc_routes.get(key)?),
         "TLSRoute" => tls_route(input, key, resources.tls_routes.get(key)?),
         "TCPRoute" => tcp_route(input, key, resources.tcp_routes.get(key)?),
         "GatewayRoute" => gateway_route(input, key, resources.gateway_routes.get(key)?),
@@ -126,6 +129,10 @@ pub fn plan_of(input: &Input<'_>, id: &ObjectId) -> Option<Write> {
 
 fn http_route(input: &Input<'_>, key: &ObjectKey, object: &HttpRoute) -> Option<Write> {
     route(input, "HTTPRoute", key, object, object.status.as_ref())
+}
+
+fn grpc_route(input: &Input<'_>, key: &ObjectKey, object: &GrpcRoute) -> Option<Write> {
+    route(input, "GRPCRoute", key, object, object.status.as_ref())
 }
 
 fn tls_route(input: &Input<'_>, key: &ObjectKey, object: &TlsRoute) -> Option<Write> {

@@ -97,6 +97,13 @@ fn intersection(listener: &str, route: &[String]) -> Option<Vec<String>> {
     (!common.is_empty()).then_some(common)
 }
 
+/// Some host is one of both. Empty: any.
+pub(super) fn have_in_common(some: &[String], others: &[String]) -> bool {
+    some.is_empty()
+        || others.is_empty()
+        || some.iter().any(|one| others.iter().any(|other| covers(one, other) || covers(other, one)))
+}
+
 /// Every host that `narrow` stands for is one that `wide` stands for.
 fn covers(wide: &str, narrow: &str) -> bool {
     match wide.strip_prefix("*.") {

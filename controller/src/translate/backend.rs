@@ -1,5 +1,7 @@
 //! Backend references: the Service, its protocol, and whether the route may use it.
 
+use std::{fmt, str::FromStr};
+
 use gatehouse_proto::config::v1::{self, UpstreamProtocol};
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 
@@ -10,11 +12,38 @@ use super::{
 };
 use crate::resources::{ObjectKey, Resources};
 
+const GRPC: &str = "/h2c";
+
 /// A Service and one of its ports.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct BackendKey {
     pub(super) service: ObjectKey,
     pub(super) port: i32,
+    /// gRPC is spoken to it, although its Service does not say so: it is another backend than the one that others
+    /// speak HTTP/1 to.
+    pub(super) is_grpc: bool,
+}
+
+/// What follows the kind in the names of its resources.
+impl fmt::Display for BackendKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}{}", self.service, self.port, if self.is_grpc { GRPC } else { "" })
+    }
+}
+
+/// Not what a [`BackendKey`] is shown as.
+pub(super) struct NoBackend;
+
+impl FromStr for BackendKey {
+    type Err = NoBackend;
+
+    fn from_str(text: &str) -> Result<Self, NoBackend> {
+        let plain = text.strip_suffix(GRPC);
+        let mut parts = plain.unwrap_or(text).splitn(3, '/');
+        let mut next = || parts.next().ok_or(NoBackend);
+        let service = ObjectKey::new(next()?, next()?);
+        Ok(BackendKey { service, port: next()?.parse().map_err(|_| NoBackend)?, is_grpc: plain.is_some() })
+    }
 }
 
 pub(super) fn resolve(
@@ -72,8 +101,8 @@ fn find(
         return Err(Problem::new(reason::BACKEND_NOT_FOUND, message));
     };
     let port = found.port;
-    let protocol = match found.app_protocol.as_deref() {
-        Some("kubernetes.io/h2c") => UpstreamProtocol::H2c,
+    let (protocol, is_grpc) = match found.app_protocol.as_deref() {
+        Some("kubernetes.io/h2c") => (UpstreamProtocol::H2c, false),
         // Plain text is not what such a port understands, and not what its owner wants on the wire. What is on a stream is
         // between client and backend.
         Some(secure @ ("https" | "tls" | "kubernetes.io/wss")) if !route.is_stream => {
@@ -82,9 +111,11 @@ fn find(
             );
             return Err(Problem::new(reason::UNSUPPORTED_PROTOCOL, message));
         }
-        _ => UpstreamProtocol::Http1,
+        // gRPC is HTTP/2, whether the Service says so or not.
+        _ if route.is_grpc => (UpstreamProtocol::H2c, true),
+        _ => (UpstreamProtocol::Http1, false),
     };
-    Ok((BackendKey { service, port }, v1::Service { protocol: protocol.into() }))
+    Ok((BackendKey { service, port, is_grpc }, v1::Service { protocol: protocol.into() }))
 }
 
 pub(super) fn port(service: &Service, port: i32) -> Option<&ServicePort> {

@@ -15,7 +15,7 @@ use crate::resources::{ObjectKey, Resources, SERVICE_NAME};
 pub(super) fn endpoints(resources: &Resources, service: &str) -> Option<(String, v1::Endpoints)> {
     let backend = parse(service)?;
     let slices: Vec<&EndpointSlice> = resources.slices_of(&backend.service).collect();
-    Some((names::endpoints(&backend.service, backend.port), of(&backend, &slices, resources)))
+    Some((names::endpoints(&backend), of(&backend, &slices, resources)))
 }
 
 /// The backends of a configuration that are ports of this Service, named as their `Service` resources are.
@@ -36,21 +36,18 @@ pub(super) fn emit(resources: &Resources, configs: &mut BTreeMap<ObjectKey, Conf
         for key in backends {
             let service = (key.service.namespace.as_str(), key.service.name.as_str());
             let endpoints = of(&key, slices.get(&service).map_or(&[][..], Vec::as_slice), resources);
-            let name = names::endpoints(&key.service, key.port);
-            config.insert(name.into(), Arc::new(Kind::Endpoints(endpoints)));
+            config.insert(names::endpoints(&key).into(), Arc::new(Kind::Endpoints(endpoints)));
         }
     }
 }
 
 /// The inverse of [`names::service`].
 fn parse(name: &str) -> Option<BackendKey> {
-    let mut parts = name.strip_prefix("service/")?.splitn(3, '/');
-    let (namespace, name, port) = (parts.next()?, parts.next()?, parts.next()?);
-    Some(BackendKey { service: ObjectKey::new(namespace, name), port: port.parse().ok()? })
+    name.strip_prefix("service/")?.parse().ok()
 }
 
 fn of(key: &BackendKey, slices: &[&EndpointSlice], resources: &Resources) -> v1::Endpoints {
-    let service = names::service(&key.service, key.port);
+    let service = names::service(key);
     let port = resources.services.get(&key.service).and_then(|service| backend::port(service, key.port));
     let Some(port) = port else { return v1::Endpoints { service, endpoints: Vec::new() } };
     let port = port.name.as_deref().unwrap_or("");

@@ -17,7 +17,7 @@ use super::{
     ImpliedGateways, Settings,
     conditions::Problem,
     gateway::GatewayView,
-    input::{self, ActionInput, OwnHost, RouteInput, RuleAuth, RuleInput},
+    input::{self, ActionInput, Matches, OwnHost, RouteInput, RuleAuth, RuleInput},
 };
 use crate::{
     provision,
@@ -154,6 +154,7 @@ impl Route<'_> {
             parent_refs: &self.parent_refs,
             hostnames: &[],
             is_stream: false,
+            is_grpc: false,
             backend_field: "backend.service",
             rules: self.rules.iter().map(Rule::input).collect(),
             listeners: Some(&self.listeners),
@@ -180,7 +181,7 @@ impl Rule {
             field: Some(&self.field),
             own: Some(OwnHost { host: self.host.as_deref().unwrap_or(""), listeners: &self.listeners }),
             is_last: self.is_default,
-            matches: &self.matches,
+            matches: Matches::Http(&self.matches),
             request_headers: None,
             response_headers: None,
             action,

@@ -1,11 +1,11 @@
-//! HTTPRoute, TLSRoute, TCPRoute and GatewayRoute, brought to one shape. Ingress is brought to it by `ingress`.
+//! HTTPRoute, GRPCRoute, TLSRoute, TCPRoute and GatewayRoute, brought to one shape. Ingress is brought to it by `ingress`.
 
 use std::collections::BTreeSet;
 
 use gatehouse_crds::{
-    BackendRef, FilterType, GATEWAY_GROUP, GROUP, GatewayRoute, GatewayRouteRule, HeaderChanges,
-    HttpBackendRef, HttpFilter, HttpRoute, HttpRouteRule, ParentRef, Redirect, Respond, RouteMatch,
-    StreamRouteRule, TcpRoute, Timeouts, TlsRoute, UrlRewrite,
+    BackendRef, FilterType, GATEWAY_GROUP, GROUP, GatewayRoute, GatewayRouteRule, GrpcRoute, GrpcRouteMatch,
+    GrpcRouteRule, HeaderChanges, HttpBackendRef, HttpFilter, HttpRoute, HttpRouteRule, ParentRef, Redirect,
+    Respond, RouteMatch, StreamRouteRule, TcpRoute, Timeouts, TlsRoute, UrlRewrite,
 };
 use kube::ResourceExt;
 
@@ -26,6 +26,8 @@ pub(super) struct RouteInput<'a> {
     pub(super) hostnames: &'a [String],
     /// Of connections, of which nothing is read but a server name: there are no requests that a policy could apply to.
     pub(super) is_stream: bool,
+    /// It takes gRPC calls alone, and its backends are spoken HTTP/2 to.
+    pub(super) is_grpc: bool,
     /// Where its references to backends stand; for messages.
     pub(super) backend_field: &'static str,
     pub(super) rules: Vec<RuleInput<'a>>,
@@ -46,7 +48,7 @@ pub(super) struct RuleInput<'a> {
     pub(super) own: Option<OwnHost<'a>>,
     /// Loses against every other rule that matches as well.
     pub(super) is_last: bool,
-    pub(super) matches: &'a [RouteMatch],
+    pub(super) matches: Matches<'a>,
     pub(super) request_headers: Option<&'a HeaderChanges>,
     pub(super) response_headers: Option<&'a HeaderChanges>,
     pub(super) action: ActionInput<'a>,
@@ -56,6 +58,13 @@ pub(super) struct RuleInput<'a> {
     pub(super) rate_limits: Option<Vec<&'a str>>,
     /// What is wrong with how it is put together.
     pub(super) problem: Option<Problem>,
+}
+
+/// Any of them; none: whatever the route can take.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Matches<'a> {
+    Http(&'a [RouteMatch]),
+    Grpc(&'a [GrpcRouteMatch]),
 }
 
 /// A rule that is served under one host.
@@ -101,17 +110,25 @@ pub(super) enum RuleAuth<'a> {
 
 /// Every route, in one order.
 pub(super) fn routes(resources: &Resources) -> impl Iterator<Item = RouteInput<'_>> {
-    let http = resources.http_routes.iter().map(|(key, route)| from_http(key, route));
     let tls = resources.tls_routes.iter().map(|(key, route)| from_tls(key, route));
     let tcp = resources.tcp_routes.iter().map(|(key, route)| from_tcp(key, route));
     let gateway = resources.gateway_routes.iter().map(|(key, route)| from_gateway(key, route));
-    http.chain(tls).chain(tcp).chain(gateway)
+    http_routes(resources).chain(grpc_routes(resources)).chain(tls).chain(tcp).chain(gateway)
+}
+
+pub(super) fn http_routes(resources: &Resources) -> impl Iterator<Item = RouteInput<'_>> {
+    resources.http_routes.iter().map(|(key, route)| from_http(key, route))
+}
+
+pub(super) fn grpc_routes(resources: &Resources) -> impl Iterator<Item = RouteInput<'_>> {
+    resources.grpc_routes.iter().map(|(key, route)| from_grpc(key, route))
 }
 
 /// One route of a kind that needs no other object to be read. `None`: there is none.
 pub(super) fn route<'a>(resources: &'a Resources, id: &ObjectId) -> Option<RouteInput<'a>> {
     match id.kind {
         "HTTPRoute" => resources.http_routes.get_key_value(&id.key).map(|(key, route)| from_http(key, route)),
+        "GRPCRoute" => resources.grpc_routes.get_key_value(&id.key).map(|(key, route)| from_grpc(key, route)),
         "TLSRoute" => resources.tls_routes.get_key_value(&id.key).map(|(key, route)| from_tls(key, route)),
         "TCPRoute" => resources.tcp_routes.get_key_value(&id.key).map(|(key, route)| from_tcp(key, route)),
         "GatewayRoute" => {
@@ -122,6 +139,10 @@ pub(super) fn route<'a>(resources: &'a Resources, id: &ObjectId) -> Option<Route
 }
 
 impl RouteInput<'_> {
+    pub(super) fn id(&self) -> ObjectId {
+        ObjectId { kind: self.kind, key: self.key.clone() }
+    }
+
     /// `Kind/namespace/name`.
     pub(super) fn object(&self) -> String {
         format!("{}/{}", self.kind, self.key)
@@ -141,6 +162,7 @@ fn from_http<'a>(key: &'a ObjectKey, route: &'a HttpRoute) -> RouteInput<'a> {
         parent_refs: &route.spec.parent_refs,
         hostnames: &route.spec.hostnames,
         is_stream: false,
+        is_grpc: false,
         backend_field: "backendRefs",
         rules: route.spec.rules.iter().map(http_rule).collect(),
         listeners: None,
@@ -149,13 +171,48 @@ fn from_http<'a>(key: &'a ObjectKey, route: &'a HttpRoute) -> RouteInput<'a> {
     }
 }
 
+fn from_grpc<'a>(key: &'a ObjectKey, route: &'a GrpcRoute) -> RouteInput<'a> {
+    RouteInput {
+        group: GATEWAY_GROUP,
+        kind: "GRPCRoute",
+        key,
+        created: created(route),
+        parent_refs: &route.spec.parent_refs,
+        hostnames: &route.spec.hostnames,
+        is_stream: false,
+        is_grpc: true,
+        backend_field: "backendRefs",
+        rules: route.spec.rules.iter().map(grpc_rule).collect(),
+        listeners: None,
+        unresolved: Vec::new(),
+        conflicts: Vec::new(),
+    }
+}
+
 fn http_rule(rule: &HttpRouteRule) -> RuleInput<'_> {
-    let filters = Filters::of(&rule.filters);
+    RuleInput {
+        timeouts: rule.timeouts.as_ref(),
+        ..filtered(rule.name.as_deref(), Matches::Http(&rule.matches), &rule.filters, &rule.backend_refs)
+    }
+}
+
+fn grpc_rule(rule: &GrpcRouteRule) -> RuleInput<'_> {
+    filtered(rule.name.as_deref(), Matches::Grpc(&rule.matches), &rule.filters, &rule.backend_refs)
+}
+
+/// What the rules of the Gateway API's kinds have in common.
+fn filtered<'a>(
+    name: Option<&'a str>,
+    matches: Matches<'a>,
+    filters: &'a [HttpFilter],
+    backend_refs: &'a [HttpBackendRef],
+) -> RuleInput<'a> {
+    let filters = Filters::of(filters);
     let action = match filters.redirect {
         Some(redirect) => ActionInput::Redirect(redirect),
-        None if rule.backend_refs.is_empty() => ActionInput::Nothing,
+        None if backend_refs.is_empty() => ActionInput::Nothing,
         None => ActionInput::Forward {
-            backends: rule.backend_refs.iter().map(http_backend).collect(),
+            backends: backend_refs.iter().map(http_backend).collect(),
             rewrite: filters.rewrite,
         },
     };
@@ -163,21 +220,21 @@ fn http_rule(rule: &HttpRouteRule) -> RuleInput<'_> {
         let message = "filters: RequestRedirect and URLRewrite can't stand together";
         Problem::new(reason::INCOMPATIBLE_FILTERS, message)
     });
-    let mut backends = rule.backend_refs.iter();
+    let mut backends = backend_refs.iter();
     let problem = filters
         .problem
         .or(incompatible)
         .or_else(|| backends.find_map(|backend| Filters::of(&backend.filters).problem_at_backend()));
     RuleInput {
-        name: rule.name.as_deref(),
+        name,
         field: None,
         own: None,
         is_last: false,
-        matches: &rule.matches,
+        matches,
         request_headers: filters.request_headers,
         response_headers: filters.response_headers,
         action,
-        timeouts: rule.timeouts.as_ref(),
+        timeouts: None,
         auth: RuleAuth::Attached,
         rate_limits: None,
         problem,
@@ -272,6 +329,7 @@ fn from_streams<'a>(
         parent_refs,
         hostnames,
         is_stream: true,
+        is_grpc: false,
         backend_field: "backendRefs",
         rules: rules.iter().map(stream_rule).collect(),
         listeners: None,
@@ -286,7 +344,7 @@ fn stream_rule(rule: &StreamRouteRule) -> RuleInput<'_> {
         field: None,
         own: None,
         is_last: false,
-        matches: &[],
+        matches: Matches::Http(&[]),
         request_headers: None,
         response_headers: None,
         action: ActionInput::Forward {
@@ -310,6 +368,7 @@ fn from_gateway<'a>(key: &'a ObjectKey, route: &'a GatewayRoute) -> RouteInput<'
         parent_refs: &route.spec.parent_refs,
         hostnames: &route.spec.hostnames,
         is_stream: false,
+        is_grpc: false,
         backend_field: "backendRefs",
         rules: rules.collect(),
         listeners: None,
@@ -341,7 +400,7 @@ fn gateway_rule<'a>(rule: &'a GatewayRouteRule, route: &'a GatewayRoute) -> Rule
         field: None,
         own: None,
         is_last: false,
-        matches: &rule.matches,
+        matches: Matches::Http(&rule.matches),
         request_headers: rule.request_headers.as_ref(),
         response_headers: rule.response_headers.as_ref(),
         action,

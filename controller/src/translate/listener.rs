@@ -19,7 +19,8 @@ use crate::{
 type RouteKind = (&'static str, &'static str);
 
 /// The kinds that can attach to a listener of a protocol.
-const OF_HTTP: &[RouteKind] = &[(GATEWAY_GROUP, "HTTPRoute"), (GROUP, "GatewayRoute")];
+const OF_HTTP: &[RouteKind] =
+    &[(GATEWAY_GROUP, "HTTPRoute"), (GATEWAY_GROUP, "GRPCRoute"), (GROUP, "GatewayRoute")];
 const OF_TLS: &[RouteKind] = &[(GATEWAY_GROUP, "TLSRoute")];
 const OF_TCP: &[RouteKind] = &[(GATEWAY_GROUP, "TCPRoute")];
 

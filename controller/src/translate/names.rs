@@ -2,11 +2,11 @@
 
 use gatehouse_proto::config::v1::{self, resource::Kind};
 
-use super::status::ObjectId;
+use super::{backend::BackendKey, status::ObjectId};
 use crate::resources::ObjectKey;
 
 /// The kinds whose objects are routes.
-const ROUTES: [&str; 5] = ["HTTPRoute", "TLSRoute", "TCPRoute", "GatewayRoute", "Ingress"];
+const ROUTES: [&str; 6] = ["HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "GatewayRoute", "Ingress"];
 
 pub(super) const SETTINGS: &str = "settings";
 pub(crate) const SIBLINGS: &str = "siblings";
@@ -32,8 +32,8 @@ pub(super) fn rules(object: &str) -> String {
     format!("route/{object}/")
 }
 
-pub(super) fn service(service: &ObjectKey, port: i32) -> String {
-    format!("service/{service}/{port}")
+pub(super) fn service(backend: &BackendKey) -> String {
+    format!("service/{backend}")
 }
 
 /// What the names of all its ports begin with.
@@ -41,8 +41,8 @@ pub(super) fn service_ports(service: &ObjectKey) -> String {
     format!("service/{service}/")
 }
 
-pub(super) fn endpoints(service: &ObjectKey, port: i32) -> String {
-    format!("endpoints/{service}/{port}")
+pub(super) fn endpoints(backend: &BackendKey) -> String {
+    format!("endpoints/{backend}")
 }
 
 pub(crate) fn auth(policy: &ObjectKey) -> String {
@@ -118,21 +118,23 @@ pub(crate) fn references(kind: &Kind) -> Vec<String> {
 mod tests {
     use gatehouse_proto::config::v1::{self, resource::Kind};
 
-    use super::{Owner, owner, references};
+    use super::{BackendKey, Owner, owner, references};
     use crate::resources::ObjectKey;
 
     #[test]
     fn names_tell_their_owner() {
         let key = ObjectKey::new("shop", "orders");
+        let backend = BackendKey { service: key.clone(), port: 80, is_grpc: true };
         for (name, wanted) in [
             (super::SETTINGS.to_owned(), Owner::Gateway),
             (super::listener(&key, "http"), Owner::Listener("http".into())),
             (super::certificate(&key), Owner::object("Secret", &key)),
             (super::route("HTTPRoute/shop/orders", 3, None), Owner::object("HTTPRoute", &key)),
+            (super::route("GRPCRoute/shop/orders", 0, None), Owner::object("GRPCRoute", &key)),
             (super::route("GatewayRoute/shop/orders", 0, Some("http")), Owner::object("GatewayRoute", &key)),
             (super::route("Ingress/shop/orders", 0, None), Owner::object("Ingress", &key)),
-            (super::service(&key, 80), Owner::object("Service", &key)),
-            (super::endpoints(&key, 80), Owner::object("Service", &key)),
+            (super::service(&backend), Owner::object("Service", &key)),
+            (super::endpoints(&backend), Owner::object("Service", &key)),
             (super::auth(&key), Owner::object("AuthPolicy", &key)),
             (super::rate_limit(&key), Owner::object("RateLimitPolicy", &key)),
             (super::consumer(&key), Owner::object("Consumer", &key)),
@@ -149,13 +151,14 @@ mod tests {
     #[test]
     fn routes_refer_to_backends_and_listeners_to_certificates() {
         let key = ObjectKey::new("shop", "orders");
+        let orders = BackendKey { service: key.clone(), port: 80, is_grpc: false };
         let backend = |service: String| v1::Backend { service, ..v1::Backend::default() };
         let forward = v1::Forward {
-            backends: vec![backend(super::service(&key, 80)), backend(String::new())],
+            backends: vec![backend(super::service(&orders)), backend(String::new())],
             ..v1::Forward::default()
         };
         let route = v1::Route { action: Some(v1::route::Action::Forward(forward)), ..v1::Route::default() };
-        assert_eq!(references(&Kind::Route(route)), [super::service(&key, 80), super::endpoints(&key, 80)]);
+        assert_eq!(references(&Kind::Route(route)), [super::service(&orders), super::endpoints(&orders)]);
         let listener =
             v1::Listener { certificates: vec![super::certificate(&key)], ..v1::Listener::default() };
         assert_eq!(references(&Kind::Listener(listener)), [super::certificate(&key)]);

@@ -293,23 +293,28 @@ fn exists(target: &TargetRef, namespace: &str, sources: Sources<'_>) -> bool {
         "Gateway" => {
             let implied = sources.implied.get(&key).map(|(gateway, _)| gateway);
             implied.or_else(|| resources.gateways.get(&key)).is_some_and(|gateway| {
-                section.is_none_or(|section| {
-                    gateway.spec.listeners.iter().any(|listener| listener.name == section)
-                })
+                is_one(section, gateway.spec.listeners.iter().map(|listener| Some(&*listener.name)))
             })
         }
-        "HTTPRoute" => resources.http_routes.get(&key).is_some_and(|route| {
-            section.is_none_or(|section| {
-                route.spec.rules.iter().any(|rule| rule.name.as_deref() == Some(section))
-            })
-        }),
-        "GatewayRoute" => resources.gateway_routes.get(&key).is_some_and(|route| {
-            section.is_none_or(|section| {
-                route.spec.rules.iter().any(|rule| rule.name.as_deref() == Some(section))
-            })
-        }),
+        "HTTPRoute" => resources
+            .http_routes
+            .get(&key)
+            .is_some_and(|route| is_one(section, route.spec.rules.iter().map(|rule| rule.name.as_deref()))),
+        "GRPCRoute" => resources
+            .grpc_routes
+            .get(&key)
+            .is_some_and(|route| is_one(section, route.spec.rules.iter().map(|rule| rule.name.as_deref()))),
+        "GatewayRoute" => resources
+            .gateway_routes
+            .get(&key)
+            .is_some_and(|route| is_one(section, route.spec.rules.iter().map(|rule| rule.name.as_deref()))),
         _ => false,
     }
+}
+
+/// The section, if one is asked for, is among those of the object.
+fn is_one<'a>(section: Option<&str>, mut sections: impl Iterator<Item = Option<&'a str>>) -> bool {
+    section.is_none_or(|section| sections.any(|one| one == Some(section)))
 }
 
 fn missing(kind: &str, key: &ObjectKey) -> Problem {

@@ -13,10 +13,20 @@ use super::{
     input::RouteInput,
     names,
     policy::{Guards, Policies},
+    rivals::Rivals,
     rule::{self, RuleOutput},
     status::{ObjectStatus, ParentStatus},
 };
 use crate::resources::{ObjectKey, Resources};
+
+/// One of a route's references to its parents.
+struct Parent<'a> {
+    reference: &'a ParentRef,
+    gateway: ObjectKey,
+    attached: Result<Attached, Problem>,
+    /// What another route has taken of it.
+    conflict: Option<Problem>,
+}
 
 /// What came of the rules on one Gateway, besides what is wrong with themselves.
 #[derive(Debug, Default)]
@@ -42,6 +52,7 @@ pub(super) fn translate(
     route: &RouteInput<'_>,
     gateways: &BTreeMap<ObjectKey, GatewayView>,
     policies: &Policies,
+    rivals: &Rivals,
     resources: &Resources,
 ) -> Output {
     let rules: Vec<RuleOutput> = route
@@ -51,19 +62,25 @@ pub(super) fn translate(
         .map(|(index, rule)| rule::translate(rule, index, route, resources))
         .collect();
     // Parents that are not ours get no entry.
-    let parents: Vec<(&ParentRef, ObjectKey, Result<Attached, Problem>)> = route
+    let parents: Vec<Parent<'_>> = route
         .parent_refs
         .iter()
-        .filter_map(|parent| {
-            let key = attach::parent_key(parent, route.key)?;
-            let attached = attach::attach(route, parent, gateways.get(&key)?, resources);
-            Some((parent, key, attached))
+        .filter_map(|reference| {
+            let gateway = attach::parent_key(reference, route.key)?;
+            let attached = attach::attach(route, reference, gateways.get(&gateway)?, resources)
+                .and_then(|attached| rivals.contest(route, &gateway, attached));
+            let (attached, conflict) = match attached {
+                Ok((attached, conflict)) => (Ok(attached), conflict),
+                Err(problem) => (Err(problem), None),
+            };
+            Some(Parent { reference, gateway, attached, conflict })
         })
         .collect();
     // Several references may lead to one listener: it serves the route once.
     let mut by_gateway: BTreeMap<&ObjectKey, Attached> = BTreeMap::new();
-    for (_, key, attached) in &parents {
-        by_gateway.entry(key).or_default().extend(attached.iter().flatten().map(|(i, n)| (*i, n.clone())));
+    for parent in &parents {
+        let attached = parent.attached.iter().flatten();
+        by_gateway.entry(&parent.gateway).or_default().extend(attached.map(|(i, n)| (*i, n.clone())));
     }
     let mut output = Output::default();
     let mut served: BTreeMap<&ObjectKey, Served> = BTreeMap::new();
@@ -71,12 +88,14 @@ pub(super) fn translate(
         let Some(gateway) = gateways.get(key) else { continue };
         served.insert(key, serve(route, &rules, gateway, &attached, policies, resources, &mut output));
     }
-    for (parent, key, attached) in &parents {
-        let Some(served) = served.get(key) else { continue };
-        let conditions = conditions(route, &rules, attached.as_ref().err(), served);
+    for parent in &parents {
+        let Some(served) = served.get(&parent.gateway) else { continue };
+        let conditions = conditions(route, &rules, parent, served);
         let is_accepted = conditions.iter().any(|one| one.kind == ConditionType::Accepted && one.status);
-        let attached = attached.iter().flatten().filter(|_| is_accepted).map(|(index, _)| *index).collect();
-        output.status.parents.push(ParentStatus { parent_ref: (*parent).clone(), conditions, attached });
+        let attached = parent.attached.iter().flatten().filter(|_| is_accepted);
+        let attached = attached.map(|(index, _)| *index).collect();
+        let parent_ref = parent.reference.clone();
+        output.status.parents.push(ParentStatus { parent_ref, conditions, attached });
     }
     output
 }
@@ -167,7 +186,7 @@ fn serve(
 fn conditions(
     route: &RouteInput<'_>,
     rules: &[RuleOutput],
-    refused: Option<&Problem>,
+    parent: &Parent<'_>,
     served: &Served,
 ) -> Vec<Condition> {
     let problems = rules
@@ -178,9 +197,9 @@ fn conditions(
     let is_lost =
         |(index, rule): (usize, &RuleOutput)| rule.invalid.is_some() || served.nowhere.contains(&index);
     let all_lost = !rules.is_empty() && rules.iter().enumerate().all(is_lost);
-    let accepted = match (refused, &problem) {
-        (Some(refused), _) => Condition::not(ConditionType::Accepted, refused.clone()),
-        (None, Some(problem)) if all_lost => Condition::not(ConditionType::Accepted, problem.clone()),
+    let accepted = match (&parent.attached, &problem) {
+        (Err(refused), _) => Condition::not(ConditionType::Accepted, refused.clone()),
+        (Ok(_), Some(problem)) if all_lost => Condition::not(ConditionType::Accepted, problem.clone()),
         _ => Condition::is(ConditionType::Accepted, reason::ACCEPTED),
     };
     let of_rules = rules.iter().flat_map(|rule| &rule.unresolved);
@@ -196,11 +215,12 @@ fn conditions(
         reason: problem.reason,
         message: format!("Dropped Rule: {}", problem.message),
     });
-    let conflicted = Problem::join(route.conflicts.iter().cloned()).map(|problem| Condition {
-        kind: ConditionType::Conflicted,
-        status: true,
-        reason: problem.reason,
-        message: problem.message,
-    });
+    let conflicted =
+        Problem::join(route.conflicts.iter().chain(&parent.conflict).cloned()).map(|problem| Condition {
+            kind: ConditionType::Conflicted,
+            status: true,
+            reason: problem.reason,
+            message: problem.message,
+        });
     [accepted, resolved].into_iter().chain(partially).chain(conflicted).collect()
 }

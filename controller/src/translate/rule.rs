@@ -10,7 +10,8 @@ use super::{
     backend::{self, BackendKey},
     check,
     conditions::Problem,
-    input::{ActionInput, BackendInput, RouteInput, RuleInput},
+    grpc,
+    input::{ActionInput, BackendInput, Matches, RouteInput, RuleInput},
 };
 use crate::resources::Resources;
 
@@ -77,13 +78,17 @@ fn fill(
 ) -> Result<(), Problem> {
     // The matches stand even when the rest is broken, so that 500 is told where the rule is, and only there.
     let mut broken = None;
-    for one in rule.matches {
-        match match_(one) {
+    let matches: Vec<_> = match rule.matches {
+        Matches::Http(matches) => matches.iter().map(match_).collect(),
+        Matches::Grpc(matches) => grpc::matches(matches),
+    };
+    output.placeless = !matches.is_empty() && matches.iter().all(Result::is_err);
+    for one in matches {
+        match one {
             Ok(one) => output.route.matches.push(one),
             Err(error) => broken = broken.or(Some(error)),
         }
     }
-    output.placeless = !rule.matches.is_empty() && output.route.matches.is_empty();
     if let Some(error) = broken {
         return Err(error.into());
     }
@@ -93,7 +98,10 @@ fn fill(
     output.route.request_headers = rule.request_headers.map(changes).transpose()?;
     output.route.response_headers = rule.response_headers.map(changes).transpose()?;
     output.route.timeouts = rule.timeouts.map(timeouts).transpose()?;
-    let only_prefixes = rule.matches.iter().all(|one| one.path.kind == PathMatchType::PathPrefix);
+    let only_prefixes = match rule.matches {
+        Matches::Http(matches) => matches.iter().all(|one| one.path.kind == PathMatchType::PathPrefix),
+        Matches::Grpc(_) => false,
+    };
     let modifier = |path: &Option<PathModifier>| {
         path.as_ref().map(|path| path_modifier(path, only_prefixes)).transpose()
     };
@@ -143,7 +151,7 @@ fn backend(
     };
     match backend::resolve(backend, route, resources) {
         Ok((key, service)) => {
-            wire.service = super::names::service(&key.service, key.port);
+            wire.service = super::names::service(&key);
             output.services.push((key, service));
         }
         Err(problem) => {
@@ -169,17 +177,18 @@ fn match_(one: &RouteMatch) -> Result<v1::Match, String> {
     Ok(v1::Match {
         path: Some(v1::PathMatch { kind: kind.into(), value: path.value.clone() }),
         method: one.method.map(|method| format!("{method:?}").to_ascii_uppercase()).unwrap_or_default(),
-        headers: one
-            .headers
-            .iter()
-            .map(|header| value_match(header, "headers", true))
-            .collect::<Result<_, _>>()?,
+        headers: headers(&one.headers)?,
         query_params: one
             .query_params
             .iter()
             .map(|param| value_match(param, "queryParams", false))
             .collect::<Result<_, _>>()?,
+        grpc: None,
     })
+}
+
+pub(super) fn headers(headers: &[ValueMatch]) -> Result<Vec<v1::ValueMatch>, String> {
+    headers.iter().map(|header| value_match(header, "headers", true)).collect()
 }
 
 fn value_match(one: &ValueMatch, field: &str, is_header: bool) -> Result<v1::ValueMatch, String> {

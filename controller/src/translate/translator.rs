@@ -11,15 +11,17 @@ use std::{
     sync::Arc,
 };
 
-use gatehouse_crds::{BackendRef, StreamRouteRule};
+use gatehouse_crds::{BackendRef, HttpBackendRef, StreamRouteRule};
 use gatehouse_proto::config::v1::resource::Kind;
 
 use super::{
     Config, Namespaces, Settings, Translation, consumer, endpoints,
     gateway::{self, GatewayView},
     ingress::{self, Ingresses},
-    input, named, names, parent_key,
+    input::{self, RouteInput},
+    named, names, parent_key,
     policy::{Policies, PolicyKind, Sources},
+    rivals::Rivals,
     route,
     status::{ObjectId, Statuses},
     used::Used,
@@ -35,6 +37,7 @@ pub struct Translator {
     translation: Translation,
     gateways: BTreeMap<ObjectKey, GatewayView>,
     policies: Policies,
+    rivals: Rivals,
     used: Used,
     /// Whose consumers are in the configurations.
     namespaces: Namespaces,
@@ -71,15 +74,15 @@ impl Translator {
         let routes = ingresses.routes(&gateways);
         let mut translator = Translator {
             translation: Translation { gateways: configs, statuses, ..Translation::default() },
+            rivals: Rivals::new(resources, &gateways),
             gateways,
             policies: Policies::new(resources),
             used: Used::default(),
             namespaces: Namespaces::new(),
         };
         for input in input::routes(resources).chain(routes) {
-            let output = route::translate(&input, &translator.gateways, &translator.policies, resources);
-            let id = ObjectId { kind: input.kind, key: input.key.clone() };
-            translator.add(id, output, &mut Edit::nothing());
+            let output = translator.translate(&input, resources);
+            translator.add(input.id(), output, &mut Edit::nothing());
         }
         translator.translation.implied_gateways = ingresses.gateways;
         translator.finish(resources, settings);
@@ -87,6 +90,10 @@ impl Translator {
             translator.translation.statuses.set("Gateway", key, gateway::taken());
         }
         translator
+    }
+
+    fn translate(&self, route: &RouteInput<'_>, resources: &Resources) -> route::Output {
+        route::translate(route, &self.gateways, &self.policies, &self.rivals, resources)
     }
 
     /// What does not stand with routes alone.
@@ -185,10 +192,13 @@ impl Translator {
         routes: &BTreeSet<ObjectId>,
         edit: &mut Edit,
     ) -> Option<()> {
+        if self.rivals.unsettled_by(routes, &self.gateways, resources) {
+            return None;
+        }
         for id in routes {
             self.remove(id, edit);
             if let Some(input) = input::route(resources, id) {
-                let output = route::translate(&input, &self.gateways, &self.policies, resources);
+                let output = self.translate(&input, resources);
                 self.add(id.clone(), output, edit);
             }
             edit.statuses.insert(id.clone());
@@ -251,7 +261,7 @@ impl Translator {
         }
         for (gateway, backend, service) in output.services {
             let Some(config) = configs.get_mut(&gateway) else { continue };
-            let name = names::service(&backend.service, backend.port);
+            let name = names::service(&backend);
             let service = Kind::Service(service);
             if config.get(name.as_str()).is_none_or(|known| **known != service) {
                 let name = Arc::<str>::from(name);
@@ -343,10 +353,17 @@ fn naming(resources: &Resources, services: &BTreeSet<ObjectKey>) -> BTreeSet<Obj
         let namespace = backend.namespace.as_deref().unwrap_or(&route.namespace);
         services.iter().any(|service| service.name == backend.name && service.namespace == namespace)
     };
-    let http = resources.http_routes.iter().filter(|(key, route)| {
-        let mut backends = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs);
-        backends.any(|backend| is_one(key, &backend.reference))
-    });
+    let any_is_one = |key: &ObjectKey, backends: &[HttpBackendRef]| {
+        backends.iter().any(|backend| is_one(key, &backend.reference))
+    };
+    let http = resources
+        .http_routes
+        .iter()
+        .filter(|(key, route)| route.spec.rules.iter().any(|rule| any_is_one(key, &rule.backend_refs)));
+    let grpc = resources
+        .grpc_routes
+        .iter()
+        .filter(|(key, route)| route.spec.rules.iter().any(|rule| any_is_one(key, &rule.backend_refs)));
     let gateway = resources.gateway_routes.iter().filter(|(key, route)| {
         let mut backends = route.spec.rules.iter().flat_map(|rule| rule.backend_refs.iter().flatten());
         backends.any(|backend| is_one(key, backend))
@@ -357,10 +374,11 @@ fn naming(resources: &Resources, services: &BTreeSet<ObjectKey>) -> BTreeSet<Obj
     let tls = resources.tls_routes.iter().filter(|(key, route)| streams(key, &route.spec.rules));
     let tcp = resources.tcp_routes.iter().filter(|(key, route)| streams(key, &route.spec.rules));
     let http = http.map(|(key, _)| ("HTTPRoute", key));
+    let grpc = grpc.map(|(key, _)| ("GRPCRoute", key));
     let gateway = gateway.map(|(key, _)| ("GatewayRoute", key));
     let tls = tls.map(|(key, _)| ("TLSRoute", key));
     let tcp = tcp.map(|(key, _)| ("TCPRoute", key));
-    let all = http.chain(gateway).chain(tls).chain(tcp);
+    let all = http.chain(grpc).chain(gateway).chain(tls).chain(tcp);
     all.map(|(kind, key)| ObjectId { kind, key: key.clone() }).collect()
 }
 

@@ -13,7 +13,8 @@ use crate::{
     limit,
     observe::metrics::Metrics,
     route::{
-        Age, Conditions, Entry, Hostname, Match, PathMatch, ValueCondition, WholeExpression, normal_prefix,
+        Age, Conditions, Entry, GrpcCondition, Hostname, Match, PathMatch, ValueCondition, WholeExpression,
+        normal_prefix,
     },
     snapshot::{Action, Backend, Forward, Plan, Respond, Rule, Timeouts},
     upstream::Service,
@@ -154,7 +155,11 @@ fn compile_match(wire: &v1::Match) -> Result<Match, String> {
         .iter()
         .map(|param| Ok((param.name.as_str().into(), condition(param)?)))
         .collect::<Result<_, String>>()?;
-    Ok(Match { path, conditions: Conditions::new(method, headers, query_params) })
+    let grpc = wire.grpc.as_ref().map(|grpc| {
+        let method = grpc.method.as_ref().map(condition).transpose()?;
+        Ok::<_, String>(GrpcCondition { method })
+    });
+    Ok(Match { path, conditions: Conditions::new(method, headers, query_params, grpc.transpose()?) })
 }
 
 /// In the form that requests are brought to before they are compared.

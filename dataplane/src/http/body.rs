@@ -86,8 +86,12 @@ impl Body for ResponseBody {
         };
         match frame {
             Some(Ok(frame)) => {
-                if let (Some(exchange), Some(data)) = (&mut this.exchange, frame.data_ref()) {
-                    exchange.sent(data.len());
+                if let Some(exchange) = &mut this.exchange {
+                    if let Some(data) = frame.data_ref() {
+                        exchange.sent(data.len());
+                    } else if let Some(trailers) = frame.trailers_ref() {
+                        exchange.grpc_end(trailers);
+                    }
                 }
                 this.settle();
                 Poll::Ready(Some(Ok(clean(frame))))

@@ -14,7 +14,11 @@ use std::{
 use http::{HeaderMap, Method, StatusCode, header::USER_AGENT, request::Parts};
 use tokio::time::Instant;
 
-use super::{connection::Connection, headers::X_REQUEST_ID, target::Target};
+use super::{
+    connection::Connection,
+    headers::{GRPC_STATUS, X_REQUEST_ID},
+    target::Target,
+};
 use crate::{
     Reason,
     observe::{Record, RequestId, metrics::RouteMetrics},
@@ -56,6 +60,7 @@ impl Exchange {
             consumer: None,
             // What it stays at if the client goes before there is an answer.
             status: Reason::ClientGone.status().as_u16(),
+            grpc_status: None,
             reason: None,
             bytes_received: 0,
             bytes_sent: 0,
@@ -136,6 +141,17 @@ impl Exchange {
     pub(crate) fn head(&mut self, status: StatusCode) {
         self.record.status = status.as_u16();
         self.record.head_after = Some(self.started.elapsed());
+    }
+
+    /// A gRPC call ends with this code.
+    pub(crate) fn grpc_status(&mut self, code: u16) {
+        self.record.grpc_status = Some(code);
+    }
+
+    /// The fields in which a backend says how a gRPC call ended, if it does: of a head or of trailers.
+    pub(crate) fn grpc_end(&mut self, fields: &HeaderMap) {
+        let code = fields.get(GRPC_STATUS).and_then(|code| code.to_str().ok()?.parse().ok());
+        self.record.grpc_status = code.or(self.record.grpc_status);
     }
 
     /// The gateway answers by itself.

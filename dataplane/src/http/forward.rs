@@ -82,7 +82,10 @@ pub(super) async fn forward(
     }
 
     let state = exchange.body_state();
-    let body = RequestBody::new(body, Rc::clone(&state), snapshot.settings.limits.body_idle_timeout);
+    // In a stream of gRPC the client may have nothing to say for as long as the service has.
+    let is_grpc = service.protocol == Protocol::H2c && headers::is_grpc(&parts.headers);
+    let idle_timeout = (!is_grpc).then_some(snapshot.settings.limits.body_idle_timeout);
+    let body = RequestBody::new(body, Rc::clone(&state), idle_timeout);
     let mut request = Request::from_parts(parts, body);
     let deadline = plan.timeouts.request().map(|limit| exchange.started() + limit);
     let sending = attempts(connection, plan.timeouts.attempt(), service, &mut request, &state, exchange);

@@ -13,7 +13,7 @@ use std::{rc::Rc, sync::Arc};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, Version,
-    header::{CONNECTION, CONTENT_TYPE, EXPECT, LOCATION},
+    header::{CONNECTION, EXPECT, LOCATION},
     request::Parts,
 };
 use http_body::Body;
@@ -82,7 +82,7 @@ async fn respond(
     body: ClientBody,
     mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
-    let is_grpc = is_grpc(&parts.headers);
+    let is_grpc = headers::is_grpc(&parts.headers);
     let is_multiplexed = parts.version == Version::HTTP_2;
     let snapshot = connection.worker.snapshot();
     let outcome = answer(&connection, &snapshot, parts, body, &mut exchange).await;
@@ -90,6 +90,9 @@ async fn respond(
     let mut response = match outcome {
         Ok(Answer::Forwarded(response)) => {
             exchange.head(response.status());
+            if is_grpc {
+                exchange.grpc_end(response.headers());
+            }
             response.map(|body| ResponseBody::streaming(body, exchange))
         }
         Ok(Answer::Own(reason, response)) => {
@@ -219,10 +222,6 @@ fn direct(respond: &Respond) -> Response<Bytes> {
     *response.status_mut() = respond.status;
     response.headers_mut().extend(respond.headers.iter().cloned());
     response
-}
-
-fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 impl Answer {

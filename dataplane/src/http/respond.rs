@@ -9,10 +9,9 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE},
 };
 
-use super::{body::ResponseBody, exchange::Exchange};
+use super::{body::ResponseBody, exchange::Exchange, headers::GRPC_STATUS};
 use crate::Reason;
 
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Ends the pipeline: the gateway answers by itself.
@@ -35,7 +34,9 @@ impl Refusal {
         let mut headers = self.headers;
         let (status, body) = if is_grpc {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            headers.insert(GRPC_STATUS, HeaderValue::from(grpc_code(status)));
+            let code = grpc_code(self.reason);
+            exchange.grpc_status(code);
+            headers.insert(GRPC_STATUS, HeaderValue::from(code));
             headers.insert(GRPC_MESSAGE, HeaderValue::from_static(self.reason.detail()));
             (StatusCode::OK, Bytes::new())
         } else {
@@ -62,17 +63,22 @@ fn problem(reason: Reason, status: StatusCode, request_id: &str) -> Bytes {
 }
 
 /// gRPC's mapping from HTTP status to its own codes.
-fn grpc_code(status: StatusCode) -> u16 {
+fn grpc_code(reason: Reason) -> u16 {
     const INTERNAL: u16 = 13;
+    const UNAVAILABLE: u16 = 14;
     const UNKNOWN: u16 = 2;
-    match status.as_u16() {
+    if reason == Reason::BrokenRoute {
+        // As GRPCRouteRule.backendRefs asks for.
+        return UNAVAILABLE;
+    }
+    match reason.status().as_u16() {
         400 => INTERNAL,
         401 => 16,
         403 => 7,
         404 | 501 => 12,
         // A limit is a resource that is used up; the mapping's own code for 429 is UNAVAILABLE, which invites retries.
         429 => 8,
-        502 | 503 => 14,
+        502 | 503 => UNAVAILABLE,
         504 => 4,
         _ => UNKNOWN,
     }

@@ -39,6 +39,8 @@ pub(crate) struct Record {
     pub(crate) attempts: u32,
     pub(crate) consumer: Option<Arc<str>>,
     pub(crate) status: u16,
+    /// What a gRPC call ended with; 0 is success.
+    pub(crate) grpc_status: Option<u16>,
     /// Why the gateway answered by itself, or why the response was not finished.
     pub(crate) reason: Option<Reason>,
     /// Of the body.
@@ -58,7 +60,7 @@ impl Record {
     /// Refused, failed, broken off, or answered with an error.
     pub(super) fn went_wrong(&self) -> bool {
         let answered = matches!(self.reason, None | Some(Reason::Redirect | Reason::Direct));
-        !answered || self.status >= 400
+        !answered || self.status >= 400 || self.grpc_status.is_some_and(|code| code != 0)
     }
 
     /// The name of the protocol's version, as in `HTTP/1.1`.
@@ -117,6 +119,7 @@ impl Record {
             attempts: 1,
             consumer: Some("alice".into()),
             status: 200,
+            grpc_status: None,
             reason: None,
             bytes_received: 0,
             bytes_sent: 512,

@@ -87,6 +87,9 @@ fn attributes(record: &Record, method: Option<&str>, error: Option<&str>) -> Vec
         add(key, Value::IntValue(i64::try_from(value).unwrap_or(i64::MAX)));
     };
     number("http.response.status_code", record.status.into());
+    if let Some(code) = record.grpc_status {
+        number("rpc.grpc.status_code", code.into());
+    }
     number("http.request.body.size", record.bytes_received);
     number("http.response.body.size", record.bytes_sent);
     if record.endpoint.is_some() {
@@ -165,7 +168,8 @@ mod tests {
     fn it_follows_the_conventions() {
         let metrics = Metrics::default();
         let route = Some(metrics.route("HTTPRoute/ns/shop", 0, "list"));
-        let span = span(&Record { route, version: Version::HTTP_2, ..Record::example() });
+        let span =
+            span(&Record { route, version: Version::HTTP_2, grpc_status: Some(5), ..Record::example() });
         assert_eq!(span.name, "GET HTTPRoute/ns/shop");
         assert_eq!((span.kind, span.flags), (2, 0x301));
         assert_eq!(span.trace_id, 0xabc_u128.to_be_bytes());
@@ -188,6 +192,7 @@ mod tests {
             ("http.route", "HTTPRoute/ns/shop"),
             ("network.protocol.name", "http"),
             ("network.protocol.version", "2"),
+            ("rpc.grpc.status_code", "5"),
             ("server.address", "shop.example"),
             ("url.path", "/orders"),
             ("url.scheme", "https"),

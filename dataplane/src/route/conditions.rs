@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use http::{HeaderName, Method};
 
 use super::{Facts, expression::WholeExpression};
+use crate::http::headers::is_grpc;
 
 /// Most matches have none, and take one word for it.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +21,14 @@ struct Given {
     method: Option<Method>,
     headers: HeaderConditions,
     query_params: QueryConditions,
+    grpc: Option<GrpcCondition>,
+}
+
+/// The request is a gRPC call.
+#[derive(Debug, Clone)]
+pub(crate) struct GrpcCondition {
+    /// Of the call's method, whatever its service.
+    pub(crate) method: Option<ValueCondition>,
 }
 
 #[derive(Debug, Clone)]
@@ -33,9 +42,10 @@ impl Conditions {
         method: Option<Method>,
         headers: HeaderConditions,
         query_params: QueryConditions,
+        grpc: Option<GrpcCondition>,
     ) -> Self {
-        let none = method.is_none() && headers.is_empty() && query_params.is_empty();
-        Conditions((!none).then(|| Box::new(Given { method, headers, query_params })))
+        let none = method.is_none() && headers.is_empty() && query_params.is_empty() && grpc.is_none();
+        Conditions((!none).then(|| Box::new(Given { method, headers, query_params, grpc })))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -54,6 +64,11 @@ impl Conditions {
         self.0.as_ref().map_or(&[], |given| &given.query_params)
     }
 
+    /// The method of a call is named apart from its path.
+    pub(super) fn has_grpc_method(&self) -> bool {
+        self.0.as_ref().and_then(|given| given.grpc.as_ref()).is_some_and(|grpc| grpc.method.is_some())
+    }
+
     pub(super) fn hold(&self, facts: &Facts<'_>) -> bool {
         let Some(given) = &self.0 else { return true };
         given.method.as_ref().is_none_or(|method| method == facts.method)
@@ -63,6 +78,7 @@ impl Conditions {
             && given.query_params.iter().all(|(name, condition)| {
                 query_value(facts, name).is_some_and(|value| condition.holds(&value))
             })
+            && given.grpc.as_ref().is_none_or(|grpc| grpc.holds(facts))
     }
 
     /// How many conditions compare by equality.
@@ -70,6 +86,17 @@ impl Conditions {
         let headers = self.headers().iter().map(|(_, condition)| condition);
         let query_params = self.query_params().iter().map(|(_, condition)| condition);
         headers.chain(query_params).filter(|condition| matches!(condition, ValueCondition::Equals(_))).count()
+    }
+}
+
+impl GrpcCondition {
+    fn holds(&self, facts: &Facts<'_>) -> bool {
+        let called = || facts.path.strip_prefix('/')?.split_once('/').map(|(_service, method)| method);
+        is_grpc(facts.headers)
+            && self
+                .method
+                .as_ref()
+                .is_none_or(|condition| called().is_some_and(|method| condition.holds(method)))
     }
 }
 

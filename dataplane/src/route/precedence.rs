@@ -17,11 +17,12 @@ pub(crate) struct Age {
     pub(crate) rule: u32,
 }
 
-/// The smaller is tried first. The fields stand in the order of the Gateway API (HTTPRouteRule.matches), with one rule
-/// of our own: where the specification leaves a tie, conditions by equality go before conditions by expression.
+/// The smaller is tried first. The fields stand in the order of the Gateway API (HTTPRouteRule.matches, and for the method
+/// of a gRPC call GRPCRouteRule.matches), with one rule of our own: where the specification leaves a tie, conditions by equality go before conditions by expression.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Precedence<'a> {
     path: PathRank,
+    grpc_method: Reverse<bool>,
     method: Reverse<bool>,
     headers: Reverse<usize>,
     query_params: Reverse<usize>,
@@ -50,6 +51,7 @@ impl<'a> Precedence<'a> {
                 PathMatch::Expression(expression) => PathRank::Expression(Reverse(expression.as_str().len())),
                 PathMatch::Prefix(prefix) => PathRank::Prefix(Reverse(prefix.len())),
             },
+            grpc_method: Reverse(conditions.has_grpc_method()),
             method: Reverse(conditions.has_method()),
             headers: Reverse(conditions.headers().len()),
             query_params: Reverse(conditions.query_params().len()),

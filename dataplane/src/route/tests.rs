@@ -1,13 +1,13 @@
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header::CONTENT_TYPE};
 use proptest::{
     arbitrary::any, collection::vec, option, prelude::Strategy, prop_assert_eq, proptest, sample::select,
 };
 
 use super::{
-    Age, Conditions, Entry, Facts, Found, Hostname, Match, PathMatch, Table, ValueCondition, WholeExpression,
-    normal_prefix, precedence::Precedence,
+    Age, Conditions, Entry, Facts, Found, GrpcCondition, Hostname, Match, PathMatch, Table, ValueCondition,
+    WholeExpression, normal_prefix, precedence::Precedence,
 };
 
 fn exact(path: &str) -> PathMatch {
@@ -115,7 +115,7 @@ fn hosts_from_the_most_specific() {
 fn equality_goes_before_expression_where_all_else_ties() {
     let conditions = |condition| {
         let header = (HeaderName::from_static("x-org-id"), condition);
-        Conditions::new(None, [header].into(), Box::default())
+        Conditions::new(None, [header].into(), Box::default(), None)
     };
     let loose = conditions(ValueCondition::Matches(WholeExpression::new(".*").unwrap()));
     let strict = conditions(ValueCondition::Equals("test-org".into()));
@@ -128,10 +128,48 @@ fn equality_goes_before_expression_where_all_else_ties() {
     }
 }
 
+/// GRPCRouteRule.matches: service and method, the service, the method, neither.
+#[test]
+fn calls_in_the_order_of_grpc() {
+    let call = |method: Option<&str>| {
+        let method = method.map(|method| ValueCondition::Equals(method.into()));
+        Conditions::new(Some(Method::POST), Box::default(), Box::default(), Some(GrpcCondition { method }))
+    };
+    let table = build([
+        entry("", prefix("/"), call(None), 0),
+        entry("", prefix("/"), call(Some("Get")), 1),
+        entry("", prefix("/shop.Orders"), call(None), 2),
+        entry("", exact("/shop.Orders/Get"), call(None), 3),
+    ]);
+    let found = |content_type: &'static str, method: &Method, path: &str| {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]);
+        let facts = Facts { host: "h", path, method, headers: &headers, query: None };
+        table.find(&facts).map(|found| *found.target)
+    };
+    for (path, wanted) in [
+        ("/shop.Orders/Get", 3),
+        ("/shop.Orders/List", 2),
+        ("/shop.Other/Get", 1),
+        ("/shop.Other/Get/more", 0),
+        ("/shop.Other/List", 0),
+    ] {
+        assert_eq!(found("application/grpc", &Method::POST, path), Some(wanted), "{path}");
+    }
+    for (content_type, wanted) in [
+        ("application/grpc+proto", true),
+        ("application/grpc;x=y", true),
+        ("application/grpc-web", false),
+        ("application/json", false),
+    ] {
+        assert_eq!(found(content_type, &Method::POST, "/a/b").is_some(), wanted, "{content_type}");
+    }
+    assert_eq!(found("application/grpc", &Method::GET, "/a/b"), None);
+}
+
 #[test]
 fn query_parameters_are_compared_decoded() {
     let animal = ("animal".into(), ValueCondition::Equals("blue whale".into()));
-    let conditions = Conditions::new(None, Box::default(), [animal].into());
+    let conditions = Conditions::new(None, Box::default(), [animal].into(), None);
     let table = build([entry("", prefix("/"), conditions, 0)]);
     let headers = HeaderMap::new();
     for (query, wanted) in [
@@ -167,7 +205,7 @@ fn any_conditions() -> impl Strategy<Value = Conditions> {
     let header = (select(vec!["x-a", "x-b"]).prop_map(HeaderName::from_static), value());
     let query = (select(vec!["a", "b"]).prop_map(Box::from), value());
     (method, vec(header, 0..2), vec(query, 0..2)).prop_map(|(method, headers, query_params)| {
-        Conditions::new(method, headers.into(), query_params.into())
+        Conditions::new(method, headers.into(), query_params.into(), None)
     })
 }
 

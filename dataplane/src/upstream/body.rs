@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum RequestBody {
     Empty,
-    Streaming { incoming: ClientBody, state: Rc<BodyState>, idle: IdleTimer },
+    Streaming { incoming: ClientBody, state: Rc<BodyState>, idle: Option<IdleTimer> },
 }
 
 /// Shared with the exchange that the body belongs to.
@@ -46,11 +46,13 @@ pub(crate) struct IdleTimer {
 pub(crate) struct BodyBroken(#[source] Option<BodyError>);
 
 impl RequestBody {
-    pub(crate) fn new(incoming: ClientBody, state: Rc<BodyState>, idle_timeout: Duration) -> Self {
+    /// Without a timeout the client may be silent as long as its connection lives.
+    pub(crate) fn new(incoming: ClientBody, state: Rc<BodyState>, idle_timeout: Option<Duration>) -> Self {
         if incoming.is_end_stream() {
             return RequestBody::Empty;
         }
-        RequestBody::Streaming { incoming, state, idle: IdleTimer { timeout: idle_timeout, sleep: None } }
+        let idle = idle_timeout.map(|timeout| IdleTimer { timeout, sleep: None });
+        RequestBody::Streaming { incoming, state, idle }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -77,12 +79,15 @@ impl Body for RequestBody {
         let frame = match Pin::new(&mut *incoming).poll_frame(cx) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
+                let Some(idle) = idle else { return Poll::Pending };
                 ready!(idle.poll_expired(cx));
                 state.failed.set(Some(Reason::RequestTimeout));
                 return Poll::Ready(Some(Err(BodyBroken(None))));
             }
         };
-        idle.sleep = None;
+        if let Some(idle) = idle {
+            idle.sleep = None;
+        }
         match frame {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {

@@ -389,6 +389,18 @@ pub struct Match {
     /// All must hold.
     #[prost(message, repeated, tag = "4")]
     pub query_params: ::prost::alloc::vec::Vec<ValueMatch>,
+    /// Only gRPC calls.
+    #[prost(message, optional, tag = "10")]
+    pub grpc: ::core::option::Option<GrpcMatch>,
+}
+/// A POST with the content type of gRPC (gRPC over HTTP/2, Requests).
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GrpcMatch {
+    /// Of the call's method, whatever its service: what follows the service in the path. Without a name. Absent: any.
+    #[prost(message, optional, tag = "1")]
+    pub method: ::core::option::Option<ValueMatch>,
 }
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -538,7 +550,8 @@ pub struct Broken {
     #[prost(string, tag = "1")]
     pub reason: ::prost::alloc::string::String,
 }
-/// A backend, without its addresses. Its identity is the Service and port. Name: `service/NAMESPACE/NAME/PORT`.
+/// A backend, without its addresses. Its identity is the Service and port. Name: `service/NAMESPACE/NAME/PORT`, and with
+/// `/h2c` behind it where gRPC is spoken to a port whose Service does not say what it speaks.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -547,7 +560,7 @@ pub struct Service {
     #[serde(serialize_with = "crate::show::upstream_protocol")]
     pub protocol: i32,
 }
-/// The addresses of a backend. Name: `endpoints/NAMESPACE/NAME/PORT`.
+/// The addresses of a backend. Name: that of the `Service` resource, with `endpoints` in place of `service`.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -6,6 +6,7 @@ mod demo;
 mod drain;
 mod folder;
 mod framing;
+mod grpc;
 mod identity;
 mod ingress;
 mod input;

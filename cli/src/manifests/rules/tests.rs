@@ -26,6 +26,7 @@ fn every_rule_of_every_kind_compiles() {
         ("gatehouse.dev/v1alpha1", "GatewayConfig"),
         ("gateway.networking.k8s.io/v1", "Gateway"),
         ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+        ("gateway.networking.k8s.io/v1", "GRPCRoute"),
     ] {
         let Known::Kind(schema) = find(version, kind) else { panic!("{kind} is not known") };
         let mut count = 0;

@@ -10,8 +10,9 @@ use crate::{
 };
 
 /// What an edit is of, how many there are of it, and what it may become; one more is that it goes.
-const KINDS: [(&str, usize, usize); 14] = [
+const KINDS: [(&str, usize, usize); 15] = [
     ("HTTPRoute", 4, 7),
+    ("GRPCRoute", 2, 4),
     ("GatewayRoute", 3, 5),
     ("Service", 4, 4),
     ("EndpointSlice", 4, 2),
@@ -81,6 +82,18 @@ fn object(step: Step) -> Option<Value> {
             {"type": "RequestRedirect", "requestRedirect": {"scheme": "https"}}]}]})
         }
         ("HTTPRoute", _) => json!({"parentRefs": [], "rules": []}),
+        ("GRPCRoute", 0) => {
+            json!({"parentRefs": [parent("other")], "hostnames": ["*.example.com"], "rules": [
+            {"name": "one", "backendRefs": [{"name": "s0", "port": 80}]}]})
+        }
+        ("GRPCRoute", 1) => {
+            json!({"parentRefs": [parent("other")], "hostnames": ["*.example.com"], "rules": [
+            {"matches": [{"method": {"service": "a.B"}}], "backendRefs": [{"name": "s1", "port": 80}]}]})
+        }
+        ("GRPCRoute", 2) => json!({"parentRefs": [parent("edge"), parent("other")], "rules": [{}]}),
+        ("GRPCRoute", _) => {
+            json!({"parentRefs": [parent("edge")], "hostnames": ["y.example.com"], "rules": [{}]})
+        }
         ("GatewayRoute", 0) => {
             json!({"parentRefs": [parent("edge")], "rules": [{"name": "one", "matches": matches,
             "auth": {"policyRef": {"name": "x0"}}, "rateLimits": [{"name": "x0"}], "backendRefs": [{"name": "s0", "port": 80}]}]})
@@ -128,7 +141,8 @@ fn object(step: Step) -> Option<Value> {
                 json!([{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": format!("x{slot}")}]),
                 json!([{"group": "gatehouse.dev", "kind": "GatewayRoute", "name": "x0", "sectionName": "one"},
                     {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "x1", "sectionName": "one"}]),
-                json!([{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "other", "sectionName": "http"}]),
+                json!([{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "other", "sectionName": "http"},
+                    {"group": "gateway.networking.k8s.io", "kind": "GRPCRoute", "name": "x0", "sectionName": "one"}]),
                 json!([]),
             ];
             json!({"targetRefs": target[variant], "enforcement": if slot == 1 { "Required" } else { "Default" },
@@ -162,7 +176,9 @@ fn object(step: Step) -> Option<Value> {
     };
     let key = key(kind, slot);
     let version = match kind {
-        "HTTPRoute" | "Gateway" | "GatewayClass" | "ReferenceGrant" => "gateway.networking.k8s.io/v1",
+        "HTTPRoute" | "GRPCRoute" | "Gateway" | "GatewayClass" | "ReferenceGrant" => {
+            "gateway.networking.k8s.io/v1"
+        }
         "GatewayRoute" | "AuthPolicy" | "RateLimitPolicy" | "Consumer" | "GatewayConfig" => {
             "gatehouse.dev/v1alpha1"
         }
@@ -188,6 +204,7 @@ fn object(step: Step) -> Option<Value> {
 fn remove(resources: &mut Resources, kind: &str, key: &ObjectKey) {
     match kind {
         "HTTPRoute" => drop(resources.http_routes.remove(key)),
+        "GRPCRoute" => drop(resources.grpc_routes.remove(key)),
         "GatewayRoute" => drop(resources.gateway_routes.remove(key)),
         "Service" => drop(resources.services.remove(key)),
         "EndpointSlice" => drop(resources.endpoint_slices.remove(key)),
@@ -219,7 +236,7 @@ fn edit(
         None => remove(resources, kind, &key),
     }
     match kind {
-        "HTTPRoute" | "GatewayRoute" => {
+        "HTTPRoute" | "GRPCRoute" | "GatewayRoute" => {
             translator.routes(resources, settings, &BTreeSet::from([ObjectId { kind, key }]))
         }
         "Service" => translator.services(resources, settings, &BTreeSet::from([key])),
@@ -243,7 +260,7 @@ fn assert_same(one: &Translation, other: &Translation) {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let routes = prop_oneof![3 => 0..3_usize, 1 => 3..KINDS.len()];
+    let routes = prop_oneof![3 => 0..4_usize, 1 => 4..KINDS.len()];
     let step = routes.prop_flat_map(|kind| {
         (0..KINDS[kind].1, 0..=KINDS[kind].2).prop_map(move |(slot, variant)| Step { kind, slot, variant })
     });

@@ -41,6 +41,10 @@ pub(super) fn write(out: &mut Vec<u8>, clock: &mut Clock, record: &Record) {
     out.push(b'"');
     name(out, "status");
     integer(out, record.status.into());
+    if let Some(code) = record.grpc_status {
+        name(out, "grpc_status");
+        integer(out, code.into());
+    }
     if let Some(reason) = record.reason {
         text(out, "reason", reason.as_str());
     }
