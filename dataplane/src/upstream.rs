@@ -6,6 +6,7 @@ mod connect;
 mod endpoint;
 mod http1;
 mod lease;
+mod multiplexed;
 mod pool;
 mod response;
 mod send;

@@ -85,7 +85,9 @@ pub(super) async fn forward(
     // In a stream of gRPC the client may have nothing to say for as long as the service has.
     let is_grpc = service.protocol == Protocol::H2c && headers::is_grpc(&parts.headers);
     let idle_timeout = (!is_grpc).then_some(snapshot.settings.limits.body_idle_timeout);
-    let body = RequestBody::new(body, Rc::clone(&state), idle_timeout);
+    // HTTP/2 keeps them apart from the head. Where there is a policy, they could say what it alone may.
+    let trailers = service.protocol == Protocol::H2c && outbound.rule.auth.is_empty();
+    let body = RequestBody::new(body, Rc::clone(&state), idle_timeout, trailers);
     let mut request = Request::from_parts(parts, body);
     let deadline = plan.timeouts.request().map(|limit| exchange.started() + limit);
     let sending = attempts(connection, plan.timeouts.attempt(), service, &mut request, &state, exchange);

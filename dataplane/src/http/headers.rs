@@ -82,6 +82,17 @@ pub(crate) fn clean_request(headers: &mut HeaderMap, from_trusted_proxy: bool) {
     }
 }
 
+/// Makes the trailers of a request fit for a backend, which may take them for fields of the head.
+pub(crate) fn clean_request_trailers(trailers: &mut HeaderMap) {
+    trailers.remove(TE);
+    clean_request(trailers, false);
+    remove_if(trailers, |name| {
+        is_also_ours(name)
+            || name.starts_with("content-")
+            || matches!(name, "authorization" | "cookie" | "traceparent" | "tracestate")
+    });
+}
+
 /// Removes a field that only the gateway may set, under its name and under spellings that servers read as the same.
 pub(crate) fn remove_with_aliases(headers: &mut HeaderMap, name: &HeaderName) {
     let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };

@@ -14,15 +14,15 @@ use tokio::time::Sleep;
 
 use crate::{
     Reason,
-    http::{client_body::ClientBody, http1::BodyError},
+    http::{client_body::ClientBody, headers, http1::BodyError},
 };
 
-/// Streams what the client sends, counts it, and notes how it ended. Trailers of requests are dropped, as RFC 9110, 6.5.1
-/// allows: few servers expect any, and gRPC clients send none.
+/// Streams what the client sends, counts it, and notes how it ended. Trailers are dropped where they could do harm, as RFC
+/// 9110, 6.5.1 allows.
 #[derive(Debug)]
 pub(crate) enum RequestBody {
     Empty,
-    Streaming { incoming: ClientBody, state: Rc<BodyState>, idle: Option<IdleTimer> },
+    Streaming { incoming: ClientBody, state: Rc<BodyState>, idle: Option<IdleTimer>, trailers: bool },
 }
 
 /// Shared with the exchange that the body belongs to.
@@ -46,13 +46,18 @@ pub(crate) struct IdleTimer {
 pub(crate) struct BodyBroken(#[source] Option<BodyError>);
 
 impl RequestBody {
-    /// Without a timeout the client may be silent as long as its connection lives.
-    pub(crate) fn new(incoming: ClientBody, state: Rc<BodyState>, idle_timeout: Option<Duration>) -> Self {
+    /// Without a timeout the client may be silent as long as its connection lives. `trailers`: they are passed on.
+    pub(crate) fn new(
+        incoming: ClientBody,
+        state: Rc<BodyState>,
+        idle_timeout: Option<Duration>,
+        trailers: bool,
+    ) -> Self {
         if incoming.is_end_stream() {
             return RequestBody::Empty;
         }
         let idle = idle_timeout.map(|timeout| IdleTimer { timeout, sleep: None });
-        RequestBody::Streaming { incoming, state, idle }
+        RequestBody::Streaming { incoming, state, idle, trailers }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -75,7 +80,9 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
-        let RequestBody::Streaming { incoming, state, idle } = &mut *self else { return Poll::Ready(None) };
+        let RequestBody::Streaming { incoming, state, idle, trailers } = &mut *self else {
+            return Poll::Ready(None);
+        };
         let frame = match Pin::new(&mut *incoming).poll_frame(cx) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
@@ -94,7 +101,13 @@ impl Body for RequestBody {
                     state.received.set(state.received.get() + data.len() as u64);
                     Poll::Ready(Some(Ok(Frame::data(data))))
                 }
-                Err(_trailers) => Poll::Ready(None),
+                Err(frame) => match frame.into_trailers() {
+                    Ok(mut fields) if *trailers => {
+                        headers::clean_request_trailers(&mut fields);
+                        Poll::Ready(Some(Ok(Frame::trailers(fields))))
+                    }
+                    _ => Poll::Ready(None),
+                },
             },
             None => Poll::Ready(None),
             Some(Err(error)) => {

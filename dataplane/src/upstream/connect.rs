@@ -1,6 +1,6 @@
 //! Opens connections to endpoints.
 
-use std::{io, time::Duration};
+use std::{io, rc::Rc, time::Duration};
 
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,6 +24,8 @@ pub(crate) enum ConnectError {
     Io(#[from] io::Error),
     #[error("handshake: {0}")]
     Http(#[from] hyper::Error),
+    #[error(transparent)]
+    Shared(#[from] Rc<ConnectError>),
 }
 
 pub(crate) async fn tcp(endpoint: &Endpoint) -> Result<TcpStream, ConnectError> {

@@ -7,13 +7,13 @@ use std::{
 };
 
 use hashbrown::HashMap;
-use hyper::client::conn::http2;
 use tokio::net::TcpStream;
 
 use super::{
-    Endpoint, Protocol, RequestBody,
+    Endpoint, Protocol,
     connect::{self, ConnectError},
     http1,
+    multiplexed::{Multiplexed, Stream},
 };
 
 /// How often [`Pool::sweep`] is to be called.
@@ -38,7 +38,7 @@ struct Kept {
     endpoint: Arc<Endpoint>,
     /// The last to come back is the first to go out.
     idle: Vec<Idle>,
-    multiplexed: Option<http2::SendRequest<RequestBody>>,
+    multiplexed: Multiplexed,
 }
 
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub(super) struct Connection {
 #[derive(Debug)]
 pub(super) enum Kind {
     Http1(http1::Connection<TcpStream>),
-    H2c(http2::SendRequest<RequestBody>),
+    H2c(Stream),
 }
 
 impl Pool {
@@ -78,12 +78,8 @@ impl Pool {
                 Ok(Connection { kind: Kind::Http1(connection), reused: false })
             }
             Protocol::H2c => {
-                if let Some(sender) = self.multiplexed(endpoint.id) {
-                    return Ok(Connection { kind: Kind::H2c(sender), reused: true });
-                }
-                let sender = connect::h2c(endpoint).await?;
-                self.with(endpoint, |kept| kept.multiplexed = Some(sender.clone()));
-                Ok(Connection { kind: Kind::H2c(sender), reused: false })
+                let stream = self.stream(endpoint).await?;
+                Ok(Connection { reused: stream.reused, kind: Kind::H2c(stream) })
             }
         }
     }
@@ -103,10 +99,8 @@ impl Pool {
         self.sweeps.set(now);
         self.endpoints.borrow_mut().retain(|_, kept| {
             kept.idle.retain_mut(|idle| now - idle.since < IDLE_SWEEPS && idle.connection.is_quiet());
-            if kept.multiplexed.as_ref().is_some_and(http2::SendRequest::is_closed) {
-                kept.multiplexed = None;
-            }
-            !kept.endpoint.is_gone() && (kept.multiplexed.is_some() || !kept.idle.is_empty())
+            let is_multiplexed = kept.multiplexed.sweep(IDLE_SWEEPS);
+            !kept.endpoint.is_gone() && (is_multiplexed || !kept.idle.is_empty())
         });
     }
 
@@ -126,18 +120,36 @@ impl Pool {
         }
     }
 
-    fn multiplexed(&self, id: u64) -> Option<http2::SendRequest<RequestBody>> {
-        self.endpoints.borrow().get(&id)?.multiplexed.clone().filter(|sender| !sender.is_closed())
+    /// A place on a connection that many streams share. Not kept where the endpoint is gone.
+    async fn stream(&self, endpoint: &Arc<Endpoint>) -> Result<Stream, ConnectError> {
+        loop {
+            let mut alone = Multiplexed::default();
+            let taken = self.with(endpoint, |kept| kept.multiplexed.take(endpoint));
+            let opening = match taken.unwrap_or_else(|| alone.take(endpoint)) {
+                Ok(stream) => return Ok(stream),
+                Err(opening) => opening,
+            };
+            let opened = opening.await;
+            let known = opened.as_ref().ok().cloned();
+            let kept = self.with(endpoint, |kept| kept.multiplexed.settle(known));
+            let mut opened = opened?;
+            // What is closed already fails as it would have later, rather than be opened again and again.
+            if kept.is_none() || opened.is_closed() {
+                return Ok(opened.take());
+            }
+        }
     }
 
-    fn with(&self, endpoint: &Arc<Endpoint>, change: impl FnOnce(&mut Kept)) {
+    /// `None`: the endpoint is gone, and nothing of it is kept.
+    fn with<T>(&self, endpoint: &Arc<Endpoint>, change: impl FnOnce(&mut Kept) -> T) -> Option<T> {
         if endpoint.is_gone() {
-            return;
+            return None;
         }
-        change(self.endpoints.borrow_mut().entry(endpoint.id).or_insert_with(|| Kept {
+        let mut endpoints = self.endpoints.borrow_mut();
+        Some(change(endpoints.entry(endpoint.id).or_insert_with(|| Kept {
             endpoint: Arc::clone(endpoint),
             idle: Vec::new(),
-            multiplexed: None,
-        }));
+            multiplexed: Multiplexed::default(),
+        })))
     }
 }

@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::net::TcpStream;
 
-use super::{Lease, RequestBody, http1};
+use super::{Lease, RequestBody, http1, multiplexed::Counted};
 
 /// Gives its connection back by itself when the last byte has been read, and closes it when it is dropped before.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct BackendBody {
 #[derive(Debug)]
 enum Kind {
     Http1(http1::Body<TcpStream, RequestBody>),
-    H2c(Incoming),
+    H2c { body: Incoming, _counted: Counted },
 }
 
 /// The body broke off.
@@ -49,8 +49,8 @@ impl BackendBody {
         BackendBody { kind: Kind::Http1(body), lease }
     }
 
-    pub(super) fn h2c(body: Incoming, lease: Lease) -> Self {
-        let mut body = BackendBody { kind: Kind::H2c(body), lease: Some(lease) };
+    pub(super) fn h2c(body: Incoming, counted: Counted, lease: Lease) -> Self {
+        let mut body = BackendBody { kind: Kind::H2c { body, _counted: counted }, lease: Some(lease) };
         body.settle(false);
         body
     }
@@ -86,7 +86,9 @@ impl Body for BackendBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = match &mut self.kind {
             Kind::Http1(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
-            Kind::H2c(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
+            Kind::H2c { body, .. } => {
+                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
+            }
         };
         self.settle(frame.is_none());
         Poll::Ready(frame)
@@ -95,14 +97,14 @@ impl Body for BackendBody {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Http1(body) => body.is_end_stream(),
-            Kind::H2c(body) => body.is_end_stream(),
+            Kind::H2c { body, .. } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Http1(body) => body.size_hint(),
-            Kind::H2c(body) => body.size_hint(),
+            Kind::H2c { body, .. } => body.size_hint(),
         }
     }
 }

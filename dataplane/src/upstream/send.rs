@@ -7,13 +7,13 @@
 use std::mem;
 
 use http::{Request, Response};
-use hyper::client::conn::http2;
 use tokio::net::TcpStream;
 use tracing::debug;
 
 use super::{
     BackendBody, Lease, Protocol, RequestBody,
     http1::{self, Answered},
+    multiplexed::Stream,
     pool::Kind,
 };
 use crate::Reason;
@@ -43,7 +43,7 @@ pub(crate) async fn send(
     let repeatable = taken.reused && request.method().is_idempotent() && request.body().is_empty();
     match taken.kind {
         Kind::Http1(connection) => over_http1(connection, request, repeatable, lease).await,
-        Kind::H2c(sender) => over_h2c(sender, request, repeatable, lease).await,
+        Kind::H2c(stream) => over_h2c(stream, request, repeatable, lease).await,
     }
 }
 
@@ -74,7 +74,7 @@ async fn over_http1(
 }
 
 async fn over_h2c(
-    mut sender: http2::SendRequest<RequestBody>,
+    mut stream: Stream,
     request: &mut Request<RequestBody>,
     repeatable: bool,
     lease: Lease,
@@ -82,8 +82,8 @@ async fn over_h2c(
     // hyper wants the request for itself.
     let repeat = repeatable.then(|| copy(request));
     let owned = mem::replace(request, Request::new(RequestBody::Empty));
-    match sender.try_send_request(owned).await {
-        Ok(response) => Ok(response.map(|body| BackendBody::h2c(body, lease))),
+    match stream.sender.try_send_request(owned).await {
+        Ok(response) => Ok(response.map(|body| BackendBody::h2c(body, stream.counted, lease))),
         Err(mut error) => {
             debug!(endpoint = %lease.endpoint().address, error = %error.error(), "send");
             match error.take_message().or(repeat) {

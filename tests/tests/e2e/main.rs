@@ -7,6 +7,7 @@ mod drain;
 mod folder;
 mod framing;
 mod grpc;
+mod h2c;
 mod identity;
 mod ingress;
 mod input;
