@@ -94,7 +94,9 @@ impl Serving<'_> {
                     format!("https://localhost:{}", address.port())
                 }
                 Some("HTTPS") => format!("https://{address}"),
-                Some(stream @ ("TLS" | "TCP")) => format!("{}://{address}", stream.to_ascii_lowercase()),
+                Some(stream @ ("TLS" | "TCP" | "UDP")) => {
+                    format!("{}://{address}", stream.to_ascii_lowercase())
+                }
                 _ => format!("http://{address}"),
             };
             (name.clone(), url)

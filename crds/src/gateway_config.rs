@@ -176,6 +176,11 @@ pub struct Limits {
     #[schemars(length(max = 28), regex(pattern = DURATION), extend("default" = "15m"))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('24h')").message("use 1s to 24h"))]
     pub stream_idle_timeout: Option<String>,
+    /// Of what belongs to one client address of a UDP listener. Default: 30s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 28), regex(pattern = DURATION), extend("default" = "30s"))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('1h')").message("use 1s to 1h"))]
+    pub udp_session_timeout: Option<String>,
 }
 
 fn twenty_milliseconds() -> String {

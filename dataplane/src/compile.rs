@@ -24,9 +24,10 @@ use rustls::sign::CertifiedKey;
 
 use crate::{
     auth, limit,
+    listen::ListenPort,
     observe::metrics::Metrics,
     siblings::Identity,
-    snapshot::{Port, Settings, Snapshot},
+    snapshot::{Settings, Snapshot},
     upstream::{EndpointCell, Protocol, Service},
 };
 use {route::Known, routes::Routes};
@@ -54,8 +55,7 @@ pub(crate) struct State {
 /// What the last snapshot was made of.
 #[derive(Debug, Default)]
 struct Assembled {
-    ports: BTreeMap<u16, Port>,
-    unfit_listeners: Vec<Refused>,
+    ports: ports::Built,
     consumers: Arc<auth::Consumers>,
     unfit_consumers: Vec<Refused>,
 }
@@ -239,8 +239,7 @@ impl State {
         let Stale { ports, consumers } = std::mem::take(&mut self.stale);
         let assembled = &mut self.assembled;
         if ports {
-            (assembled.ports, assembled.unfit_listeners) =
-                ports::build(&self.listeners, &self.certificates, &self.routes);
+            assembled.ports = ports::build(&self.listeners, &self.certificates, &self.routes);
         } else {
             ports::update(&mut assembled.ports, &touched, &self.listeners, &self.routes);
         }
@@ -253,21 +252,22 @@ impl State {
         }
         let snapshot = Snapshot {
             settings: self.settings.clone(),
-            ports: assembled.ports.clone(),
+            ports: assembled.ports.ports.clone(),
+            datagrams: assembled.ports.datagrams.clone(),
             consumers: Arc::clone(&assembled.consumers),
         };
-        (snapshot, [&*assembled.unfit_consumers, &*assembled.unfit_listeners].concat())
+        (snapshot, [&*assembled.unfit_consumers, &*assembled.ports.refused].concat())
     }
 
     /// The listeners of ports, each refused with the text of its port.
-    pub(crate) fn listeners_of(&self, ports: &BTreeMap<u16, String>) -> Vec<Refused> {
+    pub(crate) fn listeners_of(&self, ports: &BTreeMap<ListenPort, String>) -> Vec<Refused> {
         if ports.is_empty() {
             return Vec::new();
         }
         let listeners = self.listeners.iter();
         listeners
             .filter_map(|(name, part)| {
-                Some(Refused { name: name.clone(), reason: ports.get(&part.port)?.clone() })
+                Some(Refused { name: name.clone(), reason: ports.get(&part.listen_port())?.clone() })
             })
             .collect()
     }

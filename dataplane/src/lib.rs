@@ -36,7 +36,7 @@ mod worker;
 
 pub use dataplane::{Dataplane, Options, Peers, StartError};
 pub use discover::{Credentials, InvalidTarget, Status, Target};
-pub use listen::{Bind, Listening, Ports};
+pub use listen::{Bind, ListenPort, Listening, Ports};
 pub use reason::Reason;
 pub use siblings::Siblings;
 pub use signals::StopSignals;

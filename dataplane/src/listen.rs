@@ -9,5 +9,5 @@ mod tls;
 
 pub(crate) use accept::accept;
 pub(crate) use bind::Binder;
-pub use bind::{Bind, Listening, Ports};
+pub use bind::{Bind, ListenPort, Listening, Ports};
 pub(crate) use tls::TlsPorts;

@@ -23,8 +23,10 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
     pub(crate) settings: Settings,
-    /// By number.
+    /// Of TCP, by number.
     pub(crate) ports: BTreeMap<u16, Port>,
+    /// Ports of UDP, by number.
+    pub(crate) datagrams: BTreeMap<u16, Arc<Listener>>,
     pub(crate) consumers: Arc<auth::Consumers>,
 }
 
@@ -73,7 +75,7 @@ pub(crate) struct Listener {
     /// The preferred first.
     pub(crate) certificates: Arc<[Arc<CertifiedKey>]>,
     pub(crate) routes: Table<Rule>,
-    /// A stream on which nothing has moved for so long ends.
+    /// A stream, or what belongs to a client address, ends when nothing has moved for so long.
     pub(crate) stream_idle_timeout: Duration,
 }
 
@@ -86,6 +88,7 @@ pub(crate) enum Protocol {
     TlsPassthrough,
     /// The same, but without the TLS.
     TlsTerminate,
+    Udp,
 }
 
 /// One rule of one route object, with what it names resolved.

@@ -1,5 +1,5 @@
 //! Streams: connections that are passed on as they are, to a backend that a route of their listener names (TCPRoute,
-//! TLSRoute).
+//! TLSRoute), and datagrams (UDPRoute, in `udp`).
 //!
 //! ```text
 //! accept -> (server name) -> listener -> route -> backend by weight -> connect -> relay -> one log line, metrics
@@ -11,6 +11,8 @@
 
 mod observed;
 mod relay;
+mod session;
+mod udp;
 
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
@@ -28,6 +30,8 @@ use crate::{
 };
 use observed::Observed;
 use relay::{Broken, relay};
+
+pub(crate) use udp::serve as serve_udp;
 
 /// How many endpoints are tried. Nothing was sent to one that can't be connected to.
 const ATTEMPTS: usize = 3;
@@ -75,8 +79,8 @@ pub(crate) async fn serve<C: Transport>(
     let Accepted { client, peer, protocol, host, first } = accepted;
     let mut observed = Observed::begin(&worker, peer, protocol, host);
     match pass(&worker, listener, Side::new(client), host, first, &mut observed).await {
-        Ok(()) => observed.complete(),
-        Err(reason) => observed.fail(reason),
+        Ok(()) => observed.end(None),
+        Err(reason) => observed.end(Some(reason)),
     }
 }
 

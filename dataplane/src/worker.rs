@@ -24,9 +24,10 @@ use tokio::{
 use crate::{
     auth::TokenCache,
     limit,
-    listen::{self, TlsPorts},
+    listen::{self, ListenPort, TlsPorts},
     observe::{self, Observer},
     snapshot::Snapshot,
+    stream,
     upstream::{Pool, SWEEP},
 };
 
@@ -52,8 +53,13 @@ pub(crate) enum Command {
         port: u16,
         socket: std::net::TcpListener,
     },
-    Close {
+    /// The same for datagrams.
+    Receive {
         port: u16,
+        socket: std::net::UdpSocket,
+    },
+    Close {
+        port: ListenPort,
     },
     /// Go on, but let clients open their next connection elsewhere.
     Leave,
@@ -209,16 +215,24 @@ pub(crate) fn run(
         spawn_local(sweep(Rc::clone(&worker)));
         spawn_local(hand_over_log(Rc::clone(&worker)));
         // Dropping its sender closes a port.
-        let mut open: HashMap<u16, watch::Sender<()>> = HashMap::new();
+        let mut open: HashMap<ListenPort, watch::Sender<()>> = HashMap::new();
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Listen { port, socket } => match tokio::net::TcpListener::from_std(socket) {
                     Ok(socket) => {
                         let (close, closed) = watch::channel(());
-                        open.insert(port, close);
+                        open.insert(ListenPort::Tcp(port), close);
                         spawn_local(listen::accept(Rc::clone(&worker), port, socket, closed));
                     }
                     Err(error) => tracing::error!(port, %error, "can't accept"),
+                },
+                Command::Receive { port, socket } => match tokio::net::UdpSocket::from_std(socket) {
+                    Ok(socket) => {
+                        let (close, closed) = watch::channel(());
+                        open.insert(ListenPort::Udp(port), close);
+                        spawn_local(stream::serve_udp(Rc::clone(&worker), port, socket, closed));
+                    }
+                    Err(error) => tracing::error!(port, %error, "can't receive"),
                 },
                 Command::Close { port } => {
                     open.remove(&port);

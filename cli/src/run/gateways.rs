@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use gatehouse_controller::{resources::ObjectKey, serve::ConfigServer, translate::Config};
-use gatehouse_dataplane::{Bind, Dataplane, Options, Ports};
+use gatehouse_dataplane::{Bind, Dataplane, ListenPort, Options, Ports};
 use tokio::sync::Notify;
 
 use super::{HEARTBEAT, RunError, local::Connect};
@@ -21,14 +21,13 @@ pub(super) struct Gateways<'a> {
 struct Running {
     dataplane: Dataplane,
     /// What the user was told is open.
-    told: Option<BTreeMap<u16, SocketAddr>>,
+    told: Option<BTreeMap<ListenPort, SocketAddr>>,
 }
 
 /// A Gateway whose open ports are not what was told last.
 pub(super) struct Opened {
     pub(super) gateway: ObjectKey,
-    /// By the port that listeners name.
-    pub(super) open: BTreeMap<u16, SocketAddr>,
+    pub(super) open: BTreeMap<ListenPort, SocketAddr>,
     pub(super) admin: SocketAddr,
 }
 

@@ -11,6 +11,7 @@ use gatehouse_controller::{
     translate::{self, ConditionType, ImpliedGateways, ObjectId, Settings, Translation},
 };
 use gatehouse_crds::Listener;
+use gatehouse_dataplane::ListenPort;
 use k8s_openapi::api::core::v1::Service;
 use serde_json::json;
 
@@ -135,12 +136,14 @@ impl World {
     pub(super) fn listener_addresses(
         &self,
         gateway: &ObjectKey,
-        open: &BTreeMap<u16, SocketAddr>,
+        open: &BTreeMap<ListenPort, SocketAddr>,
     ) -> BTreeMap<String, SocketAddr> {
         self.listeners(gateway)
             .iter()
             .filter_map(|listener| {
-                let port = u16::try_from(listener.port).ok()?;
+                let number = u16::try_from(listener.port).ok()?;
+                let is_udp = listener.protocol == "UDP";
+                let port = if is_udp { ListenPort::Udp(number) } else { ListenPort::Tcp(number) };
                 Some((listener.name.clone(), *open.get(&port)?))
             })
             .collect()

@@ -32,7 +32,7 @@ pub(super) fn public(
     let spec = ServiceSpec {
         type_: Some(type_name(config.kind).to_owned()),
         selector: Some(identity.selector().clone()),
-        ports: Some(ports.into_iter().map(|port| tcp(format!("tcp-{port}"), port)).collect()),
+        ports: Some(ports.into_iter().map(|(transport, port)| listener_port(transport, port)).collect()),
         // The schema lets each stand only with the types that know it.
         external_traffic_policy: config
             .external_traffic_policy
@@ -56,29 +56,36 @@ pub(super) fn peers(identity: &Identity) -> Service {
         cluster_ip: Some("None".to_owned()),
         publish_not_ready_addresses: Some(false),
         selector: Some(identity.selector().clone()),
-        ports: Some(vec![tcp("peers".to_owned(), PEERS_PORT)]),
+        ports: Some(vec![service_port("TCP", "peers".to_owned(), PEERS_PORT)]),
         ..ServiceSpec::default()
     };
     let metadata = identity.metadata(&names::peers_name(&identity.gateway.name));
     Service { metadata, spec: Some(spec), status: None }
 }
 
-/// Ports that the dataplane opens. Its own are never among them: they are not for the world.
-fn listener_ports(gateway: &Gateway) -> BTreeSet<i32> {
+/// Ports that the dataplane opens, with their transports. Its own are never among them: they are not for the world.
+fn listener_ports(gateway: &Gateway) -> BTreeSet<(&'static str, i32)> {
     let listeners = gateway.spec.listeners.iter();
     listeners
-        .filter(|listener| ["HTTP", "HTTPS", "TLS", "TCP"].contains(&listener.protocol.as_str()))
-        .map(|listener| listener.port)
-        .filter(|port| (1..=65535).contains(port) && ![ADMIN_PORT, PEERS_PORT].contains(port))
+        .filter_map(|listener| match listener.protocol.as_str() {
+            "HTTP" | "HTTPS" | "TLS" | "TCP" => Some(("TCP", listener.port)),
+            "UDP" => Some(("UDP", listener.port)),
+            _ => None,
+        })
+        .filter(|(_, port)| (1..=65535).contains(port) && ![ADMIN_PORT, PEERS_PORT].contains(port))
         .collect()
 }
 
-fn tcp(name: String, port: i32) -> ServicePort {
+fn listener_port(transport: &str, port: i32) -> ServicePort {
+    service_port(transport, format!("{}-{port}", transport.to_ascii_lowercase()), port)
+}
+
+fn service_port(transport: &str, name: String, port: i32) -> ServicePort {
     ServicePort {
         name: Some(name),
         port,
         target_port: Some(IntOrString::Int(port)),
-        protocol: Some("TCP".to_owned()),
+        protocol: Some(transport.to_owned()),
         ..ServicePort::default()
     }
 }

@@ -167,6 +167,21 @@ fn the_dataplane_s_own_ports_are_never_open_to_the_world() {
 }
 
 #[test]
+fn a_number_of_udp_and_one_of_tcp_are_two_ports() {
+    let listeners = json!([
+        {"name": "dns", "port": 53, "protocol": "UDP"},
+        {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
+        {"name": "odd", "port": 54, "protocol": "ODD"},
+    ]);
+    let gateway = gateway(&json!({"gatewayClassName": "gatehouse", "listeners": listeners}));
+    let service = plan(&gateway, None, &settings()).service.unwrap();
+    let ports = service.spec.unwrap().ports.unwrap();
+    let ports: Vec<_> =
+        ports.iter().map(|port| (port.name.as_deref(), port.protocol.as_deref(), port.port)).collect();
+    assert_eq!(ports, [(Some("tcp-53"), Some("TCP"), 53), (Some("udp-53"), Some("UDP"), 53)]);
+}
+
+#[test]
 fn an_autoscaler_owns_the_number_of_pods() {
     let replicas = |plan: &Plan| plan.deployment.spec.as_ref().unwrap().replicas;
     assert_eq!(replicas(&by(&json!({}))), Some(super::DEFAULT_REPLICAS));

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use gatehouse_crds::{
     AuthPolicy, Consumer, GatewayAddress, GatewayConfig, GatewayRoute, GrpcRoute, HttpRoute, ParentRef,
-    PolicyStatus, RateLimitPolicy, RouteStatus, TcpRoute, TlsRoute,
+    PolicyStatus, RateLimitPolicy, RouteStatus, TcpRoute, TlsRoute, UdpRoute,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1;
@@ -93,6 +93,8 @@ pub fn plan(input: &Input<'_>) -> Vec<Write> {
     writes.extend(resources.tls_routes.iter().filter_map(each));
     let each = |(key, object)| tcp_route(input, key, object);
     writes.extend(resources.tcp_routes.iter().filter_map(each));
+    let each = |(key, object)| udp_route(input, key, object);
+    writes.extend(resources.udp_routes.iter().filter_map(each));
     let each = |(key, object)| gateway_route(input, key, object);
     writes.extend(resources.gateway_routes.iter().filter_map(each));
     let each = |(key, object)| auth_policy(input, key, object);
@@ -117,6 +119,7 @@ pub fn plan_of(input: &Input<'_>, id: &ObjectId) -> Option<Write> {
         "GRPCRoute" => grpc_route(input, key, resources.grpc_routes.get(key)?),
         "TLSRoute" => tls_route(input, key, resources.tls_routes.get(key)?),
         "TCPRoute" => tcp_route(input, key, resources.tcp_routes.get(key)?),
+        "UDPRoute" => udp_route(input, key, resources.udp_routes.get(key)?),
         "GatewayRoute" => gateway_route(input, key, resources.gateway_routes.get(key)?),
         "AuthPolicy" => auth_policy(input, key, resources.auth_policies.get(key)?),
         "RateLimitPolicy" => rate_limit_policy(input, key, resources.rate_limit_policies.get(key)?),
@@ -141,6 +144,10 @@ fn tls_route(input: &Input<'_>, key: &ObjectKey, object: &TlsRoute) -> Option<Wr
 
 fn tcp_route(input: &Input<'_>, key: &ObjectKey, object: &TcpRoute) -> Option<Write> {
     route(input, "TCPRoute", key, object, object.status.as_ref())
+}
+
+fn udp_route(input: &Input<'_>, key: &ObjectKey, object: &UdpRoute) -> Option<Write> {
+    route(input, "UDPRoute", key, object, object.status.as_ref())
 }
 
 fn gateway_route(input: &Input<'_>, key: &ObjectKey, object: &GatewayRoute) -> Option<Write> {

@@ -8,26 +8,43 @@ use k8s_openapi::api::core::v1::{Service, ServicePort};
 use super::{
     conditions::{Problem, reason},
     grant,
-    input::{BackendInput, RouteInput},
+    input::{BackendInput, RouteInput, Takes},
 };
 use crate::resources::{ObjectKey, Resources};
-
-const GRPC: &str = "/h2c";
 
 /// A Service and one of its ports.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct BackendKey {
     pub(super) service: ObjectKey,
     pub(super) port: i32,
-    /// gRPC is spoken to it, although its Service does not say so: it is another backend than the one that others
-    /// speak HTTP/1 to.
-    pub(super) is_grpc: bool,
+    pub(super) spoken: Spoken,
+}
+
+/// What is spoken to a port, beyond what its number tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Spoken {
+    /// What its Service says, over TCP.
+    AsSaid,
+    /// gRPC, although its Service does not say so: it is another backend than the one that others speak HTTP/1 to.
+    Grpc,
+    /// Datagrams, whose ports have numbers of their own.
+    Udp,
+}
+
+impl Spoken {
+    /// In names of resources. Empty for the first.
+    const SUFFIXES: [(Spoken, &str); 3] =
+        [(Spoken::AsSaid, ""), (Spoken::Grpc, "/h2c"), (Spoken::Udp, "/udp")];
+
+    fn suffix(self) -> &'static str {
+        Self::SUFFIXES.iter().find(|(spoken, _)| *spoken == self).map_or("", |(_, suffix)| suffix)
+    }
 }
 
 /// What follows the kind in the names of its resources.
 impl fmt::Display for BackendKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}{}", self.service, self.port, if self.is_grpc { GRPC } else { "" })
+        write!(f, "{}/{}{}", self.service, self.port, self.spoken.suffix())
     }
 }
 
@@ -38,11 +55,16 @@ impl FromStr for BackendKey {
     type Err = NoBackend;
 
     fn from_str(text: &str) -> Result<Self, NoBackend> {
-        let plain = text.strip_suffix(GRPC);
-        let mut parts = plain.unwrap_or(text).splitn(3, '/');
+        let mut parts = text.splitn(3, '/');
         let mut next = || parts.next().ok_or(NoBackend);
         let service = ObjectKey::new(next()?, next()?);
-        Ok(BackendKey { service, port: next()?.parse().map_err(|_| NoBackend)?, is_grpc: plain.is_some() })
+        let port = next()?;
+        let digits = port.find('/').map_or(port, |end| &port[..end]);
+        let (spoken, _) = Spoken::SUFFIXES
+            .into_iter()
+            .find(|(_, suffix)| *suffix == &port[digits.len()..])
+            .ok_or(NoBackend)?;
+        Ok(BackendKey { service, port: digits.parse().map_err(|_| NoBackend)?, spoken })
     }
 }
 
@@ -88,8 +110,9 @@ fn find(
         let message = format!("Service {service} is an ExternalName, which is not served");
         return Err(Problem::new(reason::UNSUPPORTED_VALUE, message));
     }
+    let spoken = if route.takes == Takes::Datagrams { Spoken::Udp } else { Spoken::AsSaid };
     let (found, wanted) = match (reference.port, backend.port_name) {
-        (Some(port), _) => (self::port(object, port), port.to_string()),
+        (Some(port), _) => (self::port(object, port, spoken), port.to_string()),
         (None, Some(name)) => (named_port(object, name), name.to_owned()),
         (None, None) => {
             let message = format!("port of Service {service} is missing");
@@ -97,29 +120,32 @@ fn find(
         }
     };
     let Some(found) = found else {
-        let message = format!("Service {service} has no port {wanted}");
+        let transport = if spoken == Spoken::Udp { "UDP " } else { "" };
+        let message = format!("Service {service} has no {transport}port {wanted}");
         return Err(Problem::new(reason::BACKEND_NOT_FOUND, message));
     };
     let port = found.port;
-    let (protocol, is_grpc) = match found.app_protocol.as_deref() {
-        Some("kubernetes.io/h2c") => (UpstreamProtocol::H2c, false),
+    let (protocol, spoken) = match found.app_protocol.as_deref() {
+        Some("kubernetes.io/h2c") => (UpstreamProtocol::H2c, spoken),
         // Plain text is not what such a port understands, and not what its owner wants on the wire. What is on a stream is
         // between client and backend.
-        Some(secure @ ("https" | "tls" | "kubernetes.io/wss")) if !route.is_stream => {
+        Some(secure @ ("https" | "tls" | "kubernetes.io/wss")) if !route.takes.is_raw() => {
             let message = format!(
                 "port {port} of Service {service} has appProtocol {secure}, and TLS to backends is not served"
             );
             return Err(Problem::new(reason::UNSUPPORTED_PROTOCOL, message));
         }
         // gRPC is HTTP/2, whether the Service says so or not.
-        _ if route.is_grpc => (UpstreamProtocol::H2c, true),
-        _ => (UpstreamProtocol::Http1, false),
+        _ if route.takes == Takes::Calls => (UpstreamProtocol::H2c, Spoken::Grpc),
+        _ => (UpstreamProtocol::Http1, spoken),
     };
-    Ok((BackendKey { service, port, is_grpc }, v1::Service { protocol: protocol.into() }))
+    Ok((BackendKey { service, port, spoken }, v1::Service { protocol: protocol.into() }))
 }
 
-pub(super) fn port(service: &Service, port: i32) -> Option<&ServicePort> {
-    service.spec.as_ref()?.ports.iter().flatten().find(|known| known.port == port)
+pub(super) fn port(service: &Service, port: i32, spoken: Spoken) -> Option<&ServicePort> {
+    let is_udp = |port: &ServicePort| port.protocol.as_deref() == Some("UDP");
+    let mut ports = service.spec.as_ref()?.ports.iter().flatten();
+    ports.find(|known| known.port == port && is_udp(known) == (spoken == Spoken::Udp))
 }
 
 fn named_port<'a>(service: &'a Service, name: &str) -> Option<&'a ServicePort> {

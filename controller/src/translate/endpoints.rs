@@ -48,7 +48,8 @@ fn parse(name: &str) -> Option<BackendKey> {
 
 fn of(key: &BackendKey, slices: &[&EndpointSlice], resources: &Resources) -> v1::Endpoints {
     let service = names::service(key);
-    let port = resources.services.get(&key.service).and_then(|service| backend::port(service, key.port));
+    let port = resources.services.get(&key.service);
+    let port = port.and_then(|service| backend::port(service, key.port, key.spoken));
     let Some(port) = port else { return v1::Endpoints { service, endpoints: Vec::new() } };
     let port = port.name.as_deref().unwrap_or("");
     let mut endpoints = collect(slices, port, is_ready);

@@ -9,7 +9,8 @@ use super::{
     CONTROLLER_NAME, Config, Provisioning, address,
     conditions::{Condition, ConditionType, Problem, reason},
     listener::ListenerView,
-    names, settings,
+    names,
+    settings::{self, IdleTimeouts},
     status::{ObjectStatus, Statuses},
 };
 use crate::resources::{ObjectKey, Resources};
@@ -28,8 +29,7 @@ pub(super) struct GatewayView {
     pub(super) require_auth: bool,
     pub(super) provisioning: Provisioning,
     settings: Kind,
-    /// 0: the default.
-    stream_idle_timeout_ms: u32,
+    idle_timeouts: IdleTimeouts,
     problem: Option<Problem>,
 }
 
@@ -150,21 +150,21 @@ impl GatewayView {
         let (settings, unusable) = settings::compile(config, resources);
         let problem = missing.or(unusable);
         let settings = Kind::Settings(settings);
-        let stream_idle_timeout_ms = settings::stream_idle_timeout_ms(config.map(|(_, config)| config));
+        let idle_timeouts = IdleTimeouts::of(config.map(|(_, config)| config));
         GatewayView {
             key: key.clone(),
             listeners,
             require_auth,
             provisioning,
             settings,
-            stream_idle_timeout_ms,
+            idle_timeouts,
             problem,
         }
     }
 
     /// What does not depend on routes.
     pub(super) fn config(&self) -> Config {
-        let idle = self.stream_idle_timeout_ms;
+        let idle = self.idle_timeouts;
         let listeners = self.listeners.iter().flat_map(|listener| listener.resources(&self.key, idle));
         let whole = std::iter::once((names::SETTINGS.to_owned(), self.settings.clone())).chain(listeners);
         whole.map(|(name, kind)| (name.into(), Arc::new(kind))).collect()

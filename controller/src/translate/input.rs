@@ -1,11 +1,11 @@
-//! HTTPRoute, GRPCRoute, TLSRoute, TCPRoute and GatewayRoute, brought to one shape. Ingress is brought to it by `ingress`.
+//! The routes of the Gateway API and GatewayRoute, brought to one shape. Ingress is brought to it by `ingress`.
 
 use std::collections::BTreeSet;
 
 use gatehouse_crds::{
     BackendRef, FilterType, GATEWAY_GROUP, GROUP, GatewayRoute, GatewayRouteRule, GrpcRoute, GrpcRouteMatch,
     GrpcRouteRule, HeaderChanges, HttpBackendRef, HttpFilter, HttpRoute, HttpRouteRule, ParentRef, Redirect,
-    Respond, RouteMatch, StreamRouteRule, TcpRoute, Timeouts, TlsRoute, UrlRewrite,
+    Respond, RouteMatch, StreamRouteRule, TcpRoute, Timeouts, TlsRoute, UdpRoute, UrlRewrite,
 };
 use kube::ResourceExt;
 
@@ -24,10 +24,7 @@ pub(super) struct RouteInput<'a> {
     pub(super) created: i64,
     pub(super) parent_refs: &'a [ParentRef],
     pub(super) hostnames: &'a [String],
-    /// Of connections, of which nothing is read but a server name: there are no requests that a policy could apply to.
-    pub(super) is_stream: bool,
-    /// It takes gRPC calls alone, and its backends are spoken HTTP/2 to.
-    pub(super) is_grpc: bool,
+    pub(super) takes: Takes,
     /// Where its references to backends stand; for messages.
     pub(super) backend_field: &'static str,
     pub(super) rules: Vec<RuleInput<'a>>,
@@ -37,6 +34,18 @@ pub(super) struct RouteInput<'a> {
     pub(super) unresolved: Vec<Problem>,
     /// What another object has taken.
     pub(super) conflicts: Vec<Problem>,
+}
+
+/// What a route takes from clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    Requests,
+    /// Those of gRPC alone; its backends are spoken HTTP/2 to.
+    Calls,
+    /// Connections, of which nothing is read but a server name: there are no requests that a policy could apply to.
+    Streams,
+    /// The same goes for these.
+    Datagrams,
 }
 
 #[derive(Debug)]
@@ -112,8 +121,9 @@ pub(super) enum RuleAuth<'a> {
 pub(super) fn routes(resources: &Resources) -> impl Iterator<Item = RouteInput<'_>> {
     let tls = resources.tls_routes.iter().map(|(key, route)| from_tls(key, route));
     let tcp = resources.tcp_routes.iter().map(|(key, route)| from_tcp(key, route));
+    let udp = resources.udp_routes.iter().map(|(key, route)| from_udp(key, route));
     let gateway = resources.gateway_routes.iter().map(|(key, route)| from_gateway(key, route));
-    http_routes(resources).chain(grpc_routes(resources)).chain(tls).chain(tcp).chain(gateway)
+    http_routes(resources).chain(grpc_routes(resources)).chain(tls).chain(tcp).chain(udp).chain(gateway)
 }
 
 pub(super) fn http_routes(resources: &Resources) -> impl Iterator<Item = RouteInput<'_>> {
@@ -131,10 +141,18 @@ pub(super) fn route<'a>(resources: &'a Resources, id: &ObjectId) -> Option<Route
         "GRPCRoute" => resources.grpc_routes.get_key_value(&id.key).map(|(key, route)| from_grpc(key, route)),
         "TLSRoute" => resources.tls_routes.get_key_value(&id.key).map(|(key, route)| from_tls(key, route)),
         "TCPRoute" => resources.tcp_routes.get_key_value(&id.key).map(|(key, route)| from_tcp(key, route)),
+        "UDPRoute" => resources.udp_routes.get_key_value(&id.key).map(|(key, route)| from_udp(key, route)),
         "GatewayRoute" => {
             resources.gateway_routes.get_key_value(&id.key).map(|(key, route)| from_gateway(key, route))
         }
         _ => None,
+    }
+}
+
+impl Takes {
+    /// There are no requests in it.
+    pub(super) fn is_raw(self) -> bool {
+        matches!(self, Takes::Streams | Takes::Datagrams)
     }
 }
 
@@ -161,8 +179,7 @@ fn from_http<'a>(key: &'a ObjectKey, route: &'a HttpRoute) -> RouteInput<'a> {
         created: created(route),
         parent_refs: &route.spec.parent_refs,
         hostnames: &route.spec.hostnames,
-        is_stream: false,
-        is_grpc: false,
+        takes: Takes::Requests,
         backend_field: "backendRefs",
         rules: route.spec.rules.iter().map(http_rule).collect(),
         listeners: None,
@@ -179,8 +196,7 @@ fn from_grpc<'a>(key: &'a ObjectKey, route: &'a GrpcRoute) -> RouteInput<'a> {
         created: created(route),
         parent_refs: &route.spec.parent_refs,
         hostnames: &route.spec.hostnames,
-        is_stream: false,
-        is_grpc: true,
+        takes: Takes::Calls,
         backend_field: "backendRefs",
         rules: route.spec.rules.iter().map(grpc_rule).collect(),
         listeners: None,
@@ -305,16 +321,28 @@ fn take<'a, T>(place: &mut Option<&'a T>, filter: Option<&'a T>) -> Result<(), &
 
 fn from_tls<'a>(key: &'a ObjectKey, route: &'a TlsRoute) -> RouteInput<'a> {
     let spec = &route.spec;
-    from_streams("TLSRoute", key, created(route), &spec.parent_refs, &spec.hostnames, &spec.rules)
+    from_streams(
+        ("TLSRoute", Takes::Streams),
+        key,
+        created(route),
+        &spec.parent_refs,
+        &spec.hostnames,
+        &spec.rules,
+    )
 }
 
 fn from_tcp<'a>(key: &'a ObjectKey, route: &'a TcpRoute) -> RouteInput<'a> {
     let spec = &route.spec;
-    from_streams("TCPRoute", key, created(route), &spec.parent_refs, &[], &spec.rules)
+    from_streams(("TCPRoute", Takes::Streams), key, created(route), &spec.parent_refs, &[], &spec.rules)
+}
+
+fn from_udp<'a>(key: &'a ObjectKey, route: &'a UdpRoute) -> RouteInput<'a> {
+    let spec = &route.spec;
+    from_streams(("UDPRoute", Takes::Datagrams), key, created(route), &spec.parent_refs, &[], &spec.rules)
 }
 
 fn from_streams<'a>(
-    kind: &'static str,
+    (kind, takes): (&'static str, Takes),
     key: &'a ObjectKey,
     created: i64,
     parent_refs: &'a [ParentRef],
@@ -328,8 +356,7 @@ fn from_streams<'a>(
         created,
         parent_refs,
         hostnames,
-        is_stream: true,
-        is_grpc: false,
+        takes,
         backend_field: "backendRefs",
         rules: rules.iter().map(stream_rule).collect(),
         listeners: None,
@@ -367,8 +394,7 @@ fn from_gateway<'a>(key: &'a ObjectKey, route: &'a GatewayRoute) -> RouteInput<'
         created: created(route),
         parent_refs: &route.spec.parent_refs,
         hostnames: &route.spec.hostnames,
-        is_stream: false,
-        is_grpc: false,
+        takes: Takes::Requests,
         backend_field: "backendRefs",
         rules: rules.collect(),
         listeners: None,

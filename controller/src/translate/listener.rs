@@ -8,6 +8,7 @@ use super::{
     certificate,
     conditions::{Condition, ConditionType, Problem, reason},
     names,
+    settings::IdleTimeouts,
     status::ListenerStatus,
 };
 use crate::{
@@ -23,10 +24,11 @@ const OF_HTTP: &[RouteKind] =
     &[(GATEWAY_GROUP, "HTTPRoute"), (GATEWAY_GROUP, "GRPCRoute"), (GROUP, "GatewayRoute")];
 const OF_TLS: &[RouteKind] = &[(GATEWAY_GROUP, "TLSRoute")];
 const OF_TCP: &[RouteKind] = &[(GATEWAY_GROUP, "TCPRoute")];
+const OF_UDP: &[RouteKind] = &[(GATEWAY_GROUP, "UDPRoute")];
 
 /// The API group of a kind that can attach.
 pub(crate) fn route_group(kind: &str) -> Option<&'static str> {
-    let mut all = [OF_HTTP, OF_TLS, OF_TCP].into_iter().flatten();
+    let mut all = [OF_HTTP, OF_TLS, OF_TCP, OF_UDP].into_iter().flatten();
     all.find(|(_, known)| *known == kind).map(|(group, _)| *group)
 }
 
@@ -79,8 +81,12 @@ impl ListenerView {
                 view.protocol = Some(Protocol::Tcp);
                 OF_TCP
             }
+            "UDP" => {
+                view.protocol = Some(Protocol::Udp);
+                OF_UDP
+            }
             other => {
-                let message = format!("protocol {other} is not served: use HTTP, HTTPS, TLS or TCP");
+                let message = format!("protocol {other} is not served: use HTTP, HTTPS, TLS, TCP or UDP");
                 view.unaccepted = Some(Problem::new(reason::UNSUPPORTED_PROTOCOL, message));
                 &[]
             }
@@ -183,7 +189,8 @@ impl ListenerView {
     /// Why requests could belong to this one and to the other.
     pub(super) fn conflict_with(&self, other: &ListenerView) -> Option<Problem> {
         let (name, port) = (&other.spec.name, other.spec.port);
-        if self.spec.port != port {
+        let is_udp = |listener: &ListenerView| listener.protocol == Some(Protocol::Udp);
+        if self.spec.port != port || is_udp(self) != is_udp(other) {
             return None;
         }
         // HTTPS and TLS in both its modes may share a port: the server name tells which is meant (Gateway.spec.listeners).
@@ -222,11 +229,10 @@ impl ListenerView {
         }
     }
 
-    /// `stream_idle_timeout_ms`: 0 for the default.
     pub(super) fn resources(
         &self,
         gateway: &ObjectKey,
-        stream_idle_timeout_ms: u32,
+        idle_timeouts: IdleTimeouts,
     ) -> Vec<(String, v1::resource::Kind)> {
         let Some(protocol) = self.protocol.filter(|_| self.is_served()) else { return Vec::new() };
         let listener = v1::Listener {
@@ -234,7 +240,11 @@ impl ListenerView {
             protocol: protocol.into(),
             hostname: self.hostname.clone(),
             certificates: self.certificates.iter().map(|(secret, _)| names::certificate(secret)).collect(),
-            stream_idle_timeout_ms: if serves_streams(protocol) { stream_idle_timeout_ms } else { 0 },
+            stream_idle_timeout_ms: match protocol {
+                Protocol::Tcp | Protocol::TlsPassthrough | Protocol::TlsTerminate => idle_timeouts.stream,
+                Protocol::Udp => idle_timeouts.udp_session,
+                Protocol::Http | Protocol::Https | Protocol::Unspecified => 0,
+            },
         };
         let certificates = self.certificates.iter().map(|(secret, certificate)| {
             (names::certificate(secret), v1::resource::Kind::Certificate(certificate.clone()))
@@ -286,10 +296,6 @@ impl ListenerView {
 
 fn needs_certificate(protocol: Protocol) -> bool {
     matches!(protocol, Protocol::Https | Protocol::TlsTerminate)
-}
-
-fn serves_streams(protocol: Protocol) -> bool {
-    matches!(protocol, Protocol::Tcp | Protocol::TlsPassthrough | Protocol::TlsTerminate)
 }
 
 /// Kubernetes' label selectors. A namespace that is not known has the one label that all have.

@@ -6,7 +6,8 @@ use super::{backend::BackendKey, status::ObjectId};
 use crate::resources::ObjectKey;
 
 /// The kinds whose objects are routes.
-const ROUTES: [&str; 6] = ["HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "GatewayRoute", "Ingress"];
+const ROUTES: [&str; 7] =
+    ["HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "GatewayRoute", "Ingress"];
 
 pub(super) const SETTINGS: &str = "settings";
 pub(crate) const SIBLINGS: &str = "siblings";
@@ -119,12 +120,13 @@ mod tests {
     use gatehouse_proto::config::v1::{self, resource::Kind};
 
     use super::{BackendKey, Owner, owner, references};
-    use crate::resources::ObjectKey;
+    use crate::{resources::ObjectKey, translate::backend::Spoken};
 
     #[test]
     fn names_tell_their_owner() {
         let key = ObjectKey::new("shop", "orders");
-        let backend = BackendKey { service: key.clone(), port: 80, is_grpc: true };
+        let backend = BackendKey { service: key.clone(), port: 80, spoken: Spoken::Udp };
+        assert_eq!(super::service(&backend), "service/shop/orders/80/udp");
         for (name, wanted) in [
             (super::SETTINGS.to_owned(), Owner::Gateway),
             (super::listener(&key, "http"), Owner::Listener("http".into())),
@@ -151,7 +153,7 @@ mod tests {
     #[test]
     fn routes_refer_to_backends_and_listeners_to_certificates() {
         let key = ObjectKey::new("shop", "orders");
-        let orders = BackendKey { service: key.clone(), port: 80, is_grpc: false };
+        let orders = BackendKey { service: key.clone(), port: 80, spoken: Spoken::AsSaid };
         let backend = |service: String| v1::Backend { service, ..v1::Backend::default() };
         let forward = v1::Forward {
             backends: vec![backend(super::service(&orders)), backend(String::new())],

@@ -127,7 +127,7 @@ fn serve(
             let section = listener.spec.name.as_str();
             let (mut guards, problem) = policies.guards(resources, &gateway.key, section, route, input);
             served.unresolved.extend(problem);
-            if route.is_stream {
+            if route.takes.is_raw() {
                 // Limits count requests, and there are none. But nobody is let past an AuthPolicy.
                 if gateway.require_auth || !guards.auth.is_empty() {
                     let place = rule::place(input, index);

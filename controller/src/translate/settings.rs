@@ -49,10 +49,25 @@ pub(super) fn compile(
     (settings, Problem::join(problems))
 }
 
-/// Of listeners whose streams it bounds. 0: the default; the schema lets only durations pass.
-pub(super) fn stream_idle_timeout_ms(config: Option<&GatewayConfigSpec>) -> u32 {
-    let text = config.and_then(|config| config.limits.as_ref()?.stream_idle_timeout.as_deref());
-    text.and_then(|text| parse_duration(text).ok()).map_or(0, milliseconds)
+/// After how much silence of a listener's clients something ends. In milliseconds; 0: the default.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct IdleTimeouts {
+    pub(super) stream: u32,
+    pub(super) udp_session: u32,
+}
+
+impl IdleTimeouts {
+    /// The schema lets only durations pass.
+    pub(super) fn of(config: Option<&GatewayConfigSpec>) -> Self {
+        let Some(limits) = config.and_then(|config| config.limits.as_ref()) else { return Self::default() };
+        let time = |text: &Option<String>| {
+            text.as_deref().and_then(|text| parse_duration(text).ok()).map_or(0, milliseconds)
+        };
+        IdleTimeouts {
+            stream: time(&limits.stream_idle_timeout),
+            udp_session: time(&limits.udp_session_timeout),
+        }
+    }
 }
 
 fn redis(redis: &Redis, namespace: &str, resources: &Resources) -> Result<v1::Redis, String> {

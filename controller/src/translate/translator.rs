@@ -373,12 +373,14 @@ fn naming(resources: &Resources, services: &BTreeSet<ObjectKey>) -> BTreeSet<Obj
     };
     let tls = resources.tls_routes.iter().filter(|(key, route)| streams(key, &route.spec.rules));
     let tcp = resources.tcp_routes.iter().filter(|(key, route)| streams(key, &route.spec.rules));
+    let udp = resources.udp_routes.iter().filter(|(key, route)| streams(key, &route.spec.rules));
     let http = http.map(|(key, _)| ("HTTPRoute", key));
     let grpc = grpc.map(|(key, _)| ("GRPCRoute", key));
     let gateway = gateway.map(|(key, _)| ("GatewayRoute", key));
     let tls = tls.map(|(key, _)| ("TLSRoute", key));
     let tcp = tcp.map(|(key, _)| ("TCPRoute", key));
-    let all = http.chain(grpc).chain(gateway).chain(tls).chain(tcp);
+    let udp = udp.map(|(key, _)| ("UDPRoute", key));
+    let all = http.chain(grpc).chain(gateway).chain(tls).chain(tcp).chain(udp);
     all.map(|(kind, key)| ObjectId { kind, key: key.clone() }).collect()
 }
 

@@ -5,12 +5,15 @@ use std::{sync::Arc, time::Duration};
 use gatehouse_proto::config::v1;
 
 use crate::{
+    listen::ListenPort,
     route::Hostname,
     snapshot::{Protocol, Speaks},
 };
 
 /// As for WebSockets.
 const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// Longer than most answers take, and short enough for the many sessions of one question each.
+const SESSION_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct Part {
@@ -34,6 +37,7 @@ impl Part {
             v1::Protocol::Tcp => Protocol::Tcp,
             v1::Protocol::TlsPassthrough => Protocol::TlsPassthrough,
             v1::Protocol::TlsTerminate => Protocol::TlsTerminate,
+            v1::Protocol::Udp => Protocol::Udp,
             v1::Protocol::Unspecified => return Err("this dataplane does not know the protocol".into()),
         };
         Ok(Part {
@@ -43,19 +47,28 @@ impl Part {
             hostname: Hostname::parse(&listener.hostname),
             certificates: listener.certificates.clone(),
             stream_idle_timeout: match listener.stream_idle_timeout_ms {
+                0 if protocol == Protocol::Udp => SESSION_IDLE_TIMEOUT,
                 0 => STREAM_IDLE_TIMEOUT,
                 milliseconds => Duration::from_millis(milliseconds.into()),
             },
         })
     }
 
-    /// What its port's clients begin with, if no other listener has the port.
-    pub(super) fn speaks(&self) -> Speaks {
+    pub(super) fn listen_port(&self) -> ListenPort {
         match self.protocol {
-            Protocol::Http => Speaks::Http,
-            Protocol::Https => Speaks::Https,
-            Protocol::TlsPassthrough | Protocol::TlsTerminate => Speaks::Tls,
-            Protocol::Tcp => Speaks::Tcp,
+            Protocol::Udp => ListenPort::Udp(self.port),
+            _ => ListenPort::Tcp(self.port),
+        }
+    }
+
+    /// What its port's clients begin with, if no other listener has the port. `None`: it is none of TCP.
+    pub(super) fn speaks(&self) -> Option<Speaks> {
+        match self.protocol {
+            Protocol::Http => Some(Speaks::Http),
+            Protocol::Https => Some(Speaks::Https),
+            Protocol::TlsPassthrough | Protocol::TlsTerminate => Some(Speaks::Tls),
+            Protocol::Tcp => Some(Speaks::Tcp),
+            Protocol::Udp => None,
         }
     }
 }

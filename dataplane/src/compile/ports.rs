@@ -13,28 +13,24 @@ use crate::{
     snapshot::{Listener, Port, Speaks},
 };
 
+/// All ports.
+#[derive(Debug, Default)]
+pub(super) struct Built {
+    pub(super) ports: BTreeMap<u16, Port>,
+    pub(super) datagrams: BTreeMap<u16, Arc<Listener>>,
+    /// Left out because their ports serve something else.
+    pub(super) refused: Vec<Refused>,
+}
+
 /// All ports anew. A listener whose port speaks another protocol, as a listener before it by name says, is left out and
 /// refused.
 pub(super) fn build(
     listeners: &BTreeMap<String, Part>,
     certificates: &BTreeMap<String, Arc<CertifiedKey>>,
     routes: &Routes,
-) -> (BTreeMap<u16, Port>, Vec<Refused>) {
-    let mut ports: BTreeMap<u16, Port> = BTreeMap::new();
-    let mut refused = Vec::new();
+) -> Built {
+    let mut built = Built::default();
     for (name, part) in listeners {
-        let speaks = part.speaks();
-        let port = ports.entry(part.port).or_insert_with(|| Port { speaks, listeners: HostMap::default() });
-        match (port.speaks, speaks) {
-            (one, other) if one == other => {}
-            // Which of them is meant, the server name tells.
-            (Speaks::Https | Speaks::Tls, Speaks::Https | Speaks::Tls) => port.speaks = Speaks::Tls,
-            _ => {
-                let reason = format!("port {} already serves another protocol", part.port);
-                refused.push(Refused { name: name.clone(), reason });
-                continue;
-            }
-        }
         let listener = Listener {
             name: Arc::clone(&part.name),
             protocol: part.protocol,
@@ -47,25 +43,49 @@ pub(super) fn build(
             routes: routes.table(name),
             stream_idle_timeout: part.stream_idle_timeout,
         };
+        let Some(speaks) = part.speaks() else {
+            let other = built.datagrams.insert(part.port, Arc::new(listener));
+            if let Some(other) = other {
+                let reason = format!("{} serves UDP port {} as well", other.name, part.port);
+                built.refused.push(Refused { name: name.clone(), reason });
+                built.datagrams.insert(part.port, other);
+            }
+            continue;
+        };
+        let port =
+            built.ports.entry(part.port).or_insert_with(|| Port { speaks, listeners: HostMap::default() });
+        match (port.speaks, speaks) {
+            (one, other) if one == other => {}
+            // Which of them is meant, the server name tells.
+            (Speaks::Https | Speaks::Tls, Speaks::Https | Speaks::Tls) => port.speaks = Speaks::Tls,
+            _ => {
+                let reason = format!("port {} already serves another protocol", part.port);
+                built.refused.push(Refused { name: name.clone(), reason });
+                continue;
+            }
+        }
         port.listeners.insert(&part.hostname, Arc::new(listener));
     }
-    (ports, refused)
+    built
 }
 
 /// Puts the new tables of some listeners where the old ones are. All else must be as it was when the ports were built.
 pub(super) fn update(
-    ports: &mut BTreeMap<u16, Port>,
+    built: &mut Built,
     touched: &BTreeSet<Arc<str>>,
     listeners: &BTreeMap<String, Part>,
     routes: &Routes,
 ) {
     for name in touched {
         let Some(part) = listeners.get(&**name) else { continue };
-        let Some(listener) =
-            ports.get_mut(&part.port).and_then(|port| port.listeners.get_mut(&part.hostname))
-        else {
-            continue;
+        let listener = match part.speaks() {
+            Some(_) => {
+                let port = built.ports.get_mut(&part.port);
+                port.and_then(|port| port.listeners.get_mut(&part.hostname))
+            }
+            None => built.datagrams.get_mut(&part.port),
         };
+        let Some(listener) = listener else { continue };
         // Another listener may have the place.
         if listener.name == part.name {
             *listener = Arc::new(Listener {

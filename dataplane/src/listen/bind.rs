@@ -1,10 +1,10 @@
 //! Opens and closes the sockets of configured ports. Every worker has a socket of its own on each port (SO_REUSEPORT):
-//! the kernel spreads connections over them and no worker waits for another.
+//! the kernel spreads connections over them and no worker waits for another. Datagrams of one address stay with one socket.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
-    net::{IpAddr, SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr},
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -31,12 +31,34 @@ pub enum Ports {
     Free,
 }
 
-/// What is open, by the port that listeners name.
+/// A port that listeners name: each transport has numbers of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ListenPort {
+    Tcp(u16),
+    Udp(u16),
+}
+
+/// What is open.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listening {
-    pub open: BTreeMap<u16, SocketAddr>,
+    pub open: BTreeMap<ListenPort, SocketAddr>,
     /// Ports that could not be opened, and why.
-    pub failed: BTreeMap<u16, String>,
+    pub failed: BTreeMap<ListenPort, String>,
+}
+
+impl ListenPort {
+    fn number(self) -> u16 {
+        match self {
+            ListenPort::Tcp(number) | ListenPort::Udp(number) => number,
+        }
+    }
+
+    fn transport(self) -> (Type, Protocol) {
+        match self {
+            ListenPort::Tcp(_) => (Type::STREAM, Protocol::TCP),
+            ListenPort::Udp(_) => (Type::DGRAM, Protocol::UDP),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -56,27 +78,30 @@ impl Binder {
     }
 
     /// Opens what the state asks for and closes what it no longer does. What fails is tried again at the next call.
-    pub(crate) fn update(&self, snapshot: &Snapshot) -> BTreeMap<u16, String> {
+    pub(crate) fn update(&self, snapshot: &Snapshot) -> BTreeMap<ListenPort, String> {
+        let tcp = snapshot.ports.keys().map(|number| ListenPort::Tcp(*number));
+        let udp = snapshot.datagrams.keys().map(|number| ListenPort::Udp(*number));
+        let wanted: BTreeSet<ListenPort> = tcp.chain(udp).collect();
         let mut now = self.listening.borrow().clone();
         now.failed.clear();
         now.open.retain(|port, _| {
-            let keep = snapshot.ports.contains_key(port);
+            let keep = wanted.contains(port);
             if !keep {
                 self.tell(|_| Command::Close { port: *port });
             }
             keep
         });
-        for port in snapshot.ports.keys() {
-            if now.open.contains_key(port) {
+        for port in wanted {
+            if now.open.contains_key(&port) {
                 continue;
             }
-            match self.open(*port) {
+            match self.open(port) {
                 Ok(address) => {
-                    now.open.insert(*port, address);
+                    now.open.insert(port, address);
                 }
                 Err(error) => {
-                    let wanted = SocketAddr::new(self.bind.address, *port);
-                    now.failed.insert(*port, format!("can't listen on {wanted}: {error}"));
+                    let wanted = SocketAddr::new(self.bind.address, port.number());
+                    now.failed.insert(port, format!("can't listen on {wanted}: {error}"));
                 }
             }
         }
@@ -89,21 +114,22 @@ impl Binder {
         failed
     }
 
-    fn open(&self, port: u16) -> io::Result<SocketAddr> {
+    fn open(&self, port: ListenPort) -> io::Result<SocketAddr> {
         let wanted = match self.bind.ports {
-            Ports::AsWritten => port,
+            Ports::AsWritten => port.number(),
             Ports::Free => 0,
         };
         // SO_REUSEPORT would share the port with another process of the same user instead of failing.
-        let probe = socket(SocketAddr::new(self.bind.address, wanted), false)?;
-        let address = probe.local_addr()?;
+        let probe = socket(port, SocketAddr::new(self.bind.address, wanted), false)?;
+        let address = probe.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         drop(probe);
-        let sockets: Vec<TcpListener> =
-            self.workers.iter().map(|_| socket(address, true)).collect::<Result<_, _>>()?;
+        let sockets: Vec<Socket> =
+            self.workers.iter().map(|_| socket(port, address, true)).collect::<Result<_, _>>()?;
         let mut sockets = sockets.into_iter();
-        self.tell(|_| match sockets.next() {
-            Some(socket) => Command::Listen { port, socket },
-            None => Command::Close { port },
+        self.tell(|_| match (sockets.next(), port) {
+            (Some(socket), ListenPort::Tcp(port)) => Command::Listen { port, socket: socket.into() },
+            (Some(socket), ListenPort::Udp(port)) => Command::Receive { port, socket: socket.into() },
+            (None, port) => Command::Close { port },
         });
         Ok(address)
     }
@@ -116,14 +142,18 @@ impl Binder {
     }
 }
 
-fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
+fn socket(port: ListenPort, address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let (kind, protocol) = port.transport();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    // With datagrams it would share the port with whoever asks for that.
+    socket.set_reuse_address(kind == Type::STREAM)?;
     if shared {
         socket.set_reuse_port(true)?;
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    if kind == Type::STREAM {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(socket)
 }

@@ -1,4 +1,5 @@
-//! Everything that is known of a finished stream: a connection that was passed on as it is.
+//! Everything that is known of a finished stream: a connection that was passed on as it is, or the datagrams of a client
+//! address.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -13,7 +14,7 @@ use crate::Reason;
 pub(crate) struct StreamRecord {
     pub(crate) began: SystemTime,
     pub(crate) duration: Duration,
-    /// `TCP` or `TLS`.
+    /// `TCP`, `TLS` or `UDP`.
     pub(crate) protocol: &'static str,
     /// The server name that the client asked for, in lower case. Empty if it asked for none.
     pub(crate) host: Box<str>,

@@ -258,14 +258,14 @@ async fn a_dataplane_starts_from_disk_and_a_fresh_one_from_it() {
     let token = RSA.token(&claims(&json!({})));
     let old = pod(folder.path(), asking(&folder, &authority, &token, 1));
     let ready = timeout(Duration::from_secs(20), old.dataplane.ready()).await.unwrap();
-    assert!(get(ready.open[&8080], "/").await.ends_with("from the state"));
+    assert!(get(ready.open[&crate::ListenPort::Tcp(8080)], "/").await.ends_with("from the state"));
     assert_eq!(old.dataplane.status().borrow().source, Some(Source::Disk));
 
     let fresh = pod(empty.path(), asking(&empty, &authority, &token, old.peers));
     let pages = fresh.dataplane.admin();
     assert!(get(pages, "/readyz").await.starts_with("HTTP/1.1 503"), "not before the state is whole");
     let ready = timeout(Duration::from_secs(20), fresh.dataplane.ready()).await.unwrap();
-    assert!(get(ready.open[&8080], "/").await.ends_with("from the state"));
+    assert!(get(ready.open[&crate::ListenPort::Tcp(8080)], "/").await.ends_with("from the state"));
     assert!(get(pages, "/readyz").await.starts_with("HTTP/1.1 200"));
     let metrics = get(pages, "/metrics").await;
     assert!(metrics.contains("gatehouse_state_source{source=\"sibling\"} 1\n"), "{metrics}");

@@ -1,6 +1,6 @@
 //! One stream, as it is observed. It ends when it is dropped.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -16,6 +16,8 @@ pub(super) struct Observed {
     worker: Rc<Worker>,
     started: Instant,
     record: StreamRecord,
+    /// Why it did not come to its own end.
+    reason: Cell<Option<Reason>>,
     moved: Moved,
 }
 
@@ -33,12 +35,18 @@ impl Observed {
             service: None,
             endpoint: None,
             attempts: 0,
-            // What it stays at if the gateway ends before it.
-            reason: Some(Reason::Draining),
+            reason: None,
             bytes_received: 0,
             bytes_sent: 0,
         };
-        Observed { worker: Rc::clone(worker), started, record, moved: Moved::default() }
+        Observed {
+            worker: Rc::clone(worker),
+            started,
+            record,
+            // What it stays at if the gateway ends before it.
+            reason: Cell::new(Some(Reason::Draining)),
+            moved: Moved::default(),
+        }
     }
 
     pub(super) fn routed(&mut self, listener: &Arc<str>, route: &Arc<RouteMetrics>) {
@@ -59,18 +67,16 @@ impl Observed {
         &self.moved
     }
 
-    pub(super) fn fail(mut self, reason: Reason) {
-        self.record.reason = Some(reason);
-    }
-
-    pub(super) fn complete(mut self) {
-        self.record.reason = None;
+    /// `None`: by itself.
+    pub(super) fn end(&self, reason: Option<Reason>) {
+        self.reason.set(reason);
     }
 }
 
 impl Drop for Observed {
     fn drop(&mut self) {
         self.record.duration = self.started.elapsed();
+        self.record.reason = self.reason.get();
         self.record.bytes_received = self.moved.received.get();
         self.record.bytes_sent = self.moved.sent.get();
         self.worker.sink.finish_stream(&self.record);

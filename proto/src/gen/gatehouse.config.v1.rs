@@ -281,7 +281,7 @@ pub struct Listener {
     /// Names of `Certificate` resources, the preferred first. Only for HTTPS and TLS_TERMINATE.
     #[prost(string, repeated, tag = "4")]
     pub certificates: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Of a stream: it ends when nothing has moved on it for so long. 0 means the default, which the dataplane names.
+    /// Of a stream, or of what belongs to one client address: it ends when nothing has moved for so long. 0 means the default, which the dataplane names.
     #[prost(uint32, tag = "10")]
     pub stream_idle_timeout_ms: u32,
 }
@@ -551,7 +551,8 @@ pub struct Broken {
     pub reason: ::prost::alloc::string::String,
 }
 /// A backend, without its addresses. Its identity is the Service and port. Name: `service/NAMESPACE/NAME/PORT`, and with
-/// `/h2c` behind it where gRPC is spoken to a port whose Service does not say what it speaks.
+/// `/h2c` behind it where gRPC is spoken to a port whose Service does not say what it speaks, and with `/udp` for
+/// a port of UDP.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -922,6 +923,8 @@ pub enum Protocol {
     TlsPassthrough = 4,
     /// The same, but the backend gets what was inside of TLS.
     TlsTerminate = 5,
+    /// Datagrams are passed on as they are; those of one client address go to one backend, for as long as some come.
+    Udp = 6,
 }
 impl Protocol {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -936,6 +939,7 @@ impl Protocol {
             Self::Tcp => "PROTOCOL_TCP",
             Self::TlsPassthrough => "PROTOCOL_TLS_PASSTHROUGH",
             Self::TlsTerminate => "PROTOCOL_TLS_TERMINATE",
+            Self::Udp => "PROTOCOL_UDP",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -947,6 +951,7 @@ impl Protocol {
             "PROTOCOL_TCP" => Some(Self::Tcp),
             "PROTOCOL_TLS_PASSTHROUGH" => Some(Self::TlsPassthrough),
             "PROTOCOL_TLS_TERMINATE" => Some(Self::TlsTerminate),
+            "PROTOCOL_UDP" => Some(Self::Udp),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 //! (sigs.k8s.io/gateway-api/pkg/features). Conformance decides: a feature enters the list when its tests pass.
 
 /// In ascending order, as `status.supportedFeatures` must be.
-pub(super) const FEATURES: [&str; 34] = [
+pub(super) const FEATURES: [&str; 35] = [
     "GRPCRoute",
     "GRPCRouteNamedRouteRule",
     "Gateway",
@@ -37,6 +37,7 @@ pub(super) const FEATURES: [&str; 34] = [
     "TLSRoute",
     "TLSRouteModeMixed",
     "TLSRouteModeTerminate",
+    "UDPRoute",
 ];
 
 #[cfg(test)]
