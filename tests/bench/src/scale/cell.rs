@@ -26,8 +26,6 @@ use crate::backend;
 
 /// Loopback addresses, one a dataplane, so that all can have the Gateway's port.
 const DATAPLANES: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(127, 0, 0, 2)];
-/// As the chart sets it for the controller.
-const ALLOCATOR: &str = "background_thread:true,dirty_decay_ms:200,muzzy_decay_ms:0";
 /// For something that takes seconds at most.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Without a status being written: all are.
@@ -155,8 +153,7 @@ impl World {
                 "--dataplane-image=none".into(),
                 format!("--token={}", folder.path().join("none").display()),
             ];
-            let environment =
-                [("KUBECONFIG", kubeconfig.to_str().unwrap_or("")), ("_RJEM_MALLOC_CONF", ALLOCATOR)];
+            let environment = [("KUBECONFIG", kubeconfig.to_str().unwrap_or(""))];
             let binary = plan.binaries.join("gatehouse-controller");
             Process::start(&binary, &arguments, &environment, &plan.logs.join(log))
         };
