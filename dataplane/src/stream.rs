@@ -38,13 +38,13 @@ const ATTEMPTS: usize = 3;
 
 /// A stream as it was accepted.
 #[derive(Debug)]
-pub(crate) struct Accepted<'a, C> {
+pub(crate) struct Accepted<C> {
     pub(crate) client: C,
     pub(crate) peer: SocketAddr,
     /// For the log.
     pub(crate) protocol: &'static str,
     /// The server name that the client asked for, in lower case. Empty: none.
-    pub(crate) host: &'a str,
+    pub(crate) host: String,
     /// Was read from the client before.
     pub(crate) first: BytesMut,
 }
@@ -74,11 +74,11 @@ impl<S: Transport> Drop for Side<S> {
 pub(crate) async fn serve<C: Transport>(
     worker: Rc<Worker>,
     listener: Option<Arc<Listener>>,
-    accepted: Accepted<'_, C>,
+    accepted: Accepted<C>,
 ) {
     let Accepted { client, peer, protocol, host, first } = accepted;
-    let mut observed = Observed::begin(&worker, peer, protocol, host);
-    match pass(&worker, listener, Side::new(client), host, first, &mut observed).await {
+    let mut observed = Observed::begin(&worker, peer, protocol, &host);
+    match pass(&worker, listener, Side::new(client), &host, first, &mut observed).await {
         Ok(()) => observed.end(None),
         Err(reason) => observed.end(Some(reason)),
     }

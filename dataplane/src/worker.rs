@@ -4,16 +4,19 @@
 use std::{
     cell::{Cell, RefCell, RefMut},
     ops::Deref,
+    pin::Pin,
     rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
+use slab::Slab;
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{mpsc, watch},
@@ -81,9 +84,9 @@ enum Phase {
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) sink: observe::Sink,
-    /// For those who ask at every request; the watch wakes those who wait.
     phase: Cell<Phase>,
-    phases: watch::Sender<Phase>,
+    /// Who waits for the drain.
+    waiting: RefCell<Slab<Waker>>,
     current: RefCell<Current>,
     stores: RefCell<Rc<limit::Stores>>,
     tokens: RefCell<TokenCache>,
@@ -99,6 +102,13 @@ pub(crate) struct Current(Rc<Arc<Snapshot>>);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LocalExecutor;
 
+/// Ready when no more connections are accepted. Every connection has one that waits, so it is small.
+#[derive(Debug)]
+pub(crate) struct Draining {
+    worker: Rc<Worker>,
+    place: Option<usize>,
+}
+
 /// Counts a client's connection while it lives.
 #[derive(Debug)]
 pub(crate) struct Counted(Arc<Shared>);
@@ -110,7 +120,7 @@ impl Worker {
         Worker {
             sink: shared.observer.worker(seed),
             phase: Cell::new(Phase::Serving),
-            phases: watch::Sender::new(Phase::Serving),
+            waiting: RefCell::default(),
             current: RefCell::new(current),
             stores: RefCell::new(Rc::new(stores)),
             tokens: RefCell::default(),
@@ -163,23 +173,50 @@ impl Worker {
     }
 
     /// Waits until no more connections are accepted.
-    pub(crate) fn draining(&self) -> impl Future<Output = ()> + use<> {
-        let mut phase = self.phases.subscribe();
-        async move {
-            // An error means that the worker has ended.
-            let _ = phase.wait_for(|phase| *phase == Phase::Draining).await;
-        }
+    pub(crate) fn draining(self: &Rc<Self>) -> Draining {
+        Draining { worker: Rc::clone(self), place: None }
     }
 
     fn enter(&self, phase: Phase) {
-        self.phase.set(phase);
-        self.phases.send_replace(phase);
+        self.phase.set(self.phase.get().max(phase));
+        if self.is_draining() {
+            for waker in self.waiting.take().drain() {
+                waker.wake();
+            }
+        }
     }
 
     /// `None` when there are as many connections as allowed.
     pub(crate) fn count_connection(&self, most: usize) -> Option<Counted> {
         let counted = Counted(Arc::clone(&self.shared));
         (self.shared.connections.fetch_add(1, Ordering::Relaxed) < most).then_some(counted)
+    }
+}
+
+impl Future for Draining {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Draining { worker, place } = &mut *self;
+        if worker.is_draining() {
+            return Poll::Ready(());
+        }
+        let mut waiting = worker.waiting.borrow_mut();
+        match *place {
+            Some(place) => waiting[place].clone_from(cx.waker()),
+            None => *place = Some(waiting.insert(cx.waker().clone())),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Draining {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            // With the drain all places were given up.
+            let waker = self.worker.waiting.borrow_mut().try_remove(place);
+            drop(waker);
+        }
     }
 }
 

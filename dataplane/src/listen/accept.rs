@@ -5,7 +5,10 @@ use std::{
 };
 
 use bytes::BytesMut;
-use futures_util::FutureExt;
+use futures_util::{
+    FutureExt, TryFutureExt,
+    future::{Either, LocalBoxFuture, OptionFuture},
+};
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -33,7 +36,7 @@ use crate::{
     },
     snapshot::{Limits, Protocol, Speaks},
     stream::{self, Accepted},
-    worker::{LocalExecutor, Worker},
+    worker::{Counted, LocalExecutor, Worker},
 };
 
 /// RFC 9113, 3.4.
@@ -59,6 +62,8 @@ enum Failed {
     HandshakeTimeout,
     #[error("nothing came in time")]
     Silent,
+    #[error("nothing came")]
+    Empty,
 }
 
 /// Runs until the sender of `closed` is dropped.
@@ -81,13 +86,7 @@ pub(crate) async fn accept(
                     worker.sink.metrics().connections_refused.add(1);
                     continue;
                 };
-                let worker = Rc::clone(&worker);
-                spawn_local(async move {
-                    let _counted = counted;
-                    if let Err(error) = connection(worker, port, stream, peer).await {
-                        debug!(%peer, port, %error, "connection ended");
-                    }
-                });
+                spawn_local(connection(counted, Rc::clone(&worker), port, stream, peer));
             }
             Err(error) => {
                 debug!(port, %error, "accept");
@@ -97,31 +96,67 @@ pub(crate) async fn accept(
     }
 }
 
-async fn connection(
+/// One connection from its beginning to its end. Most connections wait most of the time, so what is only needed in the
+/// beginning, or only by some, is not in this future but in one that it points to.
+fn connection(
+    counted: Counted,
     worker: Rc<Worker>,
     port: u16,
     stream: TcpStream,
     peer: SocketAddr,
-) -> Result<(), Failed> {
+) -> impl Future<Output = ()> {
+    let opening = Box::pin(async move {
+        let serving = open(worker, port, stream, peer).await;
+        OptionFuture::from(serving.inspect_err(|error| ended(peer, port, error)).ok())
+    });
+    opening.flatten().map(move |_| drop(counted))
+}
+
+fn ended(peer: SocketAddr, port: u16, error: &Failed) {
+    debug!(%peer, port, %error, "connection ended");
+}
+
+/// Finds out what a connection speaks. The future that it gives serves it.
+async fn open(
+    worker: Rc<Worker>,
+    port: u16,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Result<Either<impl Future<Output = ()>, LocalBoxFuture<'static, ()>>, Failed> {
     stream.set_nodelay(true)?;
     let (limits, speaks) = {
         let snapshot = worker.snapshot();
         (snapshot.settings.limits, snapshot.ports.get(&port).map_or(Speaks::Http, |port| port.speaks))
     };
     worker.sink.metrics().connections.add(1);
-    // What is rare or large is boxed: each connection's task is as large as the largest that it may hold.
     match speaks {
-        Speaks::Http => plain(worker, port, stream, peer, limits).await,
-        Speaks::Https => Box::pin(encrypted(worker, port, stream, peer, limits)).await,
-        Speaks::Tls => Box::pin(by_server_name(worker, port, stream, peer, limits)).await,
+        Speaks::Http => {}
+        // What a handshake needs is more than what others do.
+        Speaks::Https => {
+            let serving = Box::pin(encrypted(worker, port, stream, peer, limits)).await?;
+            return Ok(Either::Right(serving));
+        }
+        Speaks::Tls => {
+            let serving = Box::pin(by_server_name(worker, port, stream, peer, limits)).await?;
+            return Ok(Either::Right(serving));
+        }
         Speaks::Tcp => {
             let listener = tls::listener(&worker.snapshot(), port, None).cloned();
-            let first = BytesMut::new();
-            let accepted = Accepted { client: stream, peer, protocol: "TCP", host: "", first };
-            Box::pin(stream::serve(worker, listener, accepted)).await;
-            Ok(())
+            let (host, first) = (String::new(), BytesMut::new());
+            let accepted = Accepted { client: stream, peer, protocol: "TCP", host, first };
+            return Ok(Either::Right(stream::serve(worker, listener, accepted).boxed_local()));
         }
     }
+    let (stream, first) = peek(&worker, stream, limits).await?;
+    let connection = Rc::new(Connection::new(worker, peer, port, Scheme::Http, None));
+    Ok(if first.starts_with(HTTP2_PREFACE) {
+        let stream = Rewind::new(first, stream);
+        let serving = http2(Rc::clone(&connection), stream, limits);
+        Either::Right(to_end(connection, serving).boxed_local())
+    } else {
+        let serving = http1(Rc::clone(&connection), stream, first, limits);
+        Either::Left(to_end(connection, serving))
+    })
 }
 
 /// On a port where the server name tells what is to become of a connection.
@@ -131,34 +166,30 @@ async fn by_server_name(
     mut stream: TcpStream,
     peer: SocketAddr,
     limits: Limits,
-) -> Result<(), Failed> {
+) -> Result<LocalBoxFuture<'static, ()>, Failed> {
     let mut first = BytesMut::new();
     let asked = hello::server_name(&mut stream, &mut first);
     let name =
         in_time(&worker, limits.tls_handshake_timeout, asked).await.ok_or(Failed::HandshakeTimeout)??;
     let listener = tls::listener(&worker.snapshot(), port, name.as_deref()).cloned();
-    let (protocol, host) = ("TLS", name.as_deref().unwrap_or(""));
+    let (protocol, host) = ("TLS", name.unwrap_or_default());
     match listener.as_ref().map(|listener| listener.protocol) {
-        Some(Protocol::Https) => {
-            Box::pin(encrypted(worker, port, Rewind::new(first, stream), peer, limits)).await
-        }
+        Some(Protocol::Https) => encrypted(worker, port, Rewind::new(first, stream), peer, limits).await,
         Some(Protocol::TlsTerminate) => {
             let stream = Rewind::new(first, stream);
             let client = handshake(&worker, port, Inside::Stream, stream, limits).await?;
             let accepted = Accepted { client, peer, protocol, host, first: BytesMut::new() };
-            stream::serve(worker, listener, accepted).await;
-            Ok(())
+            Ok(stream::serve(worker, listener, accepted).boxed_local())
         }
         _ => {
             let accepted = Accepted { client: stream, peer, protocol, host, first };
-            stream::serve(worker, listener, accepted).await;
-            Ok(())
+            Ok(stream::serve(worker, listener, accepted).boxed_local())
         }
     }
 }
 
 async fn handshake<S>(
-    worker: &Worker,
+    worker: &Rc<Worker>,
     port: u16,
     inside: Inside,
     stream: S,
@@ -178,7 +209,7 @@ async fn encrypted<S>(
     stream: S,
     peer: SocketAddr,
     limits: Limits,
-) -> Result<(), Failed>
+) -> Result<LocalBoxFuture<'static, ()>, Failed>
 where
     S: http1::Transport + 'static,
 {
@@ -188,41 +219,37 @@ where
     let sni = session.server_name();
     let tls_listener =
         tls::listener(&worker.snapshot(), port, sni).map(|listener| Arc::clone(&listener.name));
-    let connection = Connection::new(worker, peer, port, Scheme::Https, tls_listener);
-    if is_http2 {
-        Box::pin(http2(connection, stream, limits)).await
+    let connection = Rc::new(Connection::new(worker, peer, port, Scheme::Https, tls_listener));
+    Ok(if is_http2 {
+        let serving = http2(Rc::clone(&connection), stream, limits);
+        to_end(connection, serving).boxed_local()
     } else {
-        http1(connection, stream, BytesMut::new(), limits).await
-    }
+        let serving = http1(Rc::clone(&connection), stream, BytesMut::new(), limits);
+        to_end(connection, serving).boxed_local()
+    })
 }
 
-async fn plain(
-    worker: Rc<Worker>,
-    port: u16,
+/// Reads what tells HTTP/2 from HTTP/1.
+async fn peek(
+    worker: &Rc<Worker>,
     mut stream: TcpStream,
-    peer: SocketAddr,
     limits: Limits,
-) -> Result<(), Failed> {
+) -> Result<(TcpStream, BytesMut), Failed> {
     let mut first = BytesMut::new();
     // One read tells for all but the slowest clients.
     while first.len() < HTTP2_PREFACE.len() && HTTP2_PREFACE.starts_with(&first) {
         let reading = poll_fn(|cx| http1::read_head(&mut stream, &mut first, cx));
-        match in_time(&worker, limits.header_timeout, reading).await.ok_or(Failed::Silent)?? {
-            0 if first.is_empty() => return Ok(()),
+        match in_time(worker, limits.header_timeout, reading).await.ok_or(Failed::Silent)?? {
+            0 if first.is_empty() => return Err(Failed::Empty),
             0 => break,
             _ => {}
         }
     }
-    let connection = Connection::new(worker, peer, port, Scheme::Http, None);
-    if first.starts_with(HTTP2_PREFACE) {
-        Box::pin(http2(connection, Rewind::new(first, stream), limits)).await
-    } else {
-        http1(connection, stream, first, limits).await
-    }
+    Ok((stream, first))
 }
 
 /// `None` when the time is over, which a drain cuts short.
-async fn in_time<T>(worker: &Worker, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+async fn in_time<T>(worker: &Rc<Worker>, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     let cut_short = async {
         worker.draining().await;
         sleep(LAST_CHANCE).await;
@@ -234,7 +261,24 @@ async fn in_time<T>(worker: &Worker, limit: Duration, future: impl Future<Output
     }
 }
 
-async fn http1<S>(connection: Connection, stream: S, first: BytesMut, limits: Limits) -> Result<(), Failed>
+/// Runs it and notes why it ended.
+fn to_end(
+    connection: Rc<Connection>,
+    serving: impl Future<Output = Result<(), Failed>>,
+) -> impl Future<Output = ()> {
+    serving.map(move |result| {
+        if let Err(error) = result {
+            ended(connection.peer, connection.port, &error);
+        }
+    })
+}
+
+fn http1<S>(
+    connection: Rc<Connection>,
+    stream: S,
+    first: BytesMut,
+    limits: Limits,
+) -> impl Future<Output = Result<(), Failed>>
 where
     S: http1::Transport + 'static,
 {
@@ -243,15 +287,14 @@ where
         header_timeout: limits.header_timeout,
         idle_timeout: limits.idle_timeout,
     };
-    Ok(http1::serve(stream, first, &Answers::new(connection), settings).await?)
+    http1::serve(stream, first, Answers(connection), settings).map_err(Failed::Io)
 }
 
-async fn http2<S>(connection: Connection, stream: S, limits: Limits) -> Result<(), Failed>
+async fn http2<S>(connection: Rc<Connection>, stream: S, limits: Limits) -> Result<(), Failed>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let draining = connection.worker.draining();
-    let connection = Rc::new(connection);
     let service = service_fn(move |request: http::Request<_>| {
         pipeline::serve(Rc::clone(&connection), request.map(ClientBody::Http2)).map(Ok::<_, Infallible>)
     });
@@ -271,4 +314,22 @@ where
         () = draining => serving.as_mut().graceful_shutdown(),
     }
     Ok(serving.await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Connection, connection};
+
+    /// What a function returns, which has no name.
+    fn size_of_returned<A, B, C, D, E, T>(_: fn(A, B, C, D, E) -> T) -> usize {
+        size_of::<T>()
+    }
+
+    #[test]
+    fn a_connection_that_waits_is_small() {
+        let task = size_of_returned(connection);
+        assert!(task <= 256, "{task}");
+        let known = size_of::<Connection>();
+        assert!(known <= 192, "{known}");
+    }
 }

@@ -17,13 +17,7 @@ use crate::{
 };
 
 #[derive(Debug)]
-pub(super) struct Answers(Rc<Connection>);
-
-impl Answers {
-    pub(super) fn new(connection: Connection) -> Self {
-        Answers(Rc::new(connection))
-    }
-}
+pub(super) struct Answers(pub(super) Rc<Connection>);
 
 impl Service for Answers {
     type Body = ResponseBody;

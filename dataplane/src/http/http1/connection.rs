@@ -87,7 +87,7 @@ enum End<B> {
     Close {
         unread: bool,
     },
-    Upgrade(B),
+    Upgrade(Box<B>),
     /// The client has gone, or must not see a clean end.
     Break,
 }
@@ -106,45 +106,60 @@ impl<S: Transport> Transport for TlsStream<S> {
 }
 
 /// Serves requests until the connection ends. `first` was read from the stream already.
-pub(crate) async fn serve<S, V>(stream: S, first: BytesMut, service: &V, settings: Settings) -> io::Result<()>
+pub(crate) fn serve<S, V>(
+    stream: S,
+    first: BytesMut,
+    service: V,
+    settings: Settings,
+) -> impl Future<Output = io::Result<()>>
 where
     S: Transport + 'static,
     V: Service,
 {
-    let wire = Rc::new(RefCell::new(Wire::new(stream, first, settings.limits)));
-    let draining = pin!(service.draining());
-    let mut alarms = Alarms::new(draining);
-    let mut served = false;
-    loop {
-        // What a request needs is held only while there is one.
-        let end = match next(&wire, &mut alarms, service, settings, served).await? {
-            Next::Serve => Box::pin(exchange(&wire, service)).await?,
-            Next::Refuse => Box::pin(refuse(&wire, service, Reason::RequestTimeout)).await?,
-            Next::Close => return close(&wire, false).await,
-        };
-        match end {
-            End::KeepAlive => served = true,
-            End::Close { unread } => return close(&wire, unread).await,
-            End::Break => return Ok(()),
-            End::Upgrade(body) => {
-                // A request for an upgrade has no body that could hold on to the wire.
-                let Some(wire) = Rc::into_inner(wire) else { return Ok(()) };
-                let Wire { stream, reader, .. } = wire.into_inner();
-                Box::pin(service.upgrade(body, stream, reader.into_rest())).await;
-                return Ok(());
+    // A future has room for all that it was ever given, so this one is given little. What a request needs is on the heap
+    // only while there is one.
+    let wire = Rc::new(RefCell::new(Wire::new(stream, first, settings)));
+    async move {
+        let draining = pin!(service.draining());
+        let mut alarms = Alarms::new(draining);
+        let mut served = false;
+        loop {
+            let end = match next(&wire, &mut alarms, &service, served).await? {
+                Next::Serve => Box::pin(exchange(&wire, &service)).await?,
+                Next::Refuse => Box::pin(refuse(&wire, &service, Reason::RequestTimeout)).await?,
+                Next::Close => return close(&wire, false).await,
+            };
+            match end {
+                End::KeepAlive => served = true,
+                End::Close { unread } => return close(&wire, unread).await,
+                End::Break => return Ok(()),
+                End::Upgrade(body) => {
+                    // A request for an upgrade has no body that could hold on to the wire.
+                    let Some(wire) = Rc::into_inner(wire) else { return Ok(()) };
+                    Box::pin(upgrade(wire.into_inner(), &service, body)).await;
+                    return Ok(());
+                }
             }
         }
     }
 }
 
+async fn upgrade<S, V>(wire: Wire<S>, service: &V, body: Box<V::Body>)
+where
+    S: Transport + 'static,
+    V: Service,
+{
+    let Wire { stream, reader, .. } = wire;
+    service.upgrade(*body, stream, reader.into_rest()).await;
+}
+
 /// Waits for a head.
-async fn next<S, V, D>(
-    wire: &RefCell<Wire<S>>,
-    alarms: &mut Alarms<'_, D>,
-    service: &V,
-    settings: Settings,
+fn next<'a, S, V, D>(
+    wire: &'a RefCell<Wire<S>>,
+    alarms: &'a mut Alarms<'_, D>,
+    service: &'a V,
     served: bool,
-) -> io::Result<Next>
+) -> impl Future<Output = io::Result<Next>>
 where
     S: Transport,
     V: Service,
@@ -152,7 +167,7 @@ where
 {
     // From when on it has waited: for the rest of a head, for anything, for a last request.
     let (mut head_since, mut idle_since, mut drain_since) = (None, None, None);
-    poll_fn(|cx| {
+    poll_fn(move |cx| {
         let mut wire = wire.borrow_mut();
         loop {
             if wire.reader.has_head() {
@@ -168,9 +183,9 @@ where
         let is_idle = wire.reader.is_empty();
         let now = Instant::now();
         let mut end = if is_idle {
-            *idle_since.get_or_insert(now) + settings.idle_timeout
+            *idle_since.get_or_insert(now) + wire.idle_timeout
         } else {
-            *head_since.get_or_insert(now) + settings.header_timeout
+            *head_since.get_or_insert(now) + wire.header_timeout
         };
         let drained = alarms.is_drained(cx, service.is_draining());
         if drained {
@@ -185,7 +200,6 @@ where
             Poll::Ready(()) => Poll::Ready(Ok(Next::Refuse)),
         }
     })
-    .await
 }
 
 /// Answers what broke the rules. Nothing behind it is read.
@@ -237,7 +251,7 @@ where
         let (parts, body) = response.into_parts();
         encode::head(wire.borrow_mut().output.flat(), asked, &parts, None, SystemTime::now);
         poll_fn(|cx| wire.borrow_mut().poll_write(cx)).await?;
-        return Ok(End::Upgrade(body));
+        return Ok(End::Upgrade(Box::new(body)));
     }
     // What follows a request for an upgrade was meant for another protocol: it is never read as a request (RFC 9931).
     asked.keep_alive &= !asks_for_upgrade;

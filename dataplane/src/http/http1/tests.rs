@@ -97,7 +97,7 @@ impl Fake {
     }
 }
 
-impl Service for Fake {
+impl Service for Rc<Fake> {
     type Body = Reply;
 
     async fn serve(&self, request: Request<Body>) -> Response<Reply> {
@@ -200,10 +200,8 @@ fn connect_with(
     capacity: usize,
 ) -> (DuplexStream, tokio::task::JoinHandle<std::io::Result<()>>) {
     let (client, server) = duplex(capacity);
-    let service = Rc::clone(service);
-    let running =
-        tokio::task::spawn_local(async move { serve(server, BytesMut::new(), &*service, SETTINGS).await });
-    (client, running)
+    let serving = serve(server, BytesMut::new(), Rc::clone(service), SETTINGS);
+    (client, tokio::task::spawn_local(serving))
 }
 
 /// Within a `LocalSet`, for a connection is a task.

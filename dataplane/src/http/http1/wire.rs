@@ -7,6 +7,7 @@ use std::{
     io,
     pin::pin,
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -15,8 +16,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::{
     body::BodyError,
+    connection::Settings,
     encode::CONTINUE,
-    head::Limits,
     reader::{Piece, Reader},
 };
 use crate::message::{Output, poll_read_some};
@@ -40,6 +41,8 @@ pub(super) struct Wire<S> {
     /// Of the loop, while it waits for the body to end.
     waker: Option<Waker>,
     body_read: usize,
+    pub(super) header_timeout: Duration,
+    pub(super) idle_timeout: Duration,
 }
 
 /// What the body of a request needs of its connection.
@@ -62,15 +65,17 @@ pub(crate) fn read_head<S: AsyncRead + Unpin>(
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    pub(super) fn new(stream: S, first: BytesMut, limits: Limits) -> Self {
+    pub(super) fn new(stream: S, first: BytesMut, settings: Settings) -> Self {
         Wire {
             stream,
-            reader: Reader::new(limits, first),
+            reader: Reader::new(settings.limits, first),
             output: Output::default(),
             expects_continue: false,
             held: false,
             waker: None,
             body_read: *BODY_READ.start(),
+            header_timeout: settings.header_timeout,
+            idle_timeout: settings.idle_timeout,
         }
     }
 
