@@ -12,7 +12,7 @@
 
 mod acks;
 mod plans;
-mod secrets;
+mod referenced;
 mod told;
 mod update;
 
@@ -44,7 +44,7 @@ use crate::{
     translate::{self, ObjectId, Settings, Translator, names},
     watch::{Effect, Watches},
 };
-use {acks::AllAcks, secrets::Secrets, told::Told};
+use {acks::AllAcks, referenced::Referenced, told::Told};
 
 /// How long a new leader waits for dataplanes to speak to it before it says that they don't.
 const SETTLING: Duration = Duration::from_secs(15);
@@ -96,7 +96,7 @@ pub struct Reconciler {
     translator: Option<Translator>,
     /// Gateways that are served.
     published: BTreeSet<ObjectKey>,
-    secrets: Secrets,
+    referenced: Referenced,
     tracker: Tracker,
     acks: AllAcks,
     told: Told,
@@ -134,7 +134,7 @@ impl Reconciler {
             view: Resources::default(),
             translator: None,
             published: BTreeSet::new(),
-            secrets: Secrets::default(),
+            referenced: Referenced::default(),
             tracker: Tracker::default(),
             acks: AllAcks::default(),
             told: Told::default(),
@@ -165,7 +165,7 @@ impl Reconciler {
     }
 
     async fn wait(&mut self) {
-        let deadline = self.secrets.deadline(Instant::now()).filter(|_| self.todo.anew);
+        let deadline = self.referenced.deadline(Instant::now()).filter(|_| self.todo.anew);
         let settled = self.settling_ends();
         let inputs = &mut self.inputs;
         tokio::select! {
@@ -215,8 +215,8 @@ impl Reconciler {
             Effect::Endpoints(service) => {
                 self.todo.endpoints.insert(service);
             }
-            Effect::Secret(secret) => {
-                self.secrets.know(secret);
+            Effect::Content(id) => {
+                self.referenced.know(id);
                 self.todo.anew = true;
             }
             Effect::Route(id) => {
@@ -234,11 +234,11 @@ impl Reconciler {
     }
 
     async fn translate(&mut self) {
-        let wanted = translate::wanted_secrets(&self.view);
-        self.inputs.watches.want_secrets(wanted.clone());
+        let wanted = translate::wanted(&self.view);
+        self.inputs.watches.want(wanted.clone());
         let started = Instant::now();
-        self.secrets.want(wanted, started);
-        if self.secrets.deadline(started).is_some() {
+        self.referenced.want(wanted, started);
+        if self.referenced.deadline(started).is_some() {
             return;
         }
         let view = std::mem::take(&mut self.view);

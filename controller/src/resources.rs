@@ -12,7 +12,7 @@ use gatehouse_crds::{
 use k8s_openapi::{
     ByteString,
     api::{
-        core::v1::{Namespace, Secret, Service},
+        core::v1::{ConfigMap, Namespace, Secret, Service},
         discovery::v1::EndpointSlice,
         networking::v1::{Ingress, IngressClass},
     },
@@ -62,6 +62,7 @@ pub struct Resources {
     pub services: Objects<Service>,
     pub endpoint_slices: Objects<EndpointSlice>,
     pub secrets: Objects<Secret>,
+    pub config_maps: Objects<ConfigMap>,
     pub namespaces: BTreeMap<String, Namespace>,
     /// What is known of JWKS URLs: fetched by others, enters as a value.
     pub jwks: BTreeMap<String, JwksState>,
@@ -107,6 +108,7 @@ impl Resources {
             (INGRESS_GROUP, "Ingress") => namespaced(&mut self.ingresses, object),
             ("", "Service") => namespaced(&mut self.services, object),
             ("discovery.k8s.io", "EndpointSlice") => namespaced(&mut self.endpoint_slices, object),
+            ("", "ConfigMap") => namespaced(&mut self.config_maps, object),
             ("", "Namespace") => cluster_wide(&mut self.namespaces, object),
             ("", "Secret") => {
                 let mut secret: Secret = named(object)?;

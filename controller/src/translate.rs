@@ -8,6 +8,7 @@
 
 mod address;
 mod attach;
+mod authorities;
 mod backend;
 mod certificate;
 mod check;
@@ -48,7 +49,7 @@ pub(crate) use address::requested;
 pub(crate) use attach::parent_key;
 pub use conditions::{Condition, ConditionType};
 pub(crate) use listener::route_group;
-pub use references::wanted_secrets;
+pub use references::wanted;
 pub use status::{ListenerStatus, ObjectId, ObjectStatus, ParentStatus, Statuses};
 pub use translator::{Translator, Update};
 

@@ -11,7 +11,7 @@ mod change;
 mod guard;
 mod kind;
 mod presence;
-mod secrets;
+mod referenced;
 mod source;
 
 use std::collections::BTreeSet;
@@ -21,15 +21,15 @@ use gatehouse_crds::{
     HttpRoute, ListenerSet, RateLimitPolicy, ReferenceGrant, TcpRoute, TlsRoute, UdpRoute,
 };
 use k8s_openapi::api::{
-    core::v1::{Namespace, Service},
+    core::v1::{ConfigMap, Namespace, Secret, Service},
     discovery::v1::EndpointSlice,
     networking::v1::{Ingress, IngressClass},
 };
 use kube::Client;
 use tokio::sync::{mpsc, watch};
 
-use crate::{latest::tell, resources::ObjectKey};
-use source::Place;
+use crate::{latest::tell, translate::ObjectId};
+use {referenced::Referenced, source::Place};
 
 pub use change::{Change, Effect};
 pub use source::Source;
@@ -43,7 +43,7 @@ pub struct Watches {
     changes: mpsc::Receiver<Change>,
     /// What has to list before the view is whole.
     unlisted: BTreeSet<Source>,
-    wanted_secrets: watch::Sender<BTreeSet<ObjectKey>>,
+    wanted: watch::Sender<BTreeSet<ObjectId>>,
     _tasks: tokio::task::JoinSet<()>,
 }
 
@@ -51,7 +51,7 @@ impl Watches {
     /// `namespaces`: only these; none: all. `home` is the controller's own, where the other replicas are.
     pub fn start(client: &Client, home: &str, namespaces: &[String]) -> Self {
         let (out, changes) = mpsc::channel(CHANGES);
-        let (wanted_secrets, wanted) = watch::channel(BTreeSet::new());
+        let (wanted, wanted_here) = watch::channel(BTreeSet::new());
         let mut tasks = tokio::task::JoinSet::new();
         let crds = presence::watch(client.clone(), &mut tasks);
         let mut starter = Starter { client, crds, out, tasks: &mut tasks, unlisted: BTreeSet::new() };
@@ -83,9 +83,10 @@ impl Watches {
         if !named.is_empty() && !named.contains(&home[0]) {
             starter.watch::<EndpointSlice>(&home);
         }
-        starter.secrets(places, &wanted);
+        starter.referenced::<Secret>(places, &wanted_here);
+        starter.referenced::<ConfigMap>(places, &wanted_here);
         let unlisted = starter.unlisted;
-        Watches { changes, unlisted, wanted_secrets, _tasks: tasks }
+        Watches { changes, unlisted, wanted, _tasks: tasks }
     }
 
     /// Every kind has listed: the view is whole.
@@ -113,9 +114,10 @@ impl Watches {
         changes
     }
 
-    /// Only these Secrets are read and kept. Each is in the view, or known not to exist, once [`Effect::Secret`] told so.
-    pub fn want_secrets(&self, wanted: BTreeSet<ObjectKey>) {
-        tell(&self.wanted_secrets, wanted);
+    /// Only these Secrets and ConfigMaps are read and kept. Each is in the view, or known not to exist, once
+    /// [`Effect::Content`] told so.
+    pub fn want(&self, wanted: BTreeSet<ObjectId>) {
+        tell(&self.wanted, wanted);
     }
 }
 
@@ -137,11 +139,11 @@ impl Starter<'_> {
         }
     }
 
-    fn secrets(&mut self, places: &[Place], wanted: &watch::Receiver<BTreeSet<ObjectKey>>) {
+    fn referenced<K: Referenced>(&mut self, places: &[Place], wanted: &watch::Receiver<BTreeSet<ObjectId>>) {
         for place in places {
-            let source = Source::new("Secret", place.clone());
+            let source = Source::new(K::KIND, place.clone());
             self.unlisted.insert(source.clone());
-            let task = secrets::run(self.client.clone(), source, wanted.clone(), self.out.clone());
+            let task = referenced::run::<K>(self.client.clone(), source, wanted.clone(), self.out.clone());
             self.tasks.spawn(task);
         }
     }

@@ -14,8 +14,8 @@ use std::{
 };
 
 use gatehouse_controller::{
-    resources::Resources,
-    translate::{Settings, Translation, translate, wanted_secrets},
+    resources::{ObjectKey, Resources},
+    translate::{ObjectId, Settings, Translation, translate, wanted},
 };
 use gatehouse_proto::config::v1::resource::Kind;
 use serde_json::{Map, Value, json};
@@ -60,9 +60,6 @@ fn prune(value: Value) -> Value {
     match value {
         Value::Object(map) => {
             let kept = map.into_iter().filter_map(|(name, value)| {
-                if ["privatekey", "secret", "chain"].contains(&name.to_lowercase().as_str()) {
-                    return Some((name, Value::String("(not shown)".into())));
-                }
                 let value = prune(value);
                 let is_default = match &value {
                     Value::Null => true,
@@ -72,7 +69,10 @@ fn prune(value: Value) -> Value {
                     Value::Array(list) => list.is_empty(),
                     Value::Object(_) => false,
                 };
-                (!is_default).then_some((name, value))
+                let is_shown =
+                    !["privatekey", "secret", "chain", "roots"].contains(&name.to_lowercase().as_str());
+                let shown = if is_shown { value } else { Value::String("(not shown)".into()) };
+                (!is_default).then_some((name, shown))
             });
             Value::Object(kept.collect())
         }
@@ -193,19 +193,21 @@ fn no_value_breaks_more_than_its_object() {
     assert!(translated > 1000, "only {translated} were well-formed");
 }
 
-/// A controller keeps no other Secrets than these.
+/// A controller keeps no other Secrets and ConfigMaps than these.
 #[test]
-fn only_wanted_secrets_are_read() {
+fn only_what_is_wanted_is_read() {
     let mut kept = 0;
     for case in cases() {
         let whole = resources(&documents(&fs::read_to_string(case.join("in.yaml")).unwrap()));
         let mut few = whole.clone();
-        let wanted = wanted_secrets(&few);
-        few.secrets.retain(|key, _| wanted.contains(key));
-        kept += few.secrets.len();
+        let wanted = wanted(&few);
+        let is_wanted = |kind, key: &ObjectKey| wanted.contains(&ObjectId { kind, key: key.clone() });
+        few.secrets.retain(|key, _| is_wanted("Secret", key));
+        few.config_maps.retain(|key, _| is_wanted("ConfigMap", key));
+        kept += few.secrets.len() + few.config_maps.len();
         assert_eq!(show(&run(&few)), show(&run(&whole)), "{}", case.display());
     }
-    assert!(kept > 5, "only {kept} Secrets in all cases");
+    assert!(kept > 5, "only {kept} in all cases");
 }
 
 /// JSON pointers to every value of a document.

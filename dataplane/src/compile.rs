@@ -1,7 +1,8 @@
 //! From wire resources to a [`Snapshot`].
 //!
 //! [`State::apply`] compiles each changed resource by itself: one that can't be used is refused with a sentence, what was
-//! there under its name stays in force (an AuthConfig alone closes what it guards), and all others go on.
+//! there under its name stays in force (an AuthConfig closes what it guards, a Service all that leads to it), and all
+//! others go on.
 //! [`State::assemble`] joins the parts into the tables that requests are matched against. Neither does I/O.
 //!
 //! A snapshot shares with the one before what did not change. A route costs what it touches, and so does whatever routes
@@ -28,7 +29,7 @@ use crate::{
     observe::metrics::Metrics,
     siblings::Identity,
     snapshot::{Settings, Snapshot},
-    upstream::{EndpointCell, Protocol, Service},
+    upstream::{EndpointCell, OwnCertificate, Protocol, Service, Tls},
 };
 use {route::Known, routes::Routes};
 
@@ -41,6 +42,12 @@ pub(crate) struct State {
     certificates: BTreeMap<String, Arc<CertifiedKey>>,
     routes: Routes,
     services: BTreeMap<String, Arc<Service>>,
+    /// What the connections to the endpoints of a cell are made by, as it came. Absent: clear text.
+    service_tls: BTreeMap<String, v1::UpstreamTls>,
+    /// What backends are shown.
+    own_certificate: OwnCertificate,
+    /// Its name; empty: none.
+    own_certificate_name: String,
     /// By the name of the service. A cell outlives its service, so that the two may come in any order.
     endpoints: HashMap<String, Arc<EndpointCell>>,
     auth: BTreeMap<String, Arc<auth::Policy>>,
@@ -93,6 +100,9 @@ impl State {
             certificates: BTreeMap::new(),
             routes: Routes::default(),
             services: BTreeMap::new(),
+            service_tls: BTreeMap::new(),
+            own_certificate: OwnCertificate::default(),
+            own_certificate_name: String::new(),
             endpoints: HashMap::new(),
             auth: BTreeMap::new(),
             limits: BTreeMap::new(),
@@ -129,16 +139,21 @@ impl State {
     fn upsert(&mut self, name: &str, kind: Kind) -> Result<(), String> {
         let key = || name.to_owned();
         match kind {
-            Kind::Settings(settings) => self.settings = settings::compile(&settings)?,
+            Kind::Settings(settings) => {
+                self.settings = settings::compile(&settings)?;
+                self.own_certificate_name = settings.backend_certificate;
+            }
             Kind::Listener(listener) => {
                 self.listeners.insert(key(), listener::Part::compile(name, &listener)?);
                 self.stale.ports = true;
             }
             Kind::Route(route) => self.routes.upsert(name, &route, &self.metrics)?,
             Kind::Service(service) => {
-                let service = self.service(name, &service);
-                self.services.insert(key(), service);
+                let before = self.services.remove(name);
+                // What was there must not serve on if the new one is refused: it may be less strict, or in clear text.
                 self.routes.changed(name);
+                let service = self.service(name, service, before.as_deref())?;
+                self.services.insert(key(), service);
             }
             Kind::Endpoints(endpoints) => {
                 let addresses = addresses(&endpoints)?;
@@ -191,6 +206,7 @@ impl State {
         }
         if name == "settings" {
             self.settings = Settings::default();
+            self.own_certificate_name.clear();
         }
         if self.routes.remove(name) {
             return true;
@@ -215,17 +231,38 @@ impl State {
             && self.endpoints.get(service).is_some_and(|cell| cell.is_empty())
         {
             self.endpoints.remove(service);
+            self.service_tls.remove(service);
         }
     }
 
-    fn service(&mut self, name: &str, service: &v1::Service) -> Arc<Service> {
+    /// Sessions of `before` go on where nothing about TLS changes.
+    fn service(
+        &mut self,
+        name: &str,
+        service: v1::Service,
+        before: Option<&Service>,
+    ) -> Result<Arc<Service>, String> {
         let protocol = match service.protocol() {
             v1::UpstreamProtocol::H2c => Protocol::H2c,
             v1::UpstreamProtocol::Http1 | v1::UpstreamProtocol::Unspecified => Protocol::Http1,
         };
-        let endpoints = self.cell(name);
         let label = name.strip_prefix("service/").unwrap_or(name).into();
-        Arc::new(Service { label, protocol, endpoints })
+        let changed = service.tls.as_ref() != self.service_tls.get(name);
+        let kept = before.filter(|before| !changed && before.protocol == protocol);
+        let tls = match (&service.tls, kept) {
+            (None, _) => None,
+            (Some(_), Some(before)) => before.tls.clone(),
+            (Some(tls), None) => Some(Arc::new(Tls::compile(tls, protocol, &self.own_certificate)?)),
+        };
+        match service.tls {
+            Some(tls) => self.service_tls.insert(name.to_owned(), tls),
+            None => self.service_tls.remove(name),
+        };
+        if changed {
+            let renewed = self.cell(name).renewed();
+            self.endpoints.insert(name.to_owned(), Arc::new(renewed));
+        }
+        Ok(Arc::new(Service { label, protocol, tls, endpoints: self.cell(name) }))
     }
 
     fn cell(&mut self, service: &str) -> Arc<EndpointCell> {
@@ -234,6 +271,7 @@ impl State {
 
     /// The tables of all parts in force, and what had to be refused because of how the parts fit together.
     pub(crate) fn assemble(&mut self) -> (Snapshot, Vec<Refused>) {
+        self.own_certificate.replace(self.certificates.get(&self.own_certificate_name).cloned());
         let known = Known { auth: &self.auth, limits: &self.limits, services: &self.services };
         let touched = self.routes.settle(known);
         let Stale { ports, consumers } = std::mem::take(&mut self.stale);

@@ -1,13 +1,14 @@
 //! An authority for tests, and what it signs.
 
 use gatehouse_proto::config::v1::{Certificate, PrivateKeyKind};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 
 use crate::compile::certificate;
 
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub(crate) pem: String,
+    pub(crate) der: Vec<u8>,
 }
 
 impl Default for Authority {
@@ -15,15 +16,22 @@ impl Default for Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        Authority { issuer: Issuer::new(params, key), pem }
+        let certificate = params.self_signed(&key).unwrap();
+        let (pem, der) = (certificate.pem(), certificate.der().to_vec());
+        Authority { issuer: Issuer::new(params, key), pem, der }
     }
 }
 
 impl Authority {
+    /// For a host name, an address or a URI.
     pub(crate) fn issue(&self, name: &str) -> Certificate {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        if name.contains("://") {
+            params.subject_alt_names = vec![SanType::URI(name.try_into().unwrap())];
+        } else {
+            params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        }
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Certificate {
             chain: vec![certificate.der().to_vec()],

@@ -10,8 +10,10 @@ mod multiplexed;
 mod pool;
 mod response;
 mod send;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub(crate) use body::{BodyState, RequestBody};
 pub(crate) use connect::tcp;
@@ -20,3 +22,4 @@ pub(crate) use lease::Lease;
 pub(crate) use pool::{Pool, SWEEP};
 pub(crate) use response::{BackendBody, BodyError, Switched};
 pub(crate) use send::{Failed, send};
+pub(crate) use tls::{OwnCertificate, Tls};

@@ -11,12 +11,14 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, request::Parts
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ServerConfig;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
+use tokio_rustls::TlsAcceptor;
 
 pub type Body = BoxBody<Bytes, Infallible>;
 
@@ -95,6 +97,30 @@ impl Backend {
                     .serve_connection(TokioIo::new(stream), service)
                     .with_upgrades()
                     .await;
+            }
+        })
+        .await
+    }
+
+    /// HTTP/1 over TLS. Answers 200 with the connection as it saw it, as JSON: `sni`, and `certificate`, whether the client
+    /// showed one.
+    pub async fn tls(config: Arc<ServerConfig>) -> Backend {
+        Backend::accepting(move |stream, all| {
+            let acceptor = TlsAcceptor::from(Arc::clone(&config));
+            async move {
+                let Ok(stream) = acceptor.accept(stream).await else { return };
+                let session = stream.get_ref().1;
+                let told = json!({
+                    "sni": session.server_name(), "certificate": session.peer_certificates().is_some(),
+                })
+                .to_string();
+                let service = service_fn(move |request: Request<Incoming>| {
+                    let (parts, _) = request.into_parts();
+                    all.lock().unwrap().push(seen(&parts, Bytes::new()));
+                    let response = Response::new(full(told.clone()));
+                    async move { Ok::<_, Infallible>(response) }
+                });
+                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             }
         })
         .await

@@ -55,13 +55,17 @@ What the controller may do; docs/install.md lists the same. Of kinds without a n
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch]
+# Certificates of authorities; they hold what a Gateway's pods start with as well.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [create, delete, get, list, patch, watch]
 # Where requests go, and the Services of Gateways.
 - apiGroups: [""]
   resources: [services]
   verbs: [create, delete, get, list, patch, watch]
 # What else a Gateway becomes, in the Gateway's namespace.
 - apiGroups: [""]
-  resources: [configmaps, serviceaccounts]
+  resources: [serviceaccounts]
   verbs: [create, delete, get, patch]
 - apiGroups: [apps]
   resources: [deployments]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use gatehouse_crds::{CRDS, GATEWAY_GROUP, GROUP};
 use k8s_openapi::api::{
-    core::v1::{Namespace, Secret, Service},
+    core::v1::{ConfigMap, Namespace, Secret, Service},
     discovery::v1::EndpointSlice,
     networking::v1::{Ingress, IngressClass},
 };
@@ -24,6 +24,7 @@ static KINDS: LazyLock<BTreeMap<(String, String), Schema>> = LazyLock::new(|| {
     }
     kinds.insert(("v1".into(), "Service".into()), native::<Service>());
     kinds.insert(("v1".into(), "Secret".into()), native::<Secret>());
+    kinds.insert(("v1".into(), "ConfigMap".into()), native::<ConfigMap>());
     kinds.insert(("v1".into(), "Namespace".into()), native::<Namespace>());
     kinds.insert(("discovery.k8s.io/v1".into(), "EndpointSlice".into()), native::<EndpointSlice>());
     kinds.insert(("networking.k8s.io/v1".into(), "Ingress".into()), native::<Ingress>());

@@ -124,7 +124,10 @@ mod tests {
         let respond = Respond { body: "x".repeat(body), ..Respond::default() };
         let route = Route { action: Some(route::Action::Respond(respond)), ..Route::default() };
         BTreeMap::from([
-            ("service/a".into(), Arc::new(Kind::Service(Service { protocol: service }))),
+            (
+                "service/a".into(),
+                Arc::new(Kind::Service(Service { protocol: service, ..Service::default() })),
+            ),
             ("route/a".into(), Arc::new(Kind::Route(route))),
         ])
     }
@@ -186,7 +189,7 @@ mod tests {
     /// Whether a state was made by changes or whole, it is the same, and only what changed differs.
     #[test]
     fn changes_lead_to_what_the_whole_would_be() {
-        let kind = |protocol| Arc::new(Kind::Service(Service { protocol }));
+        let kind = |protocol| Arc::new(Kind::Service(Service { protocol, ..Service::default() }));
         let name = |number: i32| Arc::<str>::from(format!("service/ns/{number}/80"));
         let mut whole: BTreeMap<Arc<str>, Arc<Kind>> =
             (0..2000).map(|number| (name(number), kind(1))).collect();

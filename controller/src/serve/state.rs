@@ -105,7 +105,9 @@ mod tests {
     fn published(server: &ConfigServer, services: &[(&str, i32)]) -> State {
         let kinds: BTreeMap<String, Kind> = services
             .iter()
-            .map(|(name, protocol)| ((*name).to_owned(), Kind::Service(Service { protocol: *protocol })))
+            .map(|(name, protocol)| {
+                ((*name).to_owned(), Kind::Service(Service { protocol: *protocol, ..Service::default() }))
+            })
             .collect();
         server.publish("ns/edge", kinds);
         server.published("ns/edge").unwrap()

@@ -14,8 +14,8 @@ mod ingress;
 use std::collections::BTreeMap;
 
 use gatehouse_crds::{
-    AuthPolicy, Consumer, GatewayAddress, GatewayConfig, GatewayRoute, GrpcRoute, HttpRoute, ParentRef,
-    PolicyStatus, RateLimitPolicy, RouteStatus, TcpRoute, TlsRoute, UdpRoute,
+    AuthPolicy, BackendTlsPolicy, Consumer, GatewayAddress, GatewayConfig, GatewayRoute, GrpcRoute,
+    HttpRoute, ParentRef, PolicyStatus, RateLimitPolicy, RouteStatus, TcpRoute, TlsRoute, UdpRoute,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1;
@@ -101,6 +101,8 @@ pub fn plan(input: &Input<'_>) -> Vec<Write> {
     writes.extend(resources.auth_policies.iter().filter_map(each));
     let each = |(key, object)| rate_limit_policy(input, key, object);
     writes.extend(resources.rate_limit_policies.iter().filter_map(each));
+    let each = |(key, object)| backend_tls_policy(input, key, object);
+    writes.extend(resources.backend_tls_policies.iter().filter_map(each));
     let each = |(key, object)| consumer(input, key, object);
     writes.extend(resources.consumers.iter().filter_map(each));
     let each = |(key, object)| gateway_config(input, key, object);
@@ -123,6 +125,7 @@ pub fn plan_of(input: &Input<'_>, id: &ObjectId) -> Option<Write> {
         "GatewayRoute" => gateway_route(input, key, resources.gateway_routes.get(key)?),
         "AuthPolicy" => auth_policy(input, key, resources.auth_policies.get(key)?),
         "RateLimitPolicy" => rate_limit_policy(input, key, resources.rate_limit_policies.get(key)?),
+        "BackendTLSPolicy" => backend_tls_policy(input, key, resources.backend_tls_policies.get(key)?),
         "Consumer" => consumer(input, key, resources.consumers.get(key)?),
         "GatewayConfig" => gateway_config(input, key, resources.gateway_configs.get(key)?),
         // The others have no status of ours.
@@ -160,6 +163,16 @@ fn auth_policy(input: &Input<'_>, key: &ObjectKey, object: &AuthPolicy) -> Optio
 
 fn rate_limit_policy(input: &Input<'_>, key: &ObjectKey, object: &RateLimitPolicy) -> Option<Write> {
     policy(input, ("RateLimitPolicy", names::rate_limit(key)), key, object, object.status.as_ref())
+}
+
+/// It has no resource of its own that a dataplane could acknowledge: the routes to its backends tell.
+fn backend_tls_policy(input: &Input<'_>, key: &ObjectKey, object: &BackendTlsPolicy) -> Option<Write> {
+    let parents = status_of(input, "BackendTLSPolicy", key).map_or(&[][..], |status| &status.parents);
+    let wanted: Vec<Wanted> = parents
+        .iter()
+        .map(|parent| Wanted { reference: parent.parent_ref.clone(), conditions: parent.conditions.clone() })
+        .collect();
+    ancestors(input, "BackendTLSPolicy", key, object, &wanted, object.status.as_ref())
 }
 
 fn consumer(input: &Input<'_>, key: &ObjectKey, object: &Consumer) -> Option<Write> {
@@ -203,8 +216,19 @@ fn policy<K: Resource<DynamicType = ()>>(
         let gateway = parent_key(ancestor, key).filter(|one| input.tracker.holds(one, &resource))?;
         Some(input.tracker.state(&gateway, &Owner::object(kind, key)))
     });
+    ancestors(input, kind, key, object, &wanted, observed)
+}
+
+fn ancestors<K: Resource<DynamicType = ()>>(
+    input: &Input<'_>,
+    kind: &'static str,
+    key: &ObjectKey,
+    object: &K,
+    wanted: &[Wanted],
+    observed: Option<&PolicyStatus>,
+) -> Option<Write> {
     let observed = observed.map_or(&[][..], |status| &status.ancestors);
-    let (ancestors, flips) = entries::merge(&wanted, observed, &Moment::of(input, object));
+    let (ancestors, flips) = entries::merge(wanted, observed, &Moment::of(input, object));
     if ancestors == observed {
         return None;
     }

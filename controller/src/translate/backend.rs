@@ -1,6 +1,6 @@
 //! Backend references: the Service, its protocol, and whether the route may use it.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use gatehouse_proto::config::v1::{self, UpstreamProtocol};
 use k8s_openapi::api::core::v1::{Service, ServicePort};
@@ -9,6 +9,7 @@ use super::{
     conditions::{Problem, reason},
     grant,
     input::{BackendInput, RouteInput, Takes},
+    policy::Policies,
 };
 use crate::resources::{ObjectKey, Resources};
 
@@ -68,22 +69,39 @@ impl FromStr for BackendKey {
     }
 }
 
+/// `tls_policies` gets those that are for the backend.
 pub(super) fn resolve(
     backend: &BackendInput<'_>,
     route: &RouteInput<'_>,
+    policies: &Policies,
     resources: &Resources,
+    tls_policies: &mut BTreeSet<ObjectKey>,
 ) -> Result<(BackendKey, v1::Service), Problem> {
-    find(backend, route, resources).map_err(|problem| {
+    let found = find(backend, route, resources).and_then(|(service, port)| {
+        let name = port.name.as_deref();
+        let tls = policies.backend_tls.of(&service, name).transpose();
+        // What is on a stream is between client and backend.
+        let tls = if route.takes.is_raw() {
+            tls.unwrap_or_default()
+        } else {
+            tls_policies.extend(policies.backend_tls.targeting(&service, name));
+            tls?
+        };
+        let (protocol, spoken) = protocol(&service, port, tls.is_some(), route)?;
+        let key = BackendKey { service, port: port.port, spoken };
+        Ok((key, v1::Service { protocol: protocol.into(), tls }))
+    });
+    found.map_err(|problem| {
         Problem::new(problem.reason, format!("{}: {}", route.backend_field, problem.message))
     })
 }
 
 /// The problem does not name the field.
-fn find(
+fn find<'a>(
     backend: &BackendInput<'_>,
     route: &RouteInput<'_>,
-    resources: &Resources,
-) -> Result<(BackendKey, v1::Service), Problem> {
+    resources: &'a Resources,
+) -> Result<(ObjectKey, &'a ServicePort), Problem> {
     let reference = backend.reference;
     let group = reference.group.as_deref().unwrap_or("");
     let kind = reference.kind.as_deref().unwrap_or("Service");
@@ -110,7 +128,7 @@ fn find(
         let message = format!("Service {service} is an ExternalName, which is not served");
         return Err(Problem::new(reason::UNSUPPORTED_VALUE, message));
     }
-    let spoken = if route.takes == Takes::Datagrams { Spoken::Udp } else { Spoken::AsSaid };
+    let spoken = spoken(route);
     let (found, wanted) = match (reference.port, backend.port_name) {
         (Some(port), _) => (self::port(object, port, spoken), port.to_string()),
         (None, Some(name)) => (named_port(object, name), name.to_owned()),
@@ -124,22 +142,37 @@ fn find(
         let message = format!("Service {service} has no {transport}port {wanted}");
         return Err(Problem::new(reason::BACKEND_NOT_FOUND, message));
     };
-    let port = found.port;
-    let (protocol, spoken) = match found.app_protocol.as_deref() {
-        Some("kubernetes.io/h2c") => (UpstreamProtocol::H2c, spoken),
-        // Plain text is not what such a port understands, and not what its owner wants on the wire. What is on a stream is
-        // between client and backend.
-        Some(secure @ ("https" | "tls" | "kubernetes.io/wss")) if !route.takes.is_raw() => {
+    Ok((service, found))
+}
+
+fn spoken(route: &RouteInput<'_>) -> Spoken {
+    if route.takes == Takes::Datagrams { Spoken::Udp } else { Spoken::AsSaid }
+}
+
+/// By the port's appProtocol (KEP-3726). A port that says TLS is never spoken to in clear text: that is not what it
+/// understands, and not what its owner wants on the wire. Gives what is spoken beyond that, too.
+fn protocol(
+    service: &ObjectKey,
+    port: &ServicePort,
+    is_tls: bool,
+    route: &RouteInput<'_>,
+) -> Result<(UpstreamProtocol, Spoken), Problem> {
+    let said = port.app_protocol.as_deref().unwrap_or("");
+    let lower = said.to_ascii_lowercase();
+    match lower.strip_prefix("kubernetes.io/").unwrap_or(&lower) {
+        "https" | "tls" | "wss" if !is_tls && !route.takes.is_raw() => {
             let message = format!(
-                "port {port} of Service {service} has appProtocol {secure}, and TLS to backends is not served"
+                "port {} of Service {service} has appProtocol {said}, and no BackendTLSPolicy says how to verify what \
+                 is behind it",
+                port.port
             );
-            return Err(Problem::new(reason::UNSUPPORTED_PROTOCOL, message));
+            Err(Problem::new(reason::UNSUPPORTED_PROTOCOL, message))
         }
+        _ if said == "kubernetes.io/h2c" => Ok((UpstreamProtocol::H2c, spoken(route))),
         // gRPC is HTTP/2, whether the Service says so or not.
-        _ if route.takes == Takes::Calls => (UpstreamProtocol::H2c, Spoken::Grpc),
-        _ => (UpstreamProtocol::Http1, spoken),
-    };
-    Ok((BackendKey { service, port, spoken }, v1::Service { protocol: protocol.into() }))
+        _ if route.takes == Takes::Calls => Ok((UpstreamProtocol::H2c, Spoken::Grpc)),
+        _ => Ok((UpstreamProtocol::Http1, spoken(route))),
+    }
 }
 
 pub(super) fn port(service: &Service, port: i32, spoken: Spoken) -> Option<&ServicePort> {

@@ -82,7 +82,7 @@ fn read(chain: &[u8], private_key: &[u8]) -> Result<Certificate, String> {
 }
 
 /// In our own words: the library's quote the text that they could not read, which may be the key itself.
-fn what(error: &pem::Error) -> &'static str {
+pub(super) fn what(error: &pem::Error) -> &'static str {
     match error {
         pem::Error::MissingSectionEnd { .. } => {
             "a section has no END line of its own: line breaks must be kept"

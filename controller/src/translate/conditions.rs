@@ -137,6 +137,8 @@ pub(crate) mod reason {
     pub(in crate::translate) const INVALID_PARAMETERS: &str = "InvalidParameters";
     pub(in crate::translate) const UNSUPPORTED_ADDRESS: &str = "UnsupportedAddress";
     pub(in crate::translate) const INVALID_CERTIFICATE_REF: &str = "InvalidCertificateRef";
+    pub(in crate::translate) const INVALID_CA_CERTIFICATE_REF: &str = "InvalidCACertificateRef";
+    pub(in crate::translate) const NO_VALID_CA_CERTIFICATE: &str = "NoValidCACertificate";
     pub(in crate::translate) const INVALID_ROUTE_KINDS: &str = "InvalidRouteKinds";
     pub(in crate::translate) const REF_NOT_PERMITTED: &str = "RefNotPermitted";
     pub(in crate::translate) const NO_MATCHING_PARENT: &str = "NoMatchingParent";

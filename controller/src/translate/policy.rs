@@ -5,6 +5,7 @@
 //! What can't be resolved fails closed: the name stays on the route, and what is emitted under it refuses.
 
 mod auth;
+mod backend_tls;
 mod index;
 mod keys;
 mod limit;
@@ -22,6 +23,7 @@ use super::{
     status::{ObjectId, ObjectStatus, ParentStatus},
 };
 use crate::resources::{ObjectKey, Resources};
+use backend_tls::BackendTls;
 use index::{Index, Target};
 
 /// What came to light while a policy was compiled.
@@ -39,6 +41,7 @@ struct Findings {
 pub(super) struct Policies {
     auth: Index,
     limits: Index,
+    pub(super) backend_tls: BackendTls,
 }
 
 /// The kinds of policies.
@@ -122,6 +125,7 @@ impl Policies {
                     .iter()
                     .map(|(key, policy)| (key, policy, policy.spec.target_refs.as_slice(), false)),
             ),
+            backend_tls: BackendTls::new(resources),
         }
     }
 
@@ -248,13 +252,7 @@ impl Policies {
         let mut parents: Vec<ParentStatus> = used
             .iter()
             .map(|gateway| ParentStatus {
-                parent_ref: ParentRef {
-                    group: Some(GATEWAY_GROUP.into()),
-                    kind: Some("Gateway".into()),
-                    namespace: Some(gateway.namespace.clone()),
-                    name: gateway.name.clone(),
-                    ..ParentRef::default()
-                },
+                parent_ref: ancestor(gateway),
                 conditions: conditions(findings, None),
                 attached: Vec::new(),
             })
@@ -346,6 +344,16 @@ fn conditions(findings: &Findings, refused: Option<&Problem>) -> Vec<Condition> 
         Some(problem) => Condition::not(ConditionType::ResolvedRefs, problem.clone()),
     };
     vec![accepted, resolved]
+}
+
+fn ancestor(gateway: &ObjectKey) -> ParentRef {
+    ParentRef {
+        group: Some(GATEWAY_GROUP.into()),
+        kind: Some("Gateway".into()),
+        namespace: Some(gateway.namespace.clone()),
+        name: gateway.name.clone(),
+        ..ParentRef::default()
+    }
 }
 
 fn as_parent(target: &TargetRef) -> ParentRef {

@@ -2,11 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use super::ingress;
+use super::{ObjectId, ingress};
 use crate::resources::{ObjectKey, Resources};
 
-/// Every Secret whose content translation may read. Others need not be in [`Resources`].
-pub fn wanted_secrets(resources: &Resources) -> BTreeSet<ObjectKey> {
+/// Every Secret and ConfigMap whose content translation may read. Others need not be in [`Resources`].
+pub fn wanted(resources: &Resources) -> BTreeSet<ObjectId> {
+    let secrets = secrets(resources).map(|key| ObjectId { kind: "Secret", key });
+    let config_maps = config_maps(resources).map(|key| ObjectId { kind: "ConfigMap", key });
+    secrets.chain(config_maps).collect()
+}
+
+fn config_maps(resources: &Resources) -> impl Iterator<Item = ObjectKey> {
+    resources.backend_tls_policies.iter().flat_map(|(policy, object)| {
+        let authorities = object.spec.validation.ca_certificate_refs.iter();
+        authorities.map(|reference| ObjectKey::new(&policy.namespace, &reference.name))
+    })
+}
+
+fn secrets(resources: &Resources) -> impl Iterator<Item = ObjectKey> {
     let certificates = resources.gateways.iter().flat_map(|(gateway, object)| {
         let tls = object.spec.listeners.iter().filter_map(|listener| listener.tls.as_ref());
         tls.flat_map(|tls| &tls.certificate_refs).map(|reference| {
@@ -30,5 +43,5 @@ pub fn wanted_secrets(resources: &Resources) -> BTreeSet<ObjectKey> {
         Some(ObjectKey::new(&config.namespace, &secret.name))
     });
     let of_ingresses = ingress::secrets(resources);
-    certificates.chain(of_ingresses).chain(api_keys).chain(jwt_keys).chain(redis_urls).collect()
+    certificates.chain(of_ingresses).chain(api_keys).chain(jwt_keys).chain(redis_urls)
 }

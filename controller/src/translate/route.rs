@@ -46,6 +46,8 @@ pub(super) struct Output {
     pub(super) routes: Vec<(ObjectKey, String, v1::Route)>,
     /// The backends that these name, on the same Gateways.
     pub(super) services: Vec<(ObjectKey, BackendKey, v1::Service)>,
+    /// BackendTLSPolicies that are for these backends, each with the Gateway.
+    pub(super) tls_policies: BTreeSet<(ObjectKey, ObjectKey)>,
 }
 
 pub(super) fn translate(
@@ -59,7 +61,7 @@ pub(super) fn translate(
         .rules
         .iter()
         .enumerate()
-        .map(|(index, rule)| rule::translate(rule, index, route, resources))
+        .map(|(index, rule)| rule::translate(rule, index, route, policies, resources))
         .collect();
     // Parents that are not ours get no entry.
     let parents: Vec<Parent<'_>> = route
@@ -178,7 +180,11 @@ fn serve(
             output.routes.push((gateway.key.clone(), name, wire));
         }
         let services = rule.services.iter();
-        output.services.extend(services.map(|(key, service)| (gateway.key.clone(), key.clone(), *service)));
+        output
+            .services
+            .extend(services.map(|(key, service)| (gateway.key.clone(), key.clone(), service.clone())));
+        let tls_policies = rule.tls_policies.iter();
+        output.tls_policies.extend(tls_policies.map(|policy| (policy.clone(), gateway.key.clone())));
     }
     served
 }

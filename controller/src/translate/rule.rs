@@ -1,5 +1,7 @@
 //! One rule of a route, as the dataplane serves it, but for where and under which policies.
 
+use std::collections::BTreeSet;
+
 use gatehouse_crds::{
     HeaderChanges, PathMatchType, PathModifier, PathModifierType, Redirect, RouteMatch, Timeouts, ValueMatch,
     ValueMatchType, parse_duration,
@@ -12,8 +14,9 @@ use super::{
     conditions::Problem,
     grpc,
     input::{ActionInput, BackendInput, Matches, RouteInput, RuleInput},
+    policy::Policies,
 };
-use crate::resources::Resources;
+use crate::resources::{ObjectKey, Resources};
 
 /// Seconds; some 35,000 years.
 const AFTER_ALL: i64 = 1 << 40;
@@ -23,6 +26,8 @@ pub(super) struct RuleOutput {
     /// Without name, attachments, policies.
     pub(super) route: v1::Route,
     pub(super) services: Vec<(BackendKey, v1::Service)>,
+    /// BackendTLSPolicies that are for its backends.
+    pub(super) tls_policies: BTreeSet<ObjectKey>,
     /// The rule can't be served as it is written: where it is understood, it answers 500.
     pub(super) invalid: Option<Problem>,
     /// None of its matches is understood, so nobody knows where it would be.
@@ -35,6 +40,7 @@ pub(super) fn translate(
     rule: &RuleInput<'_>,
     index: usize,
     route: &RouteInput<'_>,
+    policies: &Policies,
     resources: &Resources,
 ) -> RuleOutput {
     let mut output = RuleOutput {
@@ -47,11 +53,12 @@ pub(super) fn translate(
             ..v1::Route::default()
         },
         services: Vec::new(),
+        tls_policies: BTreeSet::new(),
         invalid: None,
         placeless: false,
         unresolved: Vec::new(),
     };
-    if let Err(mut problem) = fill(&mut output, rule, route, resources) {
+    if let Err(mut problem) = fill(&mut output, rule, route, policies, resources) {
         problem.message = format!("{}: {}", place(rule, index), problem.message);
         output.route.action = Some(Action::Broken(v1::Broken { reason: problem.message.clone() }));
         output.services.clear();
@@ -74,6 +81,7 @@ fn fill(
     output: &mut RuleOutput,
     rule: &RuleInput<'_>,
     route: &RouteInput<'_>,
+    policies: &Policies,
     resources: &Resources,
 ) -> Result<(), Problem> {
     // The matches stand even when the rest is broken, so that 500 is told where the rule is, and only there.
@@ -127,7 +135,7 @@ fn fill(
             };
             let backends = backends
                 .iter()
-                .map(|backend| self::backend(backend, route, resources, output))
+                .map(|backend| self::backend(backend, route, policies, resources, output))
                 .collect::<Result<_, _>>()?;
             Action::Forward(v1::Forward { backends, rewrite })
         }
@@ -140,6 +148,7 @@ fn fill(
 fn backend(
     backend: &BackendInput<'_>,
     route: &RouteInput<'_>,
+    policies: &Policies,
     resources: &Resources,
     output: &mut RuleOutput,
 ) -> Result<v1::Backend, String> {
@@ -149,7 +158,7 @@ fn backend(
         response_headers: backend.response_headers.map(changes).transpose()?,
         ..v1::Backend::default()
     };
-    match backend::resolve(backend, route, resources) {
+    match backend::resolve(backend, route, policies, resources, &mut output.tls_policies) {
         Ok((key, service)) => {
             wire.service = super::names::service(&key);
             output.services.push((key, service));

@@ -45,6 +45,7 @@ pub(super) fn compile(
         }),
         redis,
         limits: config.limits.as_ref().map(|limits| connection_limits(limits, key, &mut problems)),
+        ..v1::Settings::default()
     };
     (settings, Problem::join(problems))
 }

@@ -39,6 +39,8 @@ pub struct Translator {
     policies: Policies,
     rivals: Rivals,
     used: Used,
+    /// By route, the BackendTLSPolicies that are for its backends, each with the Gateway.
+    tls_policies: BTreeMap<ObjectId, BTreeSet<(ObjectKey, ObjectKey)>>,
     /// Whose consumers are in the configurations.
     namespaces: Namespaces,
 }
@@ -78,6 +80,7 @@ impl Translator {
             gateways,
             policies: Policies::new(resources),
             used: Used::default(),
+            tls_policies: BTreeMap::new(),
             namespaces: Namespaces::new(),
         };
         for input in input::routes(resources).chain(routes) {
@@ -110,6 +113,12 @@ impl Translator {
                 if let Some(status) = self.policies.emit(kind, &policy.1, &used, configs, sources) {
                     statuses.set(kind.kind(), &policy.1, status);
                 }
+            }
+        }
+        for key in resources.backend_tls_policies.keys() {
+            if let Some(status) = self.policies.backend_tls.status(key, verified_on(&self.tls_policies, key))
+            {
+                statuses.set("BackendTLSPolicy", key, status);
             }
         }
         self.namespaces = self.used.namespaces();
@@ -213,6 +222,7 @@ impl Translator {
             return None;
         }
         self.edit_policies(resources, settings, edit);
+        self.edit_tls_policies(edit);
         self.edit_backends(resources, edit);
         for key in std::mem::take(&mut edit.counted) {
             let is_implied = self.translation.implied_gateways.contains_key(&key);
@@ -226,6 +236,8 @@ impl Translator {
 
     /// Takes out what a route object brought.
     fn remove(&mut self, id: &ObjectId, edit: &mut Edit) {
+        let tls_policies = self.tls_policies.remove(id).unwrap_or_default();
+        edit.tls_policies.extend(tls_policies.into_iter().map(|(policy, _)| policy));
         let Some(status) = self.translation.statuses.0.remove(id) else { return };
         let mut counted = BTreeSet::new();
         let mut parents = BTreeSet::new();
@@ -268,6 +280,10 @@ impl Translator {
                 edit.note(&gateway, &name, config);
                 config.insert(name, Arc::new(service));
             }
+        }
+        if !output.tls_policies.is_empty() {
+            edit.tls_policies.extend(output.tls_policies.iter().map(|(policy, _)| policy.clone()));
+            self.tls_policies.insert(id.clone(), output.tls_policies);
         }
         if output.status.parents.is_empty() {
             return;
@@ -316,6 +332,18 @@ impl Translator {
         }
     }
 
+    /// BackendTLSPolicies whose Gateways may not be what they were.
+    fn edit_tls_policies(&mut self, edit: &mut Edit) {
+        for key in std::mem::take(&mut edit.tls_policies) {
+            if let Some(status) =
+                self.policies.backend_tls.status(&key, verified_on(&self.tls_policies, &key))
+            {
+                self.translation.statuses.set("BackendTLSPolicy", &key, status);
+            }
+            edit.statuses.insert(ObjectId { kind: "BackendTLSPolicy", key });
+        }
+    }
+
     /// Backends that began or ceased to be named.
     fn edit_backends(&mut self, resources: &Resources, edit: &mut Edit) {
         for (gateway, backend) in std::mem::take(&mut edit.backends) {
@@ -345,6 +373,15 @@ impl Translator {
             }
         }
     }
+}
+
+/// The Gateways whose routes lead to what a BackendTLSPolicy is for.
+fn verified_on<'a>(
+    tls_policies: &'a BTreeMap<ObjectId, BTreeSet<(ObjectKey, ObjectKey)>>,
+    policy: &ObjectKey,
+) -> BTreeSet<&'a ObjectKey> {
+    let all = tls_policies.values().flatten();
+    all.filter(|(one, _)| one == policy).map(|(_, gateway)| gateway).collect()
 }
 
 /// Routes that name one of the Services as a backend.

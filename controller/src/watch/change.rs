@@ -20,8 +20,8 @@ pub enum Effect {
     Service(ObjectKey),
     /// Addresses behind this Service.
     Endpoints(ObjectKey),
-    /// A Secret that somebody wanted is in the view now, or is known not to exist.
-    Secret(ObjectKey),
+    /// A Secret or ConfigMap that somebody wanted is in the view now, or is known not to exist.
+    Content(ObjectId),
     /// Anything may follow.
     Configuration,
 }

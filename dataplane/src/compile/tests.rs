@@ -12,6 +12,7 @@ use crate::{
     observe::metrics::Metrics,
     route::Facts,
     snapshot::{Action as Does, Snapshot},
+    test_authority::Authority,
 };
 
 fn state() -> State {
@@ -34,7 +35,14 @@ fn listener(name: &'static str, port: u32, https: bool, hostname: &str) -> Resou
 }
 
 fn service(name: &str, protocol: v1::UpstreamProtocol) -> Resource {
-    resource(name, Kind::Service(v1::Service { protocol: protocol.into() }))
+    resource(name, Kind::Service(v1::Service { protocol: protocol.into(), ..v1::Service::default() }))
+}
+
+/// With TLS, which can't be without authorities.
+fn verified(name: &str, authority: Option<&Authority>) -> Resource {
+    let roots = authority.into_iter().map(|authority| authority.der.clone()).collect();
+    let tls = v1::UpstreamTls { server_name: "a.example.com".into(), roots, ..v1::UpstreamTls::default() };
+    resource(name, Kind::Service(v1::Service { tls: Some(tls), ..v1::Service::default() }))
 }
 
 fn endpoints(port: u32) -> Resource {
@@ -131,6 +139,7 @@ fn any_edit() -> impl Strategy<Value = Result<Resource, String>> {
             service("service/a", v1::UpstreamProtocol::Http1),
             service("service/a", v1::UpstreamProtocol::H2c),
             service("service/b", v1::UpstreamProtocol::Http1),
+            verified("service/a", None),
             auth(true),
             auth(false),
             limit(1),
@@ -199,7 +208,7 @@ impl Model {
         for resource in upserts {
             if !refused.iter().any(|refused| refused.name == resource.name) {
                 self.0.insert(resource.name.clone(), resource.clone());
-            } else if resource.name.starts_with("auth/") {
+            } else if resource.name.starts_with("auth/") || resource.name.starts_with("service/") {
                 self.0.remove(&resource.name);
             }
         }
@@ -265,4 +274,34 @@ fn addresses_come_and_go_beside_their_service() {
     state.apply(vec![endpoints(3)], &removals(&[]));
     state.apply(Vec::new(), &removals(&["service/a", "endpoints/a"]));
     assert!(state.endpoints.is_empty());
+}
+
+#[test]
+fn a_backend_is_never_spoken_to_on_older_terms() {
+    let mut state = state();
+    let serves = |state: &State| {
+        let service = state.services.get("service/a")?;
+        Some((service.tls.clone(), service.endpoints.pick(|| 0, None)?))
+    };
+    let plain = service("service/a", v1::UpstreamProtocol::Http1);
+    state.apply(vec![plain.clone(), endpoints(1)], &[]);
+    let (tls, in_clear) = serves(&state).unwrap();
+    assert!(tls.is_none() && !in_clear.is_gone());
+
+    let refused = state.apply(vec![verified("service/a", None)], &[]).refused;
+    assert_eq!(refused.len(), 1);
+    assert!(serves(&state).is_none(), "not even as before");
+
+    let secure = verified("service/a", Some(&Authority::default()));
+    state.apply(vec![secure.clone()], &[]);
+    let (first, endpoint) = serves(&state).unwrap();
+    assert!(in_clear.is_gone(), "connections of before are not used again");
+    state.apply(vec![secure], &[]);
+    let (second, same) = serves(&state).unwrap();
+    assert!(
+        Arc::ptr_eq(&first.unwrap(), &second.unwrap()) && Arc::ptr_eq(&endpoint, &same),
+        "nothing changed"
+    );
+    state.apply(vec![plain], &[]);
+    assert!(endpoint.is_gone());
 }

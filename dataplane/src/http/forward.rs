@@ -72,7 +72,7 @@ pub(super) async fn forward(
     exchange.service(&service.label);
 
     let websocket = outbound.websocket && service.protocol == Protocol::Http1;
-    head(&mut parts, &outbound, service.protocol)?;
+    head(&mut parts, &outbound, service)?;
     exchange.inject_trace(&mut parts.headers);
     let plan = &outbound.rule.plan;
     plan.request_headers.apply(&mut parts.headers);
@@ -113,18 +113,18 @@ pub(super) async fn forward(
 }
 
 /// Turns the client's head into ours.
-fn head(parts: &mut Parts, outbound: &Outbound<'_>, protocol: Protocol) -> Result<(), Reason> {
+fn head(parts: &mut Parts, outbound: &Outbound<'_>, service: &Service) -> Result<(), Reason> {
     let host = outbound.forward.rewrite.host().unwrap_or(&outbound.authority);
     let mut uri = http::uri::Parts::default();
     uri.path_and_query = Some(outbound.path.clone());
-    match protocol {
+    match service.protocol {
         Protocol::Http1 => {
             parts.headers.insert(HOST, host.clone());
             parts.version = Version::HTTP_11;
         }
         Protocol::H2c => {
             parts.headers.remove(HOST);
-            uri.scheme = Some(Scheme::HTTP);
+            uri.scheme = Some(if service.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP });
             uri.authority = Some(Authority::try_from(host.as_bytes()).map_err(|_| Reason::BadRequest)?);
             parts.version = Version::HTTP_2;
         }
@@ -150,7 +150,7 @@ async fn attempts(
         avoid = Some(endpoint.id);
         left -= 1;
         let lease = Lease::new(endpoint, Rc::clone(connection.worker.pool()));
-        let sending = upstream::send(request, service.protocol, lease);
+        let sending = upstream::send(request, service, lease);
         let outcome = match limit {
             Some(limit) => timeout(limit, sending).await.map_err(|_| Reason::UpstreamTimeout)?,
             None => sending.await,

@@ -37,10 +37,10 @@ impl Tunnel {
     where
         S: AsyncRead + AsyncWrite,
     {
-        let Switched { mut stream, first, lease: _lease } = self.upstream;
+        let Switched { stream, first, lease: _lease } = self.upstream;
         let (client_read, client_write) = split(client);
         let client_read = Cursor::new(early).chain(client_read);
-        let (backend_read, backend_write) = stream.split();
+        let (backend_read, backend_write) = split(stream);
         let backend_read = Cursor::new(first).chain(backend_read);
         let last = Cell::new(Instant::now());
         let (received, sent) = (Cell::new(0), Cell::new(0));

@@ -93,7 +93,7 @@ pub(super) fn edited(route: &v1::Resource) -> v1::Resource {
 /// A listener, services and so many routes.
 pub(super) fn whole(shape: Shape, routes: usize) -> Vec<v1::Resource> {
     let services = (0..SERVICES).map(|index| {
-        let service = v1::Service { protocol: v1::UpstreamProtocol::Http1.into() };
+        let service = v1::Service { protocol: v1::UpstreamProtocol::Http1.into(), ..v1::Service::default() };
         resource(service_name(index), Kind::Service(service))
     });
     std::iter::once(listener()).chain(services).chain((0..routes).map(|index| route(shape, index))).collect()

@@ -1,12 +1,13 @@
 //! Opens connections to endpoints.
 
-use std::{io, rc::Rc, time::Duration};
+use std::{io, rc::Rc, sync::Arc, time::Duration};
 
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, task::spawn_local, time::timeout};
+use tokio_rustls::TlsConnector;
 
-use super::{Endpoint, RequestBody};
+use super::{Endpoint, RequestBody, Tls, stream::Stream};
 use crate::worker::LocalExecutor;
 
 /// A backend in the same cluster answers a SYN in a millisecond; one lost SYN is repeated after a second.
@@ -22,10 +23,42 @@ pub(crate) enum ConnectError {
     Timeout,
     #[error("connect: {0}")]
     Io(#[from] io::Error),
+    #[error("the backend did not agree on HTTP/2")]
+    NoHttp2,
     #[error("handshake: {0}")]
     Http(#[from] hyper::Error),
     #[error(transparent)]
     Shared(#[from] Rc<ConnectError>),
+}
+
+/// A stream for HTTP/1, or for what [`http2`] makes of it.
+pub(super) async fn stream(endpoint: &Endpoint, tls: Option<&Tls>) -> Result<Stream, ConnectError> {
+    match tls {
+        None => tcp(endpoint).await.map(Stream::Plain),
+        Some(tls) => Box::pin(encrypted(endpoint, tls)).await,
+    }
+}
+
+pub(super) async fn http2(
+    endpoint: &Endpoint,
+    tls: Option<&Tls>,
+) -> Result<http2::SendRequest<RequestBody>, ConnectError> {
+    let stream = stream(endpoint, tls).await?;
+    if let Stream::Tls(stream) = &stream
+        && stream.get_ref().1.alpn_protocol() != Some(b"h2")
+    {
+        return Err(ConnectError::NoHttp2);
+    }
+    let (sender, connection) = http2::Builder::new(LocalExecutor)
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .handshake(TokioIo::new(stream))
+        .await?;
+    spawn_local(async move {
+        let _ = connection.await;
+    });
+    Ok(sender)
 }
 
 pub(crate) async fn tcp(endpoint: &Endpoint) -> Result<TcpStream, ConnectError> {
@@ -36,15 +69,9 @@ pub(crate) async fn tcp(endpoint: &Endpoint) -> Result<TcpStream, ConnectError> 
     Ok(stream)
 }
 
-pub(super) async fn h2c(endpoint: &Endpoint) -> Result<http2::SendRequest<RequestBody>, ConnectError> {
-    let (sender, connection) = http2::Builder::new(LocalExecutor)
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .handshake(TokioIo::new(tcp(endpoint).await?))
-        .await?;
-    spawn_local(async move {
-        let _ = connection.await;
-    });
-    Ok(sender)
+async fn encrypted(endpoint: &Endpoint, tls: &Tls) -> Result<Stream, ConnectError> {
+    let connector = TlsConnector::from(Arc::clone(&tls.config));
+    let handshake = connector.connect(tls.name.clone(), tcp(endpoint).await?);
+    let stream = timeout(CONNECT_TIMEOUT, handshake).await.map_err(|_| ConnectError::Timeout)??;
+    Ok(Stream::Tls(Box::new(stream)))
 }

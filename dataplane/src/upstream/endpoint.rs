@@ -13,19 +13,23 @@ use std::{
 
 use arc_swap::ArcSwap;
 
+use super::Tls;
+
 /// A backend as routes refer to it.
 #[derive(Debug)]
 pub(crate) struct Service {
     /// `namespace/name:port`, for logs.
     pub(crate) label: Arc<str>,
     pub(crate) protocol: Protocol,
+    /// `None`: in clear text.
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) endpoints: Arc<EndpointCell>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http1,
-    /// HTTP/2 without TLS, by prior knowledge.
+    /// HTTP/2 by prior knowledge, or as TLS agrees on.
     H2c,
 }
 
@@ -93,6 +97,17 @@ impl EndpointCell {
         for endpoint in old.iter().filter(|endpoint| addresses.binary_search(&endpoint.address).is_err()) {
             endpoint.gone.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// The same addresses, none of which is what it was: connections of before are not used again.
+    pub(crate) fn renewed(&self) -> Self {
+        let old = self.0.load_full();
+        for endpoint in old.iter() {
+            endpoint.gone.store(true, Ordering::Relaxed);
+        }
+        EndpointCell(ArcSwap::from_pointee(
+            old.iter().map(|endpoint| Endpoint::new(endpoint.address)).collect(),
+        ))
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -2,9 +2,9 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-use tokio::{net::TcpStream, task::spawn_local, time::timeout};
+use tokio::{task::spawn_local, time::timeout};
 
-use super::{Endpoint, Pool, RequestBody, endpoint::Active, http1::Outcome};
+use super::{Endpoint, Pool, RequestBody, endpoint::Active, http1::Outcome, stream::Stream};
 
 /// A backend that answered early may take the rest of the request for so long.
 const LINGER: Duration = Duration::from_secs(60);
@@ -32,7 +32,7 @@ impl Lease {
     }
 
     /// The response was read to its end: what becomes of its connection is decided here and nowhere else.
-    pub(super) fn end(self, outcome: Outcome<TcpStream, RequestBody>) {
+    pub(super) fn end(self, outcome: Outcome<Stream, RequestBody>) {
         match outcome {
             Outcome::Free(connection) => self.pool.keep(&self.endpoint, connection),
             Outcome::Sending(link) => {

@@ -10,7 +10,7 @@ use futures_util::{
 use hyper::client::conn::http2::SendRequest;
 
 use super::{
-    Endpoint, RequestBody,
+    Endpoint, RequestBody, Tls,
     connect::{self, ConnectError},
 };
 
@@ -58,7 +58,11 @@ pub(super) struct Counted(Rc<Load>);
 
 impl Multiplexed {
     /// A place on a connection that is there, or the connection to wait for. Call it again after that.
-    pub(super) fn take(&mut self, endpoint: &Arc<Endpoint>) -> Result<Stream, Opening> {
+    pub(super) fn take(
+        &mut self,
+        endpoint: &Arc<Endpoint>,
+        tls: Option<&Arc<Tls>>,
+    ) -> Result<Stream, Opening> {
         self.opened.retain(|opened| !opened.is_closed());
         let free = self.opened.iter().position(|opened| opened.streams() < STREAMS);
         let place = free.or_else(|| {
@@ -67,7 +71,7 @@ impl Multiplexed {
         });
         match place.and_then(|index| self.opened.get_mut(index)) {
             Some(opened) => Ok(opened.take()),
-            None => Err(self.opening.get_or_insert_with(|| open(Arc::clone(endpoint))).clone()),
+            None => Err(self.opening.get_or_insert_with(|| open(Arc::clone(endpoint), tls.cloned())).clone()),
         }
     }
 
@@ -97,9 +101,9 @@ impl Multiplexed {
     }
 }
 
-fn open(endpoint: Arc<Endpoint>) -> Opening {
+fn open(endpoint: Arc<Endpoint>, tls: Option<Arc<Tls>>) -> Opening {
     let opening = async move {
-        let sender = connect::h2c(&endpoint).await.map_err(Rc::new)?;
+        let sender = connect::http2(&endpoint, tls.as_deref()).await.map_err(Rc::new)?;
         Ok(Opened { sender, load: Rc::default(), idle: 0 })
     };
     opening.boxed_local().shared()

@@ -7,13 +7,13 @@ use std::{
 };
 
 use hashbrown::HashMap;
-use tokio::net::TcpStream;
 
 use super::{
-    Endpoint, Protocol,
+    Endpoint, Protocol, Service,
     connect::{self, ConnectError},
     http1,
-    multiplexed::{Multiplexed, Stream},
+    multiplexed::{self, Multiplexed},
+    stream::Stream,
 };
 
 /// How often [`Pool::sweep`] is to be called.
@@ -43,7 +43,7 @@ struct Kept {
 
 #[derive(Debug)]
 struct Idle {
-    connection: http1::Connection<TcpStream>,
+    connection: http1::Connection<Stream>,
     /// The sweep before which it came back.
     since: u64,
 }
@@ -58,8 +58,8 @@ pub(super) struct Connection {
 
 #[derive(Debug)]
 pub(super) enum Kind {
-    Http1(http1::Connection<TcpStream>),
-    H2c(Stream),
+    Http1(http1::Connection<Stream>),
+    H2c(multiplexed::Stream),
 }
 
 impl Pool {
@@ -67,25 +67,26 @@ impl Pool {
     pub(super) async fn connection(
         &self,
         endpoint: &Arc<Endpoint>,
-        protocol: Protocol,
+        service: &Service,
     ) -> Result<Connection, ConnectError> {
-        match protocol {
+        match service.protocol {
             Protocol::Http1 => {
                 if let Some(connection) = self.take_idle(endpoint.id) {
                     return Ok(Connection { kind: Kind::Http1(connection), reused: true });
                 }
-                let connection = http1::Connection::new(connect::tcp(endpoint).await?);
+                let connection =
+                    http1::Connection::new(connect::stream(endpoint, service.tls.as_deref()).await?);
                 Ok(Connection { kind: Kind::Http1(connection), reused: false })
             }
             Protocol::H2c => {
-                let stream = self.stream(endpoint).await?;
+                let stream = self.stream(endpoint, service).await?;
                 Ok(Connection { reused: stream.reused, kind: Kind::H2c(stream) })
             }
         }
     }
 
     /// Keeps a connection for the next request.
-    pub(super) fn keep(&self, endpoint: &Arc<Endpoint>, connection: http1::Connection<TcpStream>) {
+    pub(super) fn keep(&self, endpoint: &Arc<Endpoint>, connection: http1::Connection<Stream>) {
         self.with(endpoint, |kept| {
             if kept.idle.len() < MAX_IDLE {
                 kept.idle.push(Idle { connection, since: self.sweeps.get() });
@@ -109,7 +110,7 @@ impl Pool {
     }
 
     /// What has something to say, or was closed, is dropped.
-    fn take_idle(&self, id: u64) -> Option<http1::Connection<TcpStream>> {
+    fn take_idle(&self, id: u64) -> Option<http1::Connection<Stream>> {
         let mut endpoints = self.endpoints.borrow_mut();
         let idle = &mut endpoints.get_mut(&id)?.idle;
         loop {
@@ -121,11 +122,16 @@ impl Pool {
     }
 
     /// A place on a connection that many streams share. Not kept where the endpoint is gone.
-    async fn stream(&self, endpoint: &Arc<Endpoint>) -> Result<Stream, ConnectError> {
+    async fn stream(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        service: &Service,
+    ) -> Result<multiplexed::Stream, ConnectError> {
+        let tls = service.tls.as_ref();
         loop {
             let mut alone = Multiplexed::default();
-            let taken = self.with(endpoint, |kept| kept.multiplexed.take(endpoint));
-            let opening = match taken.unwrap_or_else(|| alone.take(endpoint)) {
+            let taken = self.with(endpoint, |kept| kept.multiplexed.take(endpoint, tls));
+            let opening = match taken.unwrap_or_else(|| alone.take(endpoint, tls)) {
                 Ok(stream) => return Ok(stream),
                 Err(opening) => opening,
             };

@@ -8,9 +8,8 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::net::TcpStream;
 
-use super::{Lease, RequestBody, http1, multiplexed::Counted};
+use super::{Lease, RequestBody, http1, multiplexed::Counted, stream::Stream};
 
 /// Gives its connection back by itself when the last byte has been read, and closes it when it is dropped before.
 #[derive(Debug)]
@@ -22,7 +21,7 @@ pub(crate) struct BackendBody {
 
 #[derive(Debug)]
 enum Kind {
-    Http1(http1::Body<TcpStream, RequestBody>),
+    Http1(http1::Body<Stream, RequestBody>),
     H2c { body: Incoming, _counted: Counted },
 }
 
@@ -37,7 +36,7 @@ pub(crate) enum BodyError {
 /// A connection to a backend that speaks another protocol from now on.
 #[derive(Debug)]
 pub(crate) struct Switched {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     /// What came behind the response's head.
     pub(crate) first: Bytes,
     /// Counts it towards its endpoint.
@@ -45,7 +44,7 @@ pub(crate) struct Switched {
 }
 
 impl BackendBody {
-    pub(super) fn http1(body: http1::Body<TcpStream, RequestBody>, lease: Option<Lease>) -> Self {
+    pub(super) fn http1(body: http1::Body<Stream, RequestBody>, lease: Option<Lease>) -> Self {
         BackendBody { kind: Kind::Http1(body), lease }
     }
 

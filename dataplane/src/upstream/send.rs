@@ -7,14 +7,14 @@
 use std::mem;
 
 use http::{Request, Response};
-use tokio::net::TcpStream;
 use tracing::debug;
 
 use super::{
-    BackendBody, Lease, Protocol, RequestBody,
+    BackendBody, Lease, RequestBody, Service,
     http1::{self, Answered},
-    multiplexed::Stream,
+    multiplexed,
     pool::Kind,
+    stream::Stream,
 };
 use crate::Reason;
 
@@ -29,11 +29,11 @@ pub(crate) enum Failed {
 /// The lease names the endpoint. The request's body is taken out of it, unless it fails as [`Failed::Unsent`].
 pub(crate) async fn send(
     request: &mut Request<RequestBody>,
-    protocol: Protocol,
+    service: &Service,
     lease: Lease,
 ) -> Result<Response<BackendBody>, Failed> {
     let address = lease.endpoint().address;
-    let taken = match lease.pool().connection(lease.endpoint(), protocol).await {
+    let taken = match lease.pool().connection(lease.endpoint(), service).await {
         Ok(taken) => taken,
         Err(error) => {
             debug!(endpoint = %address, %error, "connect");
@@ -48,7 +48,7 @@ pub(crate) async fn send(
 }
 
 async fn over_http1(
-    connection: http1::Connection<TcpStream>,
+    connection: http1::Connection<Stream>,
     request: &mut Request<RequestBody>,
     repeatable: bool,
     lease: Lease,
@@ -74,7 +74,7 @@ async fn over_http1(
 }
 
 async fn over_h2c(
-    mut stream: Stream,
+    mut stream: multiplexed::Stream,
     request: &mut Request<RequestBody>,
     repeatable: bool,
     lease: Lease,

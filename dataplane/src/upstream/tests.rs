@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Endpoint, EndpointCell, Failed, Lease, Pool, Protocol, RequestBody, send};
+use super::{Endpoint, EndpointCell, Failed, Lease, Pool, Protocol, RequestBody, Service, send};
 use crate::Reason;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -19,7 +19,7 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 struct Rig {
     pool: Rc<Pool>,
-    cell: EndpointCell,
+    service: Service,
     endpoint: Arc<Endpoint>,
     listener: TcpListener,
 }
@@ -27,10 +27,11 @@ struct Rig {
 impl Rig {
     async fn new() -> Rig {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let cell = EndpointCell::default();
+        let cell = Arc::new(EndpointCell::default());
         cell.replace(vec![listener.local_addr().unwrap()]);
         let endpoint = cell.pick(|| 0, None).unwrap();
-        Rig { pool: Rc::default(), cell, endpoint, listener }
+        let service = Service { label: "a".into(), protocol: Protocol::Http1, tls: None, endpoints: cell };
+        Rig { pool: Rc::default(), service, endpoint, listener }
     }
 
     async fn accept(&self) -> TcpStream {
@@ -41,7 +42,7 @@ impl Rig {
         let mut request = Request::new(RequestBody::Empty);
         *request.method_mut() = method;
         let lease = Lease::new(Arc::clone(&self.endpoint), Rc::clone(&self.pool));
-        let sent = timeout(PATIENCE, send(&mut request, Protocol::Http1, lease)).await.unwrap();
+        let sent = timeout(PATIENCE, send(&mut request, &self.service, lease)).await.unwrap();
         let body = sent?.into_body().collect().await.unwrap();
         Ok(String::from_utf8(body.to_bytes().to_vec()).unwrap())
     }
@@ -152,7 +153,7 @@ async fn the_sweep_closes_what_is_of_no_use() {
             closed(&mut left).await;
 
             let mut old = rig.open().await;
-            rig.cell.replace(vec![]);
+            rig.service.endpoints.replace(vec![]);
             rig.pool.sweep();
             closed(&mut old).await;
         })
@@ -225,7 +226,7 @@ async fn a_body_that_is_dropped_closes_its_connection() {
                 answer(&mut backend, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok").await;
                 backend
             };
-            let (sent, mut backend) = tokio::join!(send(&mut request, Protocol::Http1, lease), serving);
+            let (sent, mut backend) = tokio::join!(send(&mut request, &rig.service, lease), serving);
             let mut body = sent.unwrap().into_body();
             assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "ok");
             drop(body);

@@ -127,7 +127,7 @@ pub struct Ack {
     pub rejected: ::prost::alloc::vec::Vec<Rejection>,
 }
 /// A resource that the dataplane could not use. If its content was refused, what the dataplane held under that name before
-/// stays in force; an AuthConfig alone closes what it guards.
+/// stays in force; but an AuthConfig closes what it guards, and a Service all that leads to it.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -207,6 +207,9 @@ pub struct Settings {
     pub redis: ::core::option::Option<Redis>,
     #[prost(message, optional, tag = "5")]
     pub limits: ::core::option::Option<ConnectionLimits>,
+    /// Name of the `Certificate` that backends which ask for one are shown. Empty: none.
+    #[prost(string, tag = "6")]
+    pub backend_certificate: ::prost::alloc::string::String,
 }
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -555,11 +558,51 @@ pub struct Broken {
 /// a port of UDP.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Service {
     #[prost(enumeration = "UpstreamProtocol", tag = "1")]
     #[serde(serialize_with = "crate::show::upstream_protocol")]
     pub protocol: i32,
+    /// Absent: without TLS.
+    #[prost(message, optional, tag = "2")]
+    pub tls: ::core::option::Option<UpstreamTls>,
+}
+/// How a backend must prove who it is.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpstreamTls {
+    /// What the handshake asks for (SNI). The certificate must be for this name, unless other names are given.
+    #[prost(string, tag = "1")]
+    pub server_name: ::prost::alloc::string::String,
+    /// Authorities that are trusted, DER.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub roots: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// Trust the public authorities as well.
+    #[prost(bool, tag = "3")]
+    pub public_roots: bool,
+    /// Not empty: the certificate must be for one of these in place of the server name.
+    #[prost(message, repeated, tag = "4")]
+    pub subject_names: ::prost::alloc::vec::Vec<SubjectName>,
+}
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubjectName {
+    #[prost(oneof = "subject_name::Kind", tags = "1, 2")]
+    pub kind: ::core::option::Option<subject_name::Kind>,
+}
+/// Nested message and enum types in `SubjectName`.
+pub mod subject_name {
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(string, tag = "1")]
+        Hostname(::prost::alloc::string::String),
+        #[prost(string, tag = "2")]
+        Uri(::prost::alloc::string::String),
+    }
 }
 /// The addresses of a backend. Name: that of the `Service` resource, with `endpoints` in place of `service`.
 #[derive(serde::Serialize)]
@@ -1064,7 +1107,7 @@ impl ValueKind {
 pub enum UpstreamProtocol {
     Unspecified = 0,
     Http1 = 1,
-    /// Cleartext HTTP/2 with prior knowledge.
+    /// HTTP/2 with prior knowledge: in clear text, or agreed on in the TLS handshake.
     H2c = 2,
 }
 impl UpstreamProtocol {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
+mod backend_tls;
 mod datagrams;
 mod demo;
 mod drain;

@@ -126,7 +126,7 @@ fn every_kind_gets_its_conditions() {
     );
     let class = world.status("GatewayClass", "/gatehouse");
     assert_eq!(brief(&class["conditions"]), ["Accepted=True/Accepted"]);
-    assert_eq!(class["supportedFeatures"][0], json!({"name": "Gateway"}));
+    assert_eq!(class["supportedFeatures"][0], json!({"name": "BackendTLSPolicy"}));
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub(super) struct Edit {
     /// Backends that began or ceased to be named, by Gateway.
     pub(super) backends: BTreeSet<(ObjectKey, Arc<str>)>,
     pub(super) policies: BTreeSet<PolicyKey>,
+    /// BackendTLSPolicies whose Gateways may not be what they were.
+    pub(super) tls_policies: BTreeSet<ObjectKey>,
     pub(super) statuses: BTreeSet<ObjectId>,
 }
 

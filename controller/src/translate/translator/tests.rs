@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What an edit is of, how many there are of it, and what it may become; one more is that it goes.
-const KINDS: [(&str, usize, usize); 15] = [
+const KINDS: [(&str, usize, usize); 16] = [
     ("HTTPRoute", 4, 7),
     ("GRPCRoute", 2, 4),
     ("GatewayRoute", 3, 5),
@@ -24,6 +24,7 @@ const KINDS: [(&str, usize, usize); 15] = [
     ("Consumer", 2, 2),
     ("GatewayConfig", 1, 2),
     ("GatewayClass", 1, 2),
+    ("BackendTLSPolicy", 3, 3),
     ("Ingress", 2, 2),
     ("IngressClass", 1, 1),
 ];
@@ -157,6 +158,16 @@ fn object(step: Step) -> Option<Value> {
             ];
             json!({"targetRefs": target[variant], "limits": [{"name": "minute", "key": [{"clientIP": {}}], "requests": 1 + slot, "per": "1m"}]})
         }
+        ("BackendTLSPolicy", variant) => {
+            let target = [
+                json!({"group": "", "kind": "Service", "name": "s0"}),
+                json!({"group": "", "kind": "Service", "name": "s1", "sectionName": "web"}),
+                json!({"group": "", "kind": "Service", "name": "s0", "sectionName": "other"}),
+            ];
+            let authority = if slot == 2 { "example.com/ours" } else { "System" };
+            json!({"targetRefs": [target[variant]],
+                "validation": {"hostname": "a.example.com", "wellKnownCACertificates": authority}})
+        }
         ("ReferenceGrant", variant) => {
             json!({"from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "b"}],
             "to": [{"group": "", "kind": if variant == 0 { "Service" } else { "Secret" }}]})
@@ -176,7 +187,7 @@ fn object(step: Step) -> Option<Value> {
     };
     let key = key(kind, slot);
     let version = match kind {
-        "HTTPRoute" | "GRPCRoute" | "Gateway" | "GatewayClass" | "ReferenceGrant" => {
+        "HTTPRoute" | "GRPCRoute" | "BackendTLSPolicy" | "Gateway" | "GatewayClass" | "ReferenceGrant" => {
             "gateway.networking.k8s.io/v1"
         }
         "GatewayRoute" | "AuthPolicy" | "RateLimitPolicy" | "Consumer" | "GatewayConfig" => {
@@ -216,6 +227,7 @@ fn remove(resources: &mut Resources, kind: &str, key: &ObjectKey) {
         "Consumer" => drop(resources.consumers.remove(key)),
         "GatewayConfig" => drop(resources.gateway_configs.remove(key)),
         "GatewayClass" => drop(resources.gateway_classes.remove(&key.name)),
+        "BackendTLSPolicy" => drop(resources.backend_tls_policies.remove(key)),
         "Ingress" => drop(resources.ingresses.remove(key)),
         "IngressClass" => drop(resources.ingress_classes.remove(&key.name)),
         other => panic!("{other}"),

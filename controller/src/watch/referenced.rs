@@ -1,20 +1,25 @@
-//! Secrets: the names and versions of all, the content of those that something refers to.
+//! Secrets and ConfigMaps: the names and versions of all, the content of those that something refers to.
 //!
-//! A cluster has many large Secrets that are none of our business. A Secret becomes part of the view when it is wanted,
-//! and leaves it when it is no more.
+//! A cluster has many large ones that are none of our business. One becomes part of the view when it is wanted, and leaves
+//! it when it is no more.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
     pin::pin,
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::core::v1::{ConfigMap, Secret},
+};
 use kube::{
     Api, Client, ResourceExt,
     core::PartialObjectMeta,
     runtime::watcher::{self, Event, watcher},
 };
+use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
@@ -22,14 +27,50 @@ use super::{
     Change, Effect, Source,
     kind::{Backoff, tell_error},
 };
-use crate::resources::ObjectKey;
+use crate::{
+    resources::{ObjectKey, Resources},
+    translate::ObjectId,
+};
 
 /// Reads at one time.
 const CONCURRENT: usize = 16;
-/// Releases of Helm are the many large ones, and nothing can refer to them.
-const FIELDS: &str = "type!=helm.sh/release.v1";
 
-/// A version of a Secret, as the API server counts.
+/// A kind whose content is read only where it is referred to.
+pub(super) trait Referenced:
+    kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+    const KIND: &'static str;
+    /// A field selector for those that something may refer to.
+    const FIELDS: &'static str = "";
+
+    fn objects(view: &mut Resources) -> &mut BTreeMap<ObjectKey, Self>;
+}
+
+impl Referenced for Secret {
+    const KIND: &'static str = "Secret";
+    /// Releases of Helm are the many large ones, and nothing can refer to them.
+    const FIELDS: &'static str = "type!=helm.sh/release.v1";
+
+    fn objects(view: &mut Resources) -> &mut BTreeMap<ObjectKey, Self> {
+        &mut view.secrets
+    }
+}
+
+impl Referenced for ConfigMap {
+    const KIND: &'static str = "ConfigMap";
+
+    fn objects(view: &mut Resources) -> &mut BTreeMap<ObjectKey, Self> {
+        &mut view.config_maps
+    }
+}
+
+/// A version of an object, as the API server counts.
 type Version = String;
 
 /// What is known and what is wanted. Pure.
@@ -106,14 +147,14 @@ impl Shelf {
     }
 }
 
-pub(super) async fn run(
+pub(super) async fn run<K: Referenced>(
     client: Client,
     source: Source,
-    mut wanted: watch::Receiver<BTreeSet<ObjectKey>>,
+    mut wanted: watch::Receiver<BTreeSet<ObjectId>>,
     out: mpsc::Sender<Change>,
 ) {
-    let api: Api<PartialObjectMeta<Secret>> = source.namespaced(client.clone());
-    let mut events = pin!(watcher(api, watcher::Config::default().fields(FIELDS)));
+    let api: Api<PartialObjectMeta<K>> = source.namespaced(client.clone());
+    let mut events = pin!(watcher(api, watcher::Config::default().fields(K::FIELDS)));
     let mut backoff = Backoff::default();
     let mut list = BTreeMap::new();
     let mut shelf = Shelf::default();
@@ -123,12 +164,12 @@ pub(super) async fn run(
         for task in shelf.tasks() {
             let change = match task {
                 Task::Read(key) => {
-                    reading.push(read(client.clone(), key));
+                    reading.push(read::<K>(client.clone(), key));
                     continue;
                 }
-                Task::Absent(key) => gone(key),
+                Task::Absent(key) => gone::<K>(key),
                 Task::Drop(key) => Change::new(move |view| {
-                    view.secrets.remove(&key);
+                    K::objects(view).remove(&key);
                     Effect::Nothing
                 }),
             };
@@ -141,27 +182,29 @@ pub(super) async fn run(
                 if changed.is_err() {
                     return;
                 }
-                shelf.wanted = wanted.borrow_and_update().iter().filter(|key| source.covers(key)).cloned().collect();
+                let wanted = wanted.borrow_and_update();
+                let ours = wanted.iter().filter(|id| id.kind == K::KIND && source.covers(&id.key));
+                shelf.wanted = ours.map(|id| id.key.clone()).collect();
                 continue;
             }
             Some((key, result)) = reading.next() => match result {
-                Ok(Some(secret)) => {
-                    if !shelf.read(&key, secret.resource_version()) {
+                Ok(Some(object)) => {
+                    if !shelf.read(&key, object.resource_version()) {
                         continue;
                     }
                     Change::new(move |view| {
-                        view.secrets.insert(key.clone(), secret);
-                        Effect::Secret(key)
+                        K::objects(view).insert(key.clone(), object);
+                        Effect::Content(id::<K>(key))
                     })
                 }
                 Ok(None) => {
                     if !shelf.read(&key, None) {
                         continue;
                     }
-                    gone(key)
+                    gone::<K>(key)
                 }
                 Err(error) => {
-                    warn!(secret = %key, %error, "can't be read");
+                    warn!(kind = K::KIND, object = %key, %error, "can't be read");
                     backoff.wait().await;
                     shelf.failed(&key);
                     continue;
@@ -169,7 +212,7 @@ pub(super) async fn run(
             },
             Some(event) = events.next() => match event {
                 Err(error) => {
-                    tell_error("Secret", &error);
+                    tell_error(K::KIND, &error);
                     backoff.wait().await;
                     continue;
                 }
@@ -177,14 +220,14 @@ pub(super) async fn run(
                     backoff.reset();
                     match event {
                         Event::Init => list.clear(),
-                        Event::InitApply(secret) => {
-                            list.insert(key(&secret), version(&secret));
+                        Event::InitApply(object) => {
+                            list.insert(key(&object), version(&object));
                         }
-                        Event::Apply(secret) => {
-                            shelf.present.insert(key(&secret), version(&secret));
+                        Event::Apply(object) => {
+                            shelf.present.insert(key(&object), version(&object));
                         }
-                        Event::Delete(secret) => {
-                            shelf.present.remove(&key(&secret));
+                        Event::Delete(object) => {
+                            shelf.present.remove(&key(&object));
                         }
                         Event::InitDone => {
                             shelf.present = std::mem::take(&mut list);
@@ -206,30 +249,35 @@ pub(super) async fn run(
     }
 }
 
-async fn read(client: Client, key: ObjectKey) -> (ObjectKey, kube::Result<Option<Secret>>) {
-    let api: Api<Secret> = Api::namespaced(client, &key.namespace);
+async fn read<K: Referenced>(client: Client, key: ObjectKey) -> (ObjectKey, kube::Result<Option<K>>) {
+    let api: Api<K> = Api::namespaced(client, &key.namespace);
     let mut result = api.get_opt(&key.name).await;
-    if let Ok(Some(secret)) = &mut result {
-        secret.metadata.managed_fields = None;
-        // kubectl leaves a copy of the whole Secret there.
-        secret.metadata.annotations = None;
+    if let Ok(Some(object)) = &mut result {
+        let metadata = object.meta_mut();
+        metadata.managed_fields = None;
+        // kubectl leaves a copy of the whole object there.
+        metadata.annotations = None;
     }
     (key, result)
 }
 
-fn gone(key: ObjectKey) -> Change {
+fn gone<K: Referenced>(key: ObjectKey) -> Change {
     Change::new(move |view| {
-        view.secrets.remove(&key);
-        Effect::Secret(key)
+        K::objects(view).remove(&key);
+        Effect::Content(id::<K>(key))
     })
 }
 
-fn key(secret: &PartialObjectMeta<Secret>) -> ObjectKey {
-    ObjectKey::new(secret.namespace().unwrap_or_default(), secret.name_any())
+fn id<K: Referenced>(key: ObjectKey) -> ObjectId {
+    ObjectId { kind: K::KIND, key }
 }
 
-fn version(secret: &PartialObjectMeta<Secret>) -> Version {
-    secret.resource_version().unwrap_or_default()
+fn key<K: Referenced>(object: &PartialObjectMeta<K>) -> ObjectKey {
+    ObjectKey::new(object.namespace().unwrap_or_default(), object.name_any())
+}
+
+fn version<K: Referenced>(object: &PartialObjectMeta<K>) -> Version {
+    object.resource_version().unwrap_or_default()
 }
 
 #[cfg(test)]
