@@ -15,6 +15,7 @@ mod check;
 pub(crate) mod conditions;
 mod consumer;
 mod endpoints;
+mod frontend;
 mod gateway;
 mod grant;
 mod grpc;

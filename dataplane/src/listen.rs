@@ -3,6 +3,7 @@
 mod accept;
 mod answers;
 mod bind;
+mod clients;
 mod hello;
 mod rewind;
 mod tls;
@@ -10,4 +11,5 @@ mod tls;
 pub(crate) use accept::accept;
 pub(crate) use bind::Binder;
 pub use bind::{Bind, ListenPort, Listening, Ports};
+pub(crate) use clients::Clients;
 pub(crate) use tls::TlsPorts;

@@ -15,6 +15,7 @@ use crate::{
     filter::{HeaderChanges, Redirect, Rewrite},
     http::http1,
     limit,
+    listen::Clients,
     observe::metrics::RouteMetrics,
     route::{HostMap, Table},
     upstream::Service,
@@ -54,6 +55,8 @@ pub(crate) struct Limits {
 #[derive(Debug, Clone)]
 pub(crate) struct Port {
     pub(crate) speaks: Speaks,
+    /// `None`: clients are not asked for certificates.
+    pub(crate) clients: Option<Arc<Clients>>,
     pub(crate) listeners: HostMap<Arc<Listener>>,
 }
 
@@ -89,6 +92,13 @@ pub(crate) enum Protocol {
     /// The same, but without the TLS.
     TlsTerminate,
     Udp,
+}
+
+impl Protocol {
+    /// The handshake is with us.
+    pub(crate) fn is_terminated(self) -> bool {
+        matches!(self, Protocol::Https | Protocol::TlsTerminate)
+    }
 }
 
 /// One rule of one route object, with what it names resolved.

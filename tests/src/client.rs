@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::PATIENCE;
+use crate::{PATIENCE, certs::Pair};
 
 /// A whole response.
 #[derive(Debug, Clone)]
@@ -134,11 +134,11 @@ impl Ask {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         scheme: &str,
     ) -> Answer {
-        let (mut sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-                .await
-                .expect("a handshake");
-        tokio::spawn(connection);
+        self.through(&mut http2(stream).await, scheme).await
+    }
+
+    /// Over a connection that carries others as well.
+    pub async fn through(self, sender: &mut Http2, scheme: &str) -> Answer {
         let host =
             self.headers.iter().find(|(name, _)| name == "host").map_or("test.example", |(_, host)| host);
         let mut request =
@@ -157,6 +157,18 @@ impl Ask {
     }
 }
 
+/// A connection for many requests.
+pub type Http2 = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
+
+pub async fn http2(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Http2 {
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .expect("a handshake");
+    tokio::spawn(connection);
+    sender
+}
+
 async fn whole(response: Response<Incoming>) -> Answer {
     let (parts, body) = response.into_parts();
     let collected = timeout(PATIENCE, body.collect()).await.expect("a body in time").expect("a whole body");
@@ -171,14 +183,32 @@ pub async fn tls(
     root: &CertificateDer<'static>,
     alpn: &[&str],
 ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
+    connect(address, sni, trusting(root, None, alpn)).await
+}
+
+/// A client that trusts `root` alone, and shows a certificate or none.
+pub fn trusting(root: &CertificateDer<'static>, shows: Option<&Pair>, alpn: &[&str]) -> Arc<ClientConfig> {
     crate::install_crypto();
     let mut roots = RootCertStore::empty();
-    roots.add(root.clone()).map_err(|error| error.to_string())?;
-    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    roots.add(root.clone()).expect("a root");
+    let builder = ClientConfig::builder().with_root_certificates(roots);
+    let mut config = match shows {
+        None => builder.with_no_client_auth(),
+        Some(pair) => builder.with_client_auth_cert(pair.chain(), pair.private_key()).expect("a pair"),
+    };
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    Arc::new(config)
+}
+
+/// A TLS connection; connections with one `config` resume each other's sessions.
+pub async fn connect(
+    address: SocketAddr,
+    sni: &str,
+    config: Arc<ClientConfig>,
+) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
     let name = ServerName::try_from(sni.to_owned()).map_err(|error| error.to_string())?;
     let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let connector = tokio_rustls::TlsConnector::from(config);
     connector.connect(name, stream).await.map_err(|error| error.to_string())
 }
 

@@ -3,7 +3,7 @@
 //!
 //! A page's ```yaml blocks are its manifests; a Gateway `edge` is added if it brings none, nor an Ingress, and the services that the pages
 //! speak of lead to backends that echo, or answer every call. Of its ```sh blocks, each line runs and must end by printing what stands behind ` # `.
-//! `$HTTP`, `$HTTPS`, `$ADMIN` and `$SHOP` are addresses.
+//! `$HTTP`, `$HTTPS`, `$ADMIN`, `$SHOP` and `$PARTNERS` are addresses.
 
 use std::{fs, path::Path};
 
@@ -80,7 +80,9 @@ async fn pages_do_what_they_show() {
                 .args(["-c", command])
                 .env("HTTP", gateway.http().to_string())
                 .env("ADMIN", gateway.admin().to_string());
-            for (variable, listener) in [("SHOP", "shop"), ("HTTPS", "https-localhost")] {
+            for (variable, listener) in
+                [("SHOP", "shop"), ("PARTNERS", "partners"), ("HTTPS", "https-localhost")]
+            {
                 if let Some(address) = gateway.find(listener) {
                     shell.env(variable, address.to_string());
                 }

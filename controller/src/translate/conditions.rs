@@ -11,6 +11,8 @@ pub enum ConditionType {
     ResolvedRefs,
     Conflicted,
     PartiallyInvalid,
+    /// Of Gateways: clients without a valid certificate may be let in (GEP-91).
+    InsecureFrontendValidationMode,
     /// Of Gateways and listeners: every ready dataplane has it.
     Programmed,
     /// The same of kinds for which the Gateway API has no such condition.
@@ -43,11 +45,12 @@ impl Condition {
 }
 
 impl ConditionType {
-    pub(crate) const ALL: [ConditionType; 6] = [
+    pub(crate) const ALL: [ConditionType; 7] = [
         ConditionType::Accepted,
         ConditionType::ResolvedRefs,
         ConditionType::Conflicted,
         ConditionType::PartiallyInvalid,
+        ConditionType::InsecureFrontendValidationMode,
         ConditionType::Programmed,
         ConditionType::GatehouseProgrammed,
     ];
@@ -57,6 +60,8 @@ impl ConditionType {
         match self {
             ConditionType::Accepted | ConditionType::ResolvedRefs => !status,
             ConditionType::Conflicted | ConditionType::PartiallyInvalid => status,
+            // Somebody wants it so.
+            ConditionType::InsecureFrontendValidationMode => false,
             // Else it is most often a matter of moments.
             ConditionType::Programmed | ConditionType::GatehouseProgrammed => {
                 !status && [reason::REJECTED, reason::INVALID, reason::NO_RESOURCES].contains(&reason)
@@ -71,6 +76,7 @@ impl ConditionType {
             ConditionType::ResolvedRefs => "ResolvedRefs",
             ConditionType::Conflicted => "Conflicted",
             ConditionType::PartiallyInvalid => "PartiallyInvalid",
+            ConditionType::InsecureFrontendValidationMode => "InsecureFrontendValidationMode",
             ConditionType::Programmed => "Programmed",
             ConditionType::GatehouseProgrammed => "gatehouse.dev/Programmed",
         }
@@ -138,6 +144,9 @@ pub(crate) mod reason {
     pub(in crate::translate) const UNSUPPORTED_ADDRESS: &str = "UnsupportedAddress";
     pub(in crate::translate) const INVALID_CERTIFICATE_REF: &str = "InvalidCertificateRef";
     pub(in crate::translate) const INVALID_CA_CERTIFICATE_REF: &str = "InvalidCACertificateRef";
+    pub(in crate::translate) const INVALID_CA_CERTIFICATE_KIND: &str = "InvalidCACertificateKind";
+    pub(in crate::translate) const INVALID_CLIENT_CERTIFICATE_REF: &str = "InvalidClientCertificateRef";
+    pub(in crate::translate) const CONFIGURATION_CHANGED: &str = "ConfigurationChanged";
     pub(in crate::translate) const NO_VALID_CA_CERTIFICATE: &str = "NoValidCACertificate";
     pub(in crate::translate) const INVALID_ROUTE_KINDS: &str = "InvalidRouteKinds";
     pub(in crate::translate) const REF_NOT_PERMITTED: &str = "RefNotPermitted";

@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use gatehouse_crds::{GROUP, Gateway, GatewayConfigSpec, Listener, ParametersRef};
-use gatehouse_proto::config::v1::resource::Kind;
+use gatehouse_crds::{CertificateRef, GROUP, Gateway, GatewayConfigSpec, Listener, ParametersRef};
+use gatehouse_proto::config::v1::{self, Certificate, resource::Kind};
 
 use super::{
-    CONTROLLER_NAME, Config, Provisioning, address,
+    CONTROLLER_NAME, Config, Provisioning, address, certificate,
     conditions::{Condition, ConditionType, Problem, reason},
+    frontend,
     listener::ListenerView,
     names,
     settings::{self, IdleTimeouts},
@@ -28,8 +29,12 @@ pub(super) struct GatewayView {
     pub(super) listeners: Vec<ListenerView>,
     pub(super) require_auth: bool,
     pub(super) provisioning: Provisioning,
-    settings: Kind,
+    settings: v1::Settings,
     idle_timeouts: IdleTimeouts,
+    /// What backends are shown that ask for a certificate.
+    own_certificate: Option<Result<(ObjectKey, Certificate), Problem>>,
+    /// Clients without a valid certificate may be let in.
+    is_insecure: bool,
     problem: Option<Problem>,
 }
 
@@ -106,13 +111,20 @@ impl GatewayView {
         };
         let listener = |listener: &Listener| ListenerView::new(listener, &key.namespace, resources);
         let mut listeners: Vec<_> = gateway.spec.listeners.iter().map(listener).collect();
-        if gateway.spec.tls.as_ref().is_some_and(|tls| tls.frontend.is_some()) {
-            listeners.iter_mut().for_each(ListenerView::refuse_client_certificates);
+        let tls = gateway.spec.tls.as_ref();
+        let frontend = tls.and_then(|tls| tls.frontend.as_ref());
+        if let Some(frontend) = frontend {
+            for listener in &mut listeners {
+                listener.validate_clients(frontend, &key.namespace, resources);
+            }
         }
         find_conflicts(&mut listeners);
         let fallback = class.as_ref().ok().copied().flatten();
         let mut view = GatewayView::with(key, listeners, parameters, fallback, resources);
         view.problem = view.problem.or_else(|| address::unsupported(gateway));
+        view.is_insecure = frontend.is_some_and(frontend::is_insecure);
+        let own = tls.and_then(|tls| tls.backend.as_ref()?.client_certificate_ref.as_ref());
+        view.own_certificate = own.map(|reference| own_certificate(reference, key, resources));
         Some(view)
     }
 
@@ -149,7 +161,6 @@ impl GatewayView {
         };
         let (settings, unusable) = settings::compile(config, resources);
         let problem = missing.or(unusable);
-        let settings = Kind::Settings(settings);
         let idle_timeouts = IdleTimeouts::of(config.map(|(_, config)| config));
         GatewayView {
             key: key.clone(),
@@ -158,6 +169,8 @@ impl GatewayView {
             provisioning,
             settings,
             idle_timeouts,
+            own_certificate: None,
+            is_insecure: false,
             problem,
         }
     }
@@ -166,8 +179,15 @@ impl GatewayView {
     pub(super) fn config(&self) -> Config {
         let idle = self.idle_timeouts;
         let listeners = self.listeners.iter().flat_map(|listener| listener.resources(&self.key, idle));
-        let whole = std::iter::once((names::SETTINGS.to_owned(), self.settings.clone())).chain(listeners);
-        whole.map(|(name, kind)| (name.into(), Arc::new(kind))).collect()
+        let mut settings = self.settings.clone();
+        let mut own = None;
+        if let Some(Ok((secret, certificate))) = &self.own_certificate {
+            let name = names::certificate(secret);
+            settings.backend_certificate.clone_from(&name);
+            own = Some((name, Kind::Certificate(certificate.clone())));
+        }
+        let whole = std::iter::once((names::SETTINGS.to_owned(), Kind::Settings(settings)));
+        whole.chain(own).chain(listeners).map(|(name, kind)| (name.into(), Arc::new(kind))).collect()
     }
 
     /// Of the IngressClass that implies it.
@@ -197,12 +217,35 @@ impl GatewayView {
                 message: format!("listeners that can't be served: {}", broken.join(", ")),
             },
         };
+        let resolved = self.own_certificate.as_ref().map(|own| match own {
+            Ok(_) => Condition::is(ConditionType::ResolvedRefs, reason::RESOLVED_REFS),
+            Err(problem) => Condition::not(ConditionType::ResolvedRefs, problem.clone()),
+        });
+        let insecure = self.is_insecure.then(|| Condition {
+            message: "AllowInsecureFallback lets in clients without a valid certificate".into(),
+            ..Condition::is(ConditionType::InsecureFrontendValidationMode, reason::CONFIGURATION_CHANGED)
+        });
         ObjectStatus {
-            conditions: vec![condition],
+            conditions: std::iter::once(condition).chain(resolved).chain(insecure).collect(),
             listeners: self.listeners.iter().map(ListenerView::status).collect(),
             ..ObjectStatus::default()
         }
     }
+}
+
+/// The Secret that backends are shown the content of (GEP-3155).
+fn own_certificate(
+    reference: &CertificateRef,
+    gateway: &ObjectKey,
+    resources: &Resources,
+) -> Result<(ObjectKey, Certificate), Problem> {
+    certificate::resolve(reference, &gateway.namespace, resources).map_err(|problem| {
+        let of_gateway = match problem.reason {
+            reason::INVALID_CERTIFICATE_REF => reason::INVALID_CLIENT_CERTIFICATE_REF,
+            other => other,
+        };
+        Problem::new(of_gateway, format!("tls.backend.clientCertificateRef: {}", problem.message))
+    })
 }
 
 /// Of a Gateway that has the name of one that Ingresses imply.

@@ -1,12 +1,13 @@
 //! One listener of a Gateway: what it serves, and who may attach to it.
 
-use gatehouse_crds::{GATEWAY_GROUP, GROUP, LabelSelector, Listener, NamespacesFrom};
+use gatehouse_crds::{FrontendTls, GATEWAY_GROUP, GROUP, LabelSelector, Listener, NamespacesFrom};
 use gatehouse_proto::config::v1::{self, Certificate, Protocol};
 use kube::ResourceExt;
 
 use super::{
     certificate,
     conditions::{Condition, ConditionType, Problem, reason},
+    frontend::{self, Clients},
     names,
     settings::IdleTimeouts,
     status::ListenerStatus,
@@ -40,6 +41,8 @@ pub(super) struct ListenerView {
     protocol: Option<Protocol>,
     kinds: Vec<&'static str>,
     certificates: Vec<(ObjectKey, Certificate)>,
+    /// Which clients are let in; `None`: all.
+    clients: Option<v1::ClientValidation>,
     pub(super) attached_routes: i32,
     unaccepted: Option<Problem>,
     unresolved: Option<Problem>,
@@ -54,6 +57,7 @@ impl ListenerView {
             protocol: None,
             kinds: Vec::new(),
             certificates: Vec::new(),
+            clients: None,
             attached_routes: 0,
             unaccepted: None,
             unresolved: None,
@@ -108,6 +112,7 @@ impl ListenerView {
             protocol: Some(Protocol::Http),
             kinds: vec!["Ingress"],
             certificates: Vec::new(),
+            clients: None,
             attached_routes: 0,
             unaccepted: None,
             unresolved: None,
@@ -120,12 +125,24 @@ impl ListenerView {
         view
     }
 
-    /// The Gateway asks for client certificates, which are not served: without them its listeners would be open to all.
-    pub(super) fn refuse_client_certificates(&mut self) {
-        if self.protocol.is_some_and(needs_certificate) {
+    /// Asks clients for certificates, as the Gateway says for the port. Where none could be verified nobody is served.
+    pub(super) fn validate_clients(
+        &mut self,
+        frontend: &FrontendTls,
+        namespace: &str,
+        resources: &Resources,
+    ) {
+        if !self.protocol.is_some_and(needs_certificate) {
+            return;
+        }
+        let Some(validation) = frontend::of_port(frontend, self.spec.port) else { return };
+        let Clients { validation, unaccepted, unresolved } =
+            frontend::resolve(validation, namespace, resources);
+        self.clients = Some(validation);
+        self.unresolved = Problem::join(self.unresolved.take().into_iter().chain(unresolved));
+        if unaccepted.is_some() {
             self.protocol = None;
-            let message = "tls.frontend of the Gateway: client certificates are not served";
-            self.unaccepted = Some(Problem::new(reason::UNSUPPORTED_VALUE, message));
+            self.unaccepted = unaccepted;
         }
     }
 
@@ -245,6 +262,7 @@ impl ListenerView {
                 Protocol::Udp => idle_timeouts.udp_session,
                 Protocol::Http | Protocol::Https | Protocol::Unspecified => 0,
             },
+            client_validation: self.clients.clone(),
         };
         let certificates = self.certificates.iter().map(|(secret, certificate)| {
             (names::certificate(secret), v1::resource::Kind::Certificate(certificate.clone()))

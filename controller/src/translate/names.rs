@@ -101,6 +101,9 @@ pub(crate) fn owner(resource: &str) -> Option<Owner> {
 /// What a resource names, that is no resource of its owner: a route's backends, a listener's certificates.
 pub(crate) fn references(kind: &Kind) -> Vec<String> {
     match kind {
+        Kind::Settings(settings) => {
+            Some(settings.backend_certificate.clone()).filter(|name| !name.is_empty()).into_iter().collect()
+        }
         Kind::Listener(listener) => listener.certificates.clone(),
         Kind::Route(route) => match &route.action {
             Some(v1::route::Action::Forward(forward)) => forward

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use gatehouse_crds::CertificateRef;
+
 use super::{ObjectId, ingress};
 use crate::resources::{ObjectKey, Resources};
 
@@ -13,18 +15,33 @@ pub fn wanted(resources: &Resources) -> BTreeSet<ObjectId> {
 }
 
 fn config_maps(resources: &Resources) -> impl Iterator<Item = ObjectKey> {
-    resources.backend_tls_policies.iter().flat_map(|(policy, object)| {
+    let of_backends = resources.backend_tls_policies.iter().flat_map(|(policy, object)| {
         let authorities = object.spec.validation.ca_certificate_refs.iter();
         authorities.map(|reference| ObjectKey::new(&policy.namespace, &reference.name))
-    })
+    });
+    let of_clients = resources.gateways.iter().flat_map(|(gateway, object)| {
+        let frontend = object.spec.tls.iter().filter_map(|tls| tls.frontend.as_ref());
+        let places = frontend
+            .flat_map(|frontend| frontend.per_port.iter().map(|one| &one.tls).chain([&frontend.default]));
+        let validations = places.filter_map(|tls| tls.validation.as_ref());
+        validations
+            .flat_map(|validation| &validation.ca_certificate_refs)
+            .map(move |reference| referred(reference, gateway))
+    });
+    of_backends.chain(of_clients)
+}
+
+fn referred(reference: &CertificateRef, gateway: &ObjectKey) -> ObjectKey {
+    ObjectKey::new(reference.namespace.as_deref().unwrap_or(&gateway.namespace), &reference.name)
 }
 
 fn secrets(resources: &Resources) -> impl Iterator<Item = ObjectKey> {
     let certificates = resources.gateways.iter().flat_map(|(gateway, object)| {
         let tls = object.spec.listeners.iter().filter_map(|listener| listener.tls.as_ref());
-        tls.flat_map(|tls| &tls.certificate_refs).map(|reference| {
-            ObjectKey::new(reference.namespace.as_deref().unwrap_or(&gateway.namespace), &reference.name)
-        })
+        let of_listeners = tls.flat_map(|tls| &tls.certificate_refs);
+        let own =
+            object.spec.tls.iter().filter_map(|tls| tls.backend.as_ref()?.client_certificate_ref.as_ref());
+        of_listeners.chain(own).map(move |reference| referred(reference, gateway))
     });
     let api_keys = resources.consumers.iter().flat_map(|(consumer, object)| {
         let credentials = object.spec.credentials.iter();

@@ -1,9 +1,9 @@
-//! Compiles a `Certificate`.
+//! Compiles a `Certificate`, and authorities.
 
 use std::sync::Arc;
 
 use gatehouse_proto::config::v1;
-use rustls::{crypto::aws_lc_rs::sign::any_supported_type, sign::CertifiedKey};
+use rustls::{RootCertStore, crypto::aws_lc_rs::sign::any_supported_type, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Fails unless the key belongs to the leaf.
@@ -29,4 +29,15 @@ pub(crate) fn compile(certificate: &v1::Certificate) -> Result<Arc<CertifiedKey>
         }
         Err(error) => Err(format!("certificate and private key do not fit: {error}")),
     }
+}
+
+/// Authorities to trust, DER.
+pub(crate) fn roots(certificates: &[Vec<u8>]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for der in certificates {
+        roots
+            .add(CertificateDer::from(der.clone()))
+            .map_err(|error| format!("the certificate of an authority can't be used: {error}"))?;
+    }
+    Ok(roots)
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use gatehouse_proto::config::v1;
 
 use crate::{
-    listen::ListenPort,
+    listen::{Clients, ListenPort},
     route::Hostname,
     snapshot::{Protocol, Speaks},
 };
@@ -23,6 +23,7 @@ pub(super) struct Part {
     pub(super) hostname: Hostname,
     pub(super) certificates: Vec<String>,
     pub(super) stream_idle_timeout: Duration,
+    pub(super) clients: Option<Arc<Clients>>,
 }
 
 impl Part {
@@ -40,6 +41,7 @@ impl Part {
             v1::Protocol::Udp => Protocol::Udp,
             v1::Protocol::Unspecified => return Err("this dataplane does not know the protocol".into()),
         };
+        let clients = listener.client_validation.as_ref().map(Clients::compile).transpose()?;
         Ok(Part {
             name: name.strip_prefix("listener/").unwrap_or(name).into(),
             port,
@@ -51,6 +53,7 @@ impl Part {
                 0 => STREAM_IDLE_TIMEOUT,
                 milliseconds => Duration::from_millis(milliseconds.into()),
             },
+            clients: clients.map(Arc::new),
         })
     }
 

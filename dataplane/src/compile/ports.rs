@@ -9,6 +9,7 @@ use rustls::sign::CertifiedKey;
 
 use super::{Refused, listener::Part, routes::Routes};
 use crate::{
+    listen::Clients,
     route::HostMap,
     snapshot::{Listener, Port, Speaks},
 };
@@ -22,14 +23,15 @@ pub(super) struct Built {
     pub(super) refused: Vec<Refused>,
 }
 
-/// All ports anew. A listener whose port speaks another protocol, as a listener before it by name says, is left out and
-/// refused.
+/// All ports anew. A listener whose port speaks another protocol, or lets in other clients, as a listener before it by name
+/// says, is left out and refused.
 pub(super) fn build(
     listeners: &BTreeMap<String, Part>,
     certificates: &BTreeMap<String, Arc<CertifiedKey>>,
     routes: &Routes,
 ) -> Built {
     let mut built = Built::default();
+    let mut admitted: BTreeMap<u16, Option<Arc<Clients>>> = BTreeMap::new();
     for (name, part) in listeners {
         let listener = Listener {
             name: Arc::clone(&part.name),
@@ -52,8 +54,11 @@ pub(super) fn build(
             }
             continue;
         };
-        let port =
-            built.ports.entry(part.port).or_insert_with(|| Port { speaks, listeners: HostMap::default() });
+        let port = built.ports.entry(part.port).or_insert_with(|| Port {
+            speaks,
+            clients: None,
+            listeners: HostMap::default(),
+        });
         match (port.speaks, speaks) {
             (one, other) if one == other => {}
             // Which of them is meant, the server name tells.
@@ -63,6 +68,16 @@ pub(super) fn build(
                 built.refused.push(Refused { name: name.clone(), reason });
                 continue;
             }
+        }
+        if part.protocol.is_terminated() {
+            // A handshake is one for the whole port.
+            let clients = admitted.entry(part.port).or_insert_with(|| part.clients.clone());
+            if *clients != part.clients {
+                let reason = format!("port {} already lets in other clients", part.port);
+                built.refused.push(Refused { name: name.clone(), reason });
+                continue;
+            }
+            port.clients.clone_from(clients);
         }
         port.listeners.insert(&part.hostname, Arc::new(listener));
     }

@@ -198,7 +198,12 @@ async fn handshake<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let acceptor = TlsAcceptor::from(worker.shared.tls.config(port, inside)?);
+    let config = {
+        let snapshot = worker.snapshot();
+        let clients = snapshot.ports.get(&port).and_then(|port| port.clients.as_ref());
+        worker.shared.tls.config(port, inside, clients)?
+    };
+    let acceptor = TlsAcceptor::from(config);
     let accepted = in_time(worker, limits.tls_handshake_timeout, acceptor.accept(stream)).await;
     Ok(accepted.ok_or(Failed::HandshakeTimeout)??)
 }

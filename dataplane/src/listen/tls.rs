@@ -11,10 +11,11 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use rustls::{
     ServerConfig,
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier},
     sign::CertifiedKey,
 };
 
+use super::Clients;
 use crate::{
     snapshot::{Listener, Snapshot},
     worker::Shared,
@@ -23,7 +24,7 @@ use crate::{
 /// The TLS configuration of each port, shared by all workers.
 #[derive(Default)]
 pub(crate) struct TlsPorts {
-    configs: Mutex<HashMap<(u16, Inside), Arc<ServerConfig>>>,
+    configs: Mutex<HashMap<(u16, Inside), Made>>,
     shared: OnceLock<Weak<Shared>>,
 }
 
@@ -33,6 +34,13 @@ pub(crate) enum Inside {
     Http,
     /// Anything: no protocol is agreed on, for the backend's is not known.
     Stream,
+}
+
+#[derive(Debug)]
+struct Made {
+    config: Arc<ServerConfig>,
+    /// Whom it lets in.
+    clients: Option<Arc<Clients>>,
 }
 
 #[derive(Debug)]
@@ -48,16 +56,26 @@ impl TlsPorts {
         let _ = self.shared.set(Arc::downgrade(shared));
     }
 
-    pub(crate) fn config(&self, port: u16, inside: Inside) -> Result<Arc<ServerConfig>, rustls::Error> {
+    /// Made anew when other clients are to be let in, with other keys for tickets: a session that began under other rules
+    /// is not resumed.
+    pub(crate) fn config(
+        &self,
+        port: u16,
+        inside: Inside,
+        clients: Option<&Arc<Clients>>,
+    ) -> Result<Arc<ServerConfig>, rustls::Error> {
         let mut configs = self.configs.lock();
-        if let Some(config) = configs.get(&(port, inside)) {
-            return Ok(Arc::clone(config));
+        if let Some(made) = configs.get(&(port, inside)).filter(|made| made.clients.as_ref() == clients) {
+            return Ok(Arc::clone(&made.config));
         }
         let resolver = BySni { port, shared: self.shared.get().cloned().unwrap_or_default() };
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
+            .with_client_cert_verifier(match clients {
+                Some(clients) => Arc::clone(&clients.verifier),
+                None => WebPkiClientVerifier::no_client_auth(),
+            })
             .with_cert_resolver(Arc::new(resolver));
         if inside == Inside::Http {
             config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -66,7 +84,7 @@ impl TlsPorts {
         config.send_tls13_tickets = 1;
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
         let config = Arc::new(config);
-        configs.insert((port, inside), Arc::clone(&config));
+        configs.insert((port, inside), Made { config: Arc::clone(&config), clients: clients.cloned() });
         Ok(config)
     }
 }

@@ -22,6 +22,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::Protocol;
+use crate::compile::certificate;
 
 /// What one backend is spoken to with.
 #[derive(Debug)]
@@ -81,12 +82,7 @@ impl Tls {
 }
 
 fn roots(tls: &v1::UpstreamTls) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for der in &tls.roots {
-        roots
-            .add(CertificateDer::from(der.clone()))
-            .map_err(|error| format!("the certificate of an authority can't be used: {error}"))?;
-    }
+    let mut roots = certificate::roots(&tls.roots)?;
     if tls.public_roots {
         roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
     }

@@ -284,9 +284,23 @@ pub struct Listener {
     /// Names of `Certificate` resources, the preferred first. Only for HTTPS and TLS_TERMINATE.
     #[prost(string, repeated, tag = "4")]
     pub certificates: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Absent: clients are not asked for certificates. Only for HTTPS and TLS_TERMINATE; the same for all of a port.
+    #[prost(message, optional, tag = "5")]
+    pub client_validation: ::core::option::Option<ClientValidation>,
     /// Of a stream, or of what belongs to one client address: it ends when nothing has moved for so long. 0 means the default, which the dataplane names.
     #[prost(uint32, tag = "10")]
     pub stream_idle_timeout_ms: u32,
+}
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClientValidation {
+    /// Authorities whose clients are let in, DER.
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub roots: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// Clients are asked for a certificate, and let in whatever they show.
+    #[prost(bool, tag = "2")]
+    pub insecure_fallback: bool,
 }
 /// A certificate chain and its key. Name: `certificate/NAMESPACE/SECRET`.
 #[derive(serde::Serialize)]

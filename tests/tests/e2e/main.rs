@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
 mod backend_tls;
+mod client_certificates;
 mod datagrams;
 mod demo;
 mod drain;

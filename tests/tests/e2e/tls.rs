@@ -3,7 +3,7 @@
 use gatehouse_tests::{
     backend::Backend,
     certs::Authority,
-    client::{get, tls},
+    client::{get, http2, tls},
     eventually,
     gateway::{Gateway, service},
 };
@@ -74,6 +74,28 @@ async fn sni_chooses_certificate_and_listener() {
         .await
         .unwrap();
     assert_eq!(gatehouse_tests::backend::header(&echo.json(), "x-forwarded-proto"), Some("https"));
+}
+
+/// Browsers send requests for all names of a certificate over one connection (RFC 9113, 9.1.1).
+#[tokio::test]
+async fn a_request_that_came_to_the_wrong_listener_harms_no_other_on_its_connection() {
+    let authority = Authority::default();
+    let backend = Backend::echo("echo").await;
+    let gateway = start(&authority, &backend).await;
+    let address = gateway.listener("wild");
+    let mut connection =
+        http2(tls(address, "bar.example.com", &authority.root, &["h2"]).await.unwrap()).await;
+    for (host, wanted) in [
+        ("bar.example.com", 200),
+        ("foo.example.com", 421),
+        ("baz.example.com", 200),
+        ("other.org", 404),
+        ("foo.example.com", 421),
+        ("bar.example.com", 200),
+    ] {
+        let answer = get(address, "/").host(host).through(&mut connection, "https").await;
+        assert_eq!(answer.status, wanted, "{host}");
+    }
 }
 
 #[tokio::test]

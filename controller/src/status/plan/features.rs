@@ -2,13 +2,16 @@
 //! (sigs.k8s.io/gateway-api/pkg/features). Conformance decides: a feature enters the list when its tests pass.
 
 /// In ascending order, as `status.supportedFeatures` must be.
-pub(super) const FEATURES: [&str; 37] = [
+pub(super) const FEATURES: [&str; 40] = [
     "BackendTLSPolicy",
     "BackendTLSPolicySANValidation",
     "GRPCRoute",
     "GRPCRouteNamedRouteRule",
     "Gateway",
     "GatewayAddressEmpty",
+    "GatewayBackendClientCertificate",
+    "GatewayFrontendClientCertificateValidation",
+    "GatewayFrontendClientCertificateValidationInsecureFallback",
     "GatewayHTTPListenerIsolation",
     "GatewayHTTPSListenerDetectMisdirectedRequests",
     "GatewayInfrastructurePropagation",
