@@ -16,6 +16,7 @@ fi
 
 # Kubernetes itself, once; then it comes from the cache.
 tests/cluster/build >/dev/null
+tests/cluster/build conformance >/dev/null
 tests/chart/run
 
 # The end-to-end tests run the binaries.
@@ -27,6 +28,7 @@ trap 'rm -f "$log"' EXIT
 status=0
 cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log" || status=$?
 tests/cluster/test 2>&1 | tee -a "$log" || status=$?
+tests/conformance/run || status=$?
 awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
      END { printf "%d passed, %d failed, %d skipped\n", passed, failed, ignored }' "$log"
 exit "$status"
