@@ -18,7 +18,10 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{BackendRef, HeaderChanges, ParentRef, Redirect, RouteMatch, RouteStatus, Timeouts, UrlRewrite};
+use crate::{
+    BackendRef, Cors, HeaderChanges, Mirror, ParentRef, Redirect, Retry, RouteMatch, RouteStatus, Timeouts,
+    UrlRewrite,
+};
 
 pub use backend_tls_policy::{
     BackendTarget, BackendTlsPolicy, BackendTlsPolicySpec, BackendTlsValidation, SubjectAltName,
@@ -311,7 +314,16 @@ pub struct HttpRouteRule {
     pub backend_refs: Vec<HttpBackendRef>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// Not served: whether it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_persistence: Option<SessionPersistence>,
 }
+
+/// GEP-1619. Nothing of it is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SessionPersistence {}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HttpBackendRef {
@@ -334,6 +346,10 @@ pub struct HttpFilter {
     pub request_redirect: Option<Box<Redirect>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_rewrite: Option<Box<UrlRewrite>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Box<Cors>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_mirror: Option<Box<Mirror>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -343,6 +359,9 @@ pub enum FilterType {
     RequestRedirect,
     #[serde(rename = "URLRewrite")]
     UrlRewrite,
+    #[serde(rename = "CORS")]
+    Cors,
+    RequestMirror,
     /// Not served yet: a rule with it answers 500, as the Gateway API asks, and says so in its status.
     #[default]
     #[serde(other)]

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::pattern::{HOSTNAME, NAMESPACE, SECTION};
 use crate::{
-    Header, HeaderChanges, LocalRef, ParentRef, Redirect, RouteMatch, RouteStatus, Timeouts, UrlRewrite,
+    Cors, Header, HeaderChanges, LocalRef, Mirror, ParentRef, Redirect, Retry, RouteMatch, RouteStatus,
+    Timeouts, UrlRewrite,
 };
 
 /// Says which requests of its Gateways it takes, who may send them and how many, and where they go.
@@ -60,6 +61,8 @@ pub struct Defaults {
     pub rate_limits: Vec<LocalRef>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -68,6 +71,7 @@ pub struct Defaults {
     validation = Rule::new("(has(self.backendRefs) ? 1 : 0) + (has(self.redirect) ? 1 : 0) + (has(self.respond) ? 1 : 0) == 1")
         .message("give exactly one of backendRefs, redirect and respond"),
     validation = Rule::new("!has(self.rewrite) || has(self.backendRefs)").message("rewrite needs backendRefs"),
+    validation = Rule::new("!has(self.mirror) || has(self.backendRefs)").message("mirror needs backendRefs"),
     validation = Rule::new("!has(self.rewrite) || !has(self.rewrite.path) || self.rewrite.path.type != 'ReplacePrefixMatch' || !has(self.matches) || self.matches.all(m, m.path.type == 'PathPrefix')")
         .message("ReplacePrefixMatch needs matches of type PathPrefix alone").field_path(".rewrite"),
     validation = Rule::new("!has(self.redirect) || !has(self.redirect.path) || self.redirect.path.type != 'ReplacePrefixMatch' || !has(self.matches) || self.matches.all(m, m.path.type == 'PathPrefix')")
@@ -95,9 +99,19 @@ pub struct GatewayRouteRule {
     pub request_headers: Option<HeaderChanges>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_headers: Option<HeaderChanges>,
+    /// Which pages of other origins may use it. Preflight requests are answered before authentication and limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
+    /// Copies of requests for other Services, whose answers nobody sees.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub mirror: Vec<Mirror>,
     /// Replaces `defaults.timeouts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
+    /// Replaces `defaults.retry`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
     /// Where requests go, by weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16))]

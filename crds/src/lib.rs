@@ -10,13 +10,16 @@
 
 mod auth_policy;
 mod consumer;
+mod cors;
 mod duration;
 mod gateway_api;
 mod gateway_config;
 mod gateway_route;
+mod mirror;
 mod pattern;
 mod rate_limit_policy;
 mod reference;
+mod retry;
 mod route;
 mod schema;
 mod status;
@@ -30,6 +33,7 @@ pub use auth_policy::{
 pub use consumer::{
     ApiKeyCredential, Consumer, ConsumerSpec, Credential, CredentialSecretRef, JwtCredential,
 };
+pub use cors::Cors;
 pub use duration::{InvalidDuration, parse_duration};
 pub use gateway_api::{
     AllowedRoutes, BackendTarget, BackendTls, BackendTlsPolicy, BackendTlsPolicySpec, BackendTlsValidation,
@@ -39,8 +43,8 @@ pub use gateway_api::{
     GrpcRouteMatch, GrpcRouteRule, GrpcRouteSpec, HttpBackendRef, HttpFilter, HttpRoute, HttpRouteRule,
     HttpRouteSpec, LabelSelector, LabelSelectorRequirement, Listener, ListenerSet, ListenerSetSpec,
     ListenerSetStatus, ListenerStatus, NamespaceSelector, NamespacesFrom, ParametersRef, ParentGatewayRef,
-    ReferenceGrant, ReferenceGrantSpec, RouteKind, StreamRouteRule, SubjectAltName, SupportedFeature,
-    TcpRoute, TcpRouteSpec, TlsRoute, TlsRouteSpec, UdpRoute, UdpRouteSpec,
+    ReferenceGrant, ReferenceGrantSpec, RouteKind, SessionPersistence, StreamRouteRule, SubjectAltName,
+    SupportedFeature, TcpRoute, TcpRouteSpec, TlsRoute, TlsRouteSpec, UdpRoute, UdpRouteSpec,
 };
 pub use gateway_config::{
     AccessLog, Autoscaling, DeploymentConfig, DisruptionBudget, Drain, ExternalTrafficPolicy, GatewayConfig,
@@ -50,11 +54,13 @@ pub use gateway_config::{
 pub use gateway_route::{
     Auth, BackendRef, Defaults, GatewayRoute, GatewayRouteRule, GatewayRouteSpec, Respond,
 };
+pub use mirror::{Fraction, Mirror, MirrorTarget};
 pub use rate_limit_policy::{
     Algorithm, ClientIpKey, Empty, HeaderKey, Limit, LimitKey, LimitScope, LimitStore, RateLimitPolicy,
     RateLimitPolicySpec, StoreFailure, Tier,
 };
 pub use reference::{LocalRef, ParentRef, TargetRef, TypedRef};
+pub use retry::Retry;
 pub use route::{
     Header, HeaderChanges, Method, PathMatch, PathMatchType, PathModifier, PathModifierType, Redirect,
     RouteMatch, Timeouts, UrlRewrite, ValueMatch, ValueMatchType,

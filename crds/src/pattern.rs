@@ -38,6 +38,12 @@ pub(crate) const PATH: &str = "^/[^#?\\x00-\\x20\\x7f]*$";
 /// What takes the place of a path's prefix; nothing at all is `/`.
 pub(crate) const PREFIX_REPLACEMENT: &str = "^(/[^#?\\x00-\\x20\\x7f]*)?$";
 
+/// An origin, whose host may be or begin with a wildcard; or any origin.
+pub(crate) const ORIGIN: &str = r"^(\*|https?://(\*|(\*\.)?([a-zA-Z0-9-]+\.)*[a-zA-Z0-9-]+)(:[0-9]{1,5})?)$";
+
+/// A method (RFC 9110, 9; RFC 5789), or any.
+pub(crate) const METHOD_OR_ANY: &str = r"^(GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|\*)$";
+
 /// Printable ASCII without spaces: names of query parameters.
 pub(crate) const VISIBLE: &str = "^[!-~]+$";
 
@@ -74,7 +80,7 @@ mod tests {
     use regex::Regex;
 
     use super::{
-        ADDRESS_RANGE, ALGORITHM, COUNT_OR_PERCENT, HEADER_VALUE, HOSTNAME, LIST_ENTRY, PATH,
+        ADDRESS_RANGE, ALGORITHM, COUNT_OR_PERCENT, HEADER_VALUE, HOSTNAME, LIST_ENTRY, ORIGIN, PATH,
         PREFIX_REPLACEMENT, QUANTITY, SECTION, SUBJECT, TOKEN,
     };
 
@@ -97,6 +103,21 @@ mod tests {
                 &["", "*", "*example.com", "a.*.com", "A.com", "a..b", "a:80"],
             ),
             (LIST_ENTRY, &["staff", "night shift"], &["", "a,b", "a\nb"]),
+            (
+                ORIGIN,
+                &["*", "https://a.example.com", "http://*.example.com:8080", "https://*", "http://1.2.3.4"],
+                &[
+                    "",
+                    "a",
+                    "null",
+                    "ftp://a",
+                    "https://",
+                    "https://a/",
+                    "https://a.*",
+                    "https://*a",
+                    "https://a:x",
+                ],
+            ),
             (PREFIX_REPLACEMENT, &["", "/", "/a"], &["a", "/a b", "/a?b"]),
             (PATH, &["/", "/a/b", "/%20"], &["", "a", "/a b", "/a?b", "/a#b", "/a\r\nb"]),
             (QUANTITY, &["0", "500m", "1.5Gi", ".5", "2e3", "1k"], &["", "-1", "1 Gi", "1GiB", "half"]),

@@ -99,6 +99,14 @@ fn what_yaml_alone_can_decide_has_a_rule() {
                 "public can only be true: leave it out otherwise",
                 "backendRequest can't be longer than request",
                 "a Service needs a port",
+                "`*` stands alone: it is every origin",
+                "`*` stands alone: it is every method",
+                "`*` stands alone: it is every header",
+                "name the origins: with `*` and allowCredentials every page acts as its visitor",
+                "give percent or fraction, not both",
+                "numerator must be less than or equal to denominator",
+                "mirror needs backendRefs",
+                "name the headers: with allowCredentials browsers take `*` as a name",
             ][..],
         ),
         (
@@ -146,6 +154,7 @@ fn defaults_stand_in_the_schemas() {
         ("GatewayRoute", "/parentRefs/items/properties/kind", json!("Gateway")),
         ("GatewayRoute", "/rules/items/properties/backendRefs/items/properties/weight", json!(1)),
         ("GatewayRoute", "/rules/items/properties/redirect/properties/statusCode", json!(302)),
+        ("GatewayRoute", "/rules/items/properties/cors/properties/maxAge", json!(5)),
         (
             "GatewayRoute",
             "/rules/items/properties/matches/items/properties/path",

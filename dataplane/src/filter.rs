@@ -1,10 +1,12 @@
 //! What a rule changes about requests and responses. Each filter is a small value, compiled from configuration, that
 //! the pipeline calls by name.
 
+pub(crate) mod cors;
 mod header_changes;
 mod redirect;
 mod rewrite;
 
+pub(crate) use cors::{Cors, Sharing};
 pub(crate) use header_changes::{HeaderChanges, header};
 pub(crate) use redirect::{Original, Redirect};
 pub(crate) use rewrite::{PathRewrite, Rewrite};

@@ -12,7 +12,7 @@ use rustls::sign::CertifiedKey;
 
 use crate::{
     auth,
-    filter::{HeaderChanges, Redirect, Rewrite},
+    filter::{Cors, HeaderChanges, Redirect, Rewrite},
     http::http1,
     limit,
     listen::Clients,
@@ -109,7 +109,7 @@ pub(crate) struct Rule {
     pub(crate) auth: Box<[Option<Arc<auth::Policy>>]>,
     /// The same.
     pub(crate) limits: Box<[Option<Arc<limit::Policy>>]>,
-    /// One for each backend of the plan; `None`: a broken reference.
+    /// One for each backend of the plan, then one for each mirror; `None`: a broken reference.
     pub(crate) services: Box<[Option<Arc<Service>>]>,
 }
 
@@ -119,6 +119,8 @@ pub(crate) struct Plan {
     pub(crate) request_headers: HeaderChanges,
     pub(crate) response_headers: HeaderChanges,
     pub(crate) timeouts: Timeouts,
+    /// Rare: one word for most.
+    pub(crate) cors: Option<Box<Cors>>,
     pub(crate) action: Action,
     pub(crate) metrics: Arc<RouteMetrics>,
 }
@@ -143,6 +145,31 @@ pub(crate) struct Forward {
     pub(crate) backends: Box<[Backend]>,
     pub(crate) total_weight: u64,
     pub(crate) rewrite: Rewrite,
+    /// Rare: one word for most.
+    pub(crate) repeats: Option<Box<Repeats>>,
+}
+
+/// How a request goes out more than once.
+#[derive(Debug, Clone)]
+pub(crate) struct Repeats {
+    pub(crate) mirrors: Box<[Share]>,
+    pub(crate) retry: Option<Retry>,
+}
+
+/// When a request is sent again.
+#[derive(Debug, Clone)]
+pub(crate) struct Retry {
+    pub(crate) codes: Box<[StatusCode]>,
+    /// At most, after the first time.
+    pub(crate) attempts: u32,
+    pub(crate) backoff: Duration,
+}
+
+/// Of `whole` requests, `part`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Share {
+    pub(crate) part: u32,
+    pub(crate) whole: NonZeroU32,
 }
 
 #[derive(Debug, Clone)]
@@ -203,6 +230,12 @@ impl Default for Limits {
             body_idle_timeout: Duration::from_secs(60),
             tls_handshake_timeout: Duration::from_secs(10),
         }
+    }
+}
+
+impl Share {
+    pub(crate) fn takes(self, random: impl FnOnce() -> u64) -> bool {
+        self.part >= self.whole.get() || random() % u64::from(self.whole.get()) < u64::from(self.part)
     }
 }
 

@@ -15,11 +15,11 @@ mod stream;
 mod tests;
 mod tls;
 
-pub(crate) use body::{BodyState, RequestBody};
+pub(crate) use body::{BodyState, Recording, RequestBody};
 pub(crate) use connect::tcp;
 pub(crate) use endpoint::{Active, Endpoint, EndpointCell, Protocol, Service};
 pub(crate) use lease::Lease;
 pub(crate) use pool::{Pool, SWEEP};
 pub(crate) use response::{BackendBody, BodyError, Switched};
-pub(crate) use send::{Failed, send};
+pub(crate) use send::{Failed, copy, send};
 pub(crate) use tls::{OwnCertificate, Tls};

@@ -19,7 +19,7 @@ use hashbrown::HashMap;
 use slab::Slab;
 use tokio::{
     runtime::{Builder, LocalOptions},
-    sync::{mpsc, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::spawn_local,
     time::interval,
 };
@@ -36,6 +36,8 @@ use crate::{
 
 /// How long a log line waits at most.
 const LOG_TICK: Duration = Duration::from_millis(100);
+/// Copies of requests that are under way at once; what comes on top is not copied.
+const MIRRORS: usize = 256;
 
 /// What all workers share.
 #[derive(Debug)]
@@ -91,6 +93,8 @@ pub(crate) struct Worker {
     stores: RefCell<Rc<limit::Stores>>,
     tokens: RefCell<TokenCache>,
     pool: Rc<Pool>,
+    /// One for each copy of a request that may be under way.
+    mirrors: Arc<Semaphore>,
 }
 
 /// The state that a request is served by, from its beginning to its end.
@@ -125,6 +129,7 @@ impl Worker {
             stores: RefCell::new(Rc::new(stores)),
             tokens: RefCell::default(),
             pool: Rc::default(),
+            mirrors: Arc::new(Semaphore::new(MIRRORS)),
             shared,
         }
     }
@@ -146,6 +151,11 @@ impl Worker {
 
     pub(crate) fn pool(&self) -> &Rc<Pool> {
         &self.pool
+    }
+
+    /// `None` when as many copies of requests are under way as may be.
+    pub(crate) fn mirror(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.mirrors).try_acquire_owned().ok()
     }
 
     /// Not to be held across an await.

@@ -17,6 +17,7 @@ use tokio::process::Command;
 const PAGES: &[&str] = &[
     "docs/routing.md",
     "docs/grpc.md",
+    "docs/resilience.md",
     "docs/authentication.md",
     "docs/rate-limits.md",
     "docs/tls.md",

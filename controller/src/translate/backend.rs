@@ -69,8 +69,9 @@ impl FromStr for BackendKey {
     }
 }
 
-/// `tls_policies` gets those that are for the backend.
+/// `field` is where the reference stands, for messages; `tls_policies` gets those that are for the backend.
 pub(super) fn resolve(
+    field: &str,
     backend: &BackendInput<'_>,
     route: &RouteInput<'_>,
     policies: &Policies,
@@ -91,9 +92,7 @@ pub(super) fn resolve(
         let key = BackendKey { service, port: port.port, spoken };
         Ok((key, v1::Service { protocol: protocol.into(), tls }))
     });
-    found.map_err(|problem| {
-        Problem::new(problem.reason, format!("{}: {}", route.backend_field, problem.message))
-    })
+    found.map_err(|problem| Problem::new(problem.reason, format!("{field}: {}", problem.message)))
 }
 
 /// The problem does not name the field.

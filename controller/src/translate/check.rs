@@ -72,6 +72,25 @@ pub(super) fn hostname(hostname: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// An origin that a page may have (RFC 6454, 6.2), or a pattern of them: the host may be `*`, or begin with `*.`.
+pub(super) fn origin(origin: &str) -> Result<(), String> {
+    let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+    let is_good = origin == "*"
+        || rest.is_some_and(|rest| {
+            let (host, port) = rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port)));
+            let host = host.to_ascii_lowercase();
+            let digits = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+            let is_port = |port: &str| digits(port) && port.parse::<u16>().is_ok_and(|port| port != 0);
+            (host == "*" || hostname(&host).is_ok()) && port.is_none_or(is_port)
+        });
+    if !is_good {
+        return Err(format!(
+            "{origin:?} is no origin: write `*`, or scheme and host such as `https://*.example.com`"
+        ));
+    }
+    Ok(())
+}
+
 fn leaves_root(path: &str) -> bool {
     let mut depth = 0_usize;
     path.split('/').skip(1).any(|segment| match segment.to_ascii_lowercase().replace("%2e", ".").as_str() {
@@ -90,7 +109,7 @@ fn leaves_root(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{expression, header_name, hostname, path};
+    use super::{expression, header_name, hostname, origin, path};
 
     #[test]
     fn expressions() {
@@ -124,6 +143,33 @@ mod tests {
             ["", "*", "*.", "a..b", ".a", "a.", "*.*.a", "a.*", "A.b", "a b", "-a", "a-", "é", "a:80", "a/b"]
         {
             assert!(hostname(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn origins() {
+        for good in ["*", "https://a", "http://a.B:8080", "https://*.a:1", "https://*", "http://10.0.0.1"] {
+            assert_eq!(origin(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "a",
+            "null",
+            "**",
+            "ftp://a",
+            "https://",
+            "https://a/",
+            "https://*a",
+            "https://a.*",
+            "https://a:",
+            "https://a:0",
+            "https://a:65536",
+            "https://a:+1",
+            "https://a@b",
+            "https://[::1]",
+            "HTTPS://a",
+        ] {
+            assert!(origin(bad).is_err(), "{bad:?}");
         }
     }
 

@@ -171,7 +171,7 @@ impl Rule {
                     port_name: backend.port_name.as_deref(),
                     ..input::plain_backend(&backend.reference)
                 };
-                (ActionInput::Forward { backends: vec![backend], rewrite: None }, None)
+                (ActionInput::Forward { backends: vec![backend], rewrite: None, mirrors: Vec::new() }, None)
             }
             Err(problem) => (ActionInput::Nothing, Some(problem.clone())),
         };
@@ -183,8 +183,10 @@ impl Rule {
             matches: Matches::Http(&self.matches),
             request_headers: None,
             response_headers: None,
+            cors: None,
             action,
             timeouts: None,
+            retry: None,
             auth: RuleAuth::Attached,
             rate_limits: None,
             problem,

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use gatehouse_crds::{
-    BackendRef, FilterType, GATEWAY_GROUP, GROUP, GatewayRoute, GatewayRouteRule, GrpcRoute, GrpcRouteMatch,
-    GrpcRouteRule, HeaderChanges, HttpBackendRef, HttpFilter, HttpRoute, HttpRouteRule, ParentRef, Redirect,
-    Respond, RouteMatch, StreamRouteRule, TcpRoute, Timeouts, TlsRoute, UdpRoute, UrlRewrite,
+    BackendRef, Cors, FilterType, GATEWAY_GROUP, GROUP, GatewayRoute, GatewayRouteRule, GrpcRoute,
+    GrpcRouteMatch, GrpcRouteRule, HeaderChanges, HttpBackendRef, HttpFilter, HttpRoute, HttpRouteRule,
+    Mirror, ParentRef, Redirect, Respond, Retry, RouteMatch, StreamRouteRule, TcpRoute, Timeouts, TlsRoute,
+    UdpRoute, UrlRewrite,
 };
 use kube::ResourceExt;
 
@@ -60,8 +61,10 @@ pub(super) struct RuleInput<'a> {
     pub(super) matches: Matches<'a>,
     pub(super) request_headers: Option<&'a HeaderChanges>,
     pub(super) response_headers: Option<&'a HeaderChanges>,
+    pub(super) cors: Option<&'a Cors>,
     pub(super) action: ActionInput<'a>,
     pub(super) timeouts: Option<&'a Timeouts>,
+    pub(super) retry: Option<&'a Retry>,
     pub(super) auth: RuleAuth<'a>,
     /// Names of RateLimitPolicies; `None`: whatever is attached.
     pub(super) rate_limits: Option<Vec<&'a str>>,
@@ -90,6 +93,7 @@ pub(super) enum ActionInput<'a> {
     Forward {
         backends: Vec<BackendInput<'a>>,
         rewrite: Option<&'a UrlRewrite>,
+        mirrors: Vec<MirrorInput<'a>>,
     },
     Redirect(&'a Redirect),
     Respond(&'a Respond),
@@ -104,6 +108,14 @@ pub(super) struct BackendInput<'a> {
     pub(super) port_name: Option<&'a str>,
     pub(super) request_headers: Option<&'a HeaderChanges>,
     pub(super) response_headers: Option<&'a HeaderChanges>,
+}
+
+/// Where copies of requests go.
+#[derive(Debug)]
+pub(super) struct MirrorInput<'a> {
+    /// Where it stands in the rule; for messages.
+    pub(super) field: String,
+    pub(super) mirror: &'a Mirror,
 }
 
 /// What a rule itself says of authentication.
@@ -206,9 +218,16 @@ fn from_grpc<'a>(key: &'a ObjectKey, route: &'a GrpcRoute) -> RouteInput<'a> {
 }
 
 fn http_rule(rule: &HttpRouteRule) -> RuleInput<'_> {
+    let common =
+        filtered(rule.name.as_deref(), Matches::Http(&rule.matches), &rule.filters, &rule.backend_refs);
+    // Without it a client's requests would go to other backends than it relies on.
+    let persistence =
+        rule.session_persistence.map(|_| "sessionPersistence is not served: remove it".to_owned());
     RuleInput {
         timeouts: rule.timeouts.as_ref(),
-        ..filtered(rule.name.as_deref(), Matches::Http(&rule.matches), &rule.filters, &rule.backend_refs)
+        retry: rule.retry.as_ref(),
+        problem: common.problem.clone().or(persistence.map(Problem::from)),
+        ..common
     }
 }
 
@@ -224,16 +243,20 @@ fn filtered<'a>(
     backend_refs: &'a [HttpBackendRef],
 ) -> RuleInput<'a> {
     let filters = Filters::of(filters);
+    let mirrors = !filters.mirrors.is_empty();
     let action = match filters.redirect {
         Some(redirect) => ActionInput::Redirect(redirect),
         None if backend_refs.is_empty() => ActionInput::Nothing,
         None => ActionInput::Forward {
             backends: backend_refs.iter().map(http_backend).collect(),
             rewrite: filters.rewrite,
+            mirrors: filters.mirrors,
         },
     };
-    let incompatible = (filters.redirect.is_some() && filters.rewrite.is_some()).then(|| {
-        let message = "filters: RequestRedirect and URLRewrite can't stand together";
+    let forwards =
+        if filters.rewrite.is_some() { Some("URLRewrite") } else { mirrors.then_some("RequestMirror") };
+    let incompatible = forwards.filter(|_| filters.redirect.is_some()).map(|other| {
+        let message = format!("filters: RequestRedirect and {other} can't stand together");
         Problem::new(reason::INCOMPATIBLE_FILTERS, message)
     });
     let mut backends = backend_refs.iter();
@@ -249,8 +272,10 @@ fn filtered<'a>(
         matches,
         request_headers: filters.request_headers,
         response_headers: filters.response_headers,
+        cors: filters.cors,
         action,
         timeouts: None,
+        retry: None,
         auth: RuleAuth::Attached,
         rate_limits: None,
         problem,
@@ -267,13 +292,15 @@ fn http_backend(backend: &HttpBackendRef) -> BackendInput<'_> {
     }
 }
 
-/// The filters of a list, each at most once (HTTPRouteRule.filters).
+/// The filters of a list, each at most once but for mirrors (HTTPRouteRule.filters).
 #[derive(Default)]
 struct Filters<'a> {
     request_headers: Option<&'a HeaderChanges>,
     response_headers: Option<&'a HeaderChanges>,
     redirect: Option<&'a Redirect>,
     rewrite: Option<&'a UrlRewrite>,
+    cors: Option<&'a Cors>,
+    mirrors: Vec<MirrorInput<'a>>,
     /// The first of them. A filter that is not understood must not be left out: it may be what protects the backend.
     problem: Option<Problem>,
 }
@@ -293,6 +320,12 @@ impl<'a> Filters<'a> {
                     take(&mut filters.redirect, filter.request_redirect.as_deref())
                 }
                 FilterType::UrlRewrite => take(&mut filters.rewrite, filter.url_rewrite.as_deref()),
+                FilterType::Cors => take(&mut filters.cors, filter.cors.as_deref()),
+                FilterType::RequestMirror => filter.request_mirror.as_deref().ok_or(LACKING).map(|mirror| {
+                    filters
+                        .mirrors
+                        .push(MirrorInput { field: format!("filters[{index}].requestMirror"), mirror });
+                }),
                 FilterType::Other => Err("is of a type that this version does not serve"),
             };
             if let Err(what) = taken {
@@ -303,9 +336,14 @@ impl<'a> Filters<'a> {
     }
 
     fn problem_at_backend(self) -> Option<Problem> {
-        let misplaced = self.redirect.is_some() || self.rewrite.is_some();
-        let misplaced = misplaced
-            .then(|| "backendRefs.filters: RequestRedirect and URLRewrite belong to the rule".to_owned());
+        let misplaced = self.redirect.is_some()
+            || self.rewrite.is_some()
+            || self.cors.is_some()
+            || !self.mirrors.is_empty();
+        let misplaced = misplaced.then(|| {
+            "backendRefs.filters: RequestRedirect, URLRewrite, CORS and RequestMirror belong to the rule"
+                .to_owned()
+        });
         self.problem
             .map(|problem| format!("backendRefs.{}", problem.message))
             .or(misplaced)
@@ -313,9 +351,11 @@ impl<'a> Filters<'a> {
     }
 }
 
+const LACKING: &str = "lacks the field that its type asks for";
+
 /// The error continues "`filters[0]` ...".
 fn take<'a, T>(place: &mut Option<&'a T>, filter: Option<&'a T>) -> Result<(), &'static str> {
-    let filter = filter.ok_or("lacks the field that its type asks for")?;
+    let filter = filter.ok_or(LACKING)?;
     place.replace(filter).map_or(Ok(()), |_| Err("repeats an earlier one: put both into one"))
 }
 
@@ -374,11 +414,14 @@ fn stream_rule(rule: &StreamRouteRule) -> RuleInput<'_> {
         matches: Matches::Http(&[]),
         request_headers: None,
         response_headers: None,
+        cors: None,
         action: ActionInput::Forward {
             backends: rule.backend_refs.iter().map(plain_backend).collect(),
             rewrite: None,
+            mirrors: Vec::new(),
         },
         timeouts: None,
+        retry: None,
         auth: RuleAuth::Attached,
         rate_limits: None,
         problem: None,
@@ -411,7 +454,11 @@ fn gateway_rule<'a>(rule: &'a GatewayRouteRule, route: &'a GatewayRoute) -> Rule
         (None, Some(respond), None) => (ActionInput::Respond(respond), None),
         (None, None, Some(backends)) => {
             let backends = backends.iter().map(plain_backend).collect();
-            (ActionInput::Forward { backends, rewrite: rule.rewrite.as_ref() }, None)
+            let mirrors = rule.mirror.iter().enumerate();
+            let mirrors =
+                mirrors.map(|(index, mirror)| MirrorInput { field: format!("mirror[{index}]"), mirror });
+            let mirrors = mirrors.collect();
+            (ActionInput::Forward { backends, rewrite: rule.rewrite.as_ref(), mirrors }, None)
         }
         _ => {
             let message = "give exactly one of backendRefs, redirect and respond".to_owned();
@@ -429,8 +476,10 @@ fn gateway_rule<'a>(rule: &'a GatewayRouteRule, route: &'a GatewayRoute) -> Rule
         matches: Matches::Http(&rule.matches),
         request_headers: rule.request_headers.as_ref(),
         response_headers: rule.response_headers.as_ref(),
+        cors: rule.cors.as_ref(),
         action,
         timeouts: rule.timeouts.as_ref().or(defaults.and_then(|defaults| defaults.timeouts.as_ref())),
+        retry: rule.retry.as_ref().or(defaults.and_then(|defaults| defaults.retry.as_ref())),
         auth: match auth {
             None => RuleAuth::Attached,
             Some(auth) => match &auth.policy_ref {

@@ -105,17 +105,22 @@ pub(crate) fn references(kind: &Kind) -> Vec<String> {
             Some(settings.backend_certificate.clone()).filter(|name| !name.is_empty()).into_iter().collect()
         }
         Kind::Listener(listener) => listener.certificates.clone(),
-        Kind::Route(route) => match &route.action {
-            Some(v1::route::Action::Forward(forward)) => forward
-                .backends
-                .iter()
-                .filter_map(|backend| backend.service.strip_prefix("service/"))
-                .flat_map(|place| [format!("service/{place}"), format!("endpoints/{place}")])
-                .collect(),
-            _ => Vec::new(),
-        },
+        Kind::Route(route) => backends(route)
+            .filter_map(|name| name.strip_prefix("service/"))
+            .flat_map(|place| [format!("service/{place}"), format!("endpoints/{place}")])
+            .collect(),
         _ => Vec::new(),
     }
+}
+
+/// The resource names of the backends that a route sends requests to, or copies of them.
+pub(super) fn backends(route: &v1::Route) -> impl Iterator<Item = &str> {
+    let (backends, mirrors) = match &route.action {
+        Some(v1::route::Action::Forward(forward)) => (&forward.backends[..], &forward.mirrors[..]),
+        _ => (&[][..], &[][..]),
+    };
+    let names = backends.iter().map(|backend| backend.service.as_str());
+    names.chain(mirrors.iter().map(|mirror| mirror.service.as_str())).filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]
@@ -157,13 +162,16 @@ mod tests {
     fn routes_refer_to_backends_and_listeners_to_certificates() {
         let key = ObjectKey::new("shop", "orders");
         let orders = BackendKey { service: key.clone(), port: 80, spoken: Spoken::AsSaid };
+        let copies = BackendKey { port: 81, ..orders.clone() };
         let backend = |service: String| v1::Backend { service, ..v1::Backend::default() };
         let forward = v1::Forward {
             backends: vec![backend(super::service(&orders)), backend(String::new())],
+            mirrors: vec![v1::Mirror { service: super::service(&copies), numerator: 1, denominator: 1 }],
             ..v1::Forward::default()
         };
         let route = v1::Route { action: Some(v1::route::Action::Forward(forward)), ..v1::Route::default() };
-        assert_eq!(references(&Kind::Route(route)), [super::service(&orders), super::endpoints(&orders)]);
+        let of_both = [&orders, &copies].map(|key| [super::service(key), super::endpoints(key)]);
+        assert_eq!(references(&Kind::Route(route)), of_both.concat());
         let listener =
             v1::Listener { certificates: vec![super::certificate(&key)], ..v1::Listener::default() };
         assert_eq!(references(&Kind::Listener(listener)), [super::certificate(&key)]);

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use gatehouse_crds::{
-    HeaderChanges, PathMatchType, PathModifier, PathModifierType, Redirect, RouteMatch, Timeouts, ValueMatch,
-    ValueMatchType, parse_duration,
+    BackendRef, Cors, HeaderChanges, InvalidDuration, Mirror, PathMatchType, PathModifier, PathModifierType,
+    Redirect, Retry, RouteMatch, Timeouts, ValueMatch, ValueMatchType, parse_duration,
 };
 use gatehouse_proto::config::v1::{self, path_rewrite::Kind as RewriteKind, route::Action};
 
@@ -13,13 +13,17 @@ use super::{
     check,
     conditions::Problem,
     grpc,
-    input::{ActionInput, BackendInput, Matches, RouteInput, RuleInput},
+    input::{ActionInput, BackendInput, Matches, MirrorInput, RouteInput, RuleInput, plain_backend},
     policy::Policies,
 };
 use crate::resources::{ObjectKey, Resources};
 
 /// Seconds; some 35,000 years.
 const AFTER_ALL: i64 = 1 << 40;
+/// Milliseconds before the first retry where a rule does not say.
+const RETRY_BACKOFF: u64 = 25;
+/// More would be a way to flood a backend that is in trouble.
+const MOST_RETRIES: u32 = 10;
 
 #[derive(Debug)]
 pub(super) struct RuleOutput {
@@ -105,6 +109,7 @@ fn fill(
     }
     output.route.request_headers = rule.request_headers.map(changes).transpose()?;
     output.route.response_headers = rule.response_headers.map(changes).transpose()?;
+    output.route.cors = rule.cors.map(cors).transpose()?;
     output.route.timeouts = rule.timeouts.map(timeouts).transpose()?;
     let only_prefixes = match rule.matches {
         Matches::Http(matches) => matches.iter().all(|one| one.path.kind == PathMatchType::PathPrefix),
@@ -125,7 +130,7 @@ fn fill(
             headers: respond.headers.iter().map(header).collect::<Result<_, _>>()?,
             body: respond.body.clone(),
         }),
-        ActionInput::Forward { backends, rewrite } => {
+        ActionInput::Forward { backends, rewrite, mirrors } => {
             let rewrite = match rewrite {
                 None => None,
                 Some(rewrite) => Some(v1::Rewrite {
@@ -137,7 +142,12 @@ fn fill(
                 .iter()
                 .map(|backend| self::backend(backend, route, policies, resources, output))
                 .collect::<Result<_, _>>()?;
-            Action::Forward(v1::Forward { backends, rewrite })
+            let retry = rule.retry.map(retry).transpose()?;
+            let mut forward = v1::Forward { backends, rewrite, mirrors: Vec::new(), retry };
+            for one in mirrors {
+                forward.mirrors.extend(mirror(one, route, policies, resources, output)?);
+            }
+            Action::Forward(forward)
         }
         // Valid, and 500 by definition (HTTPRouteRule.backendRefs).
         ActionInput::Nothing => Action::Broken(v1::Broken { reason: "backendRefs is empty".into() }),
@@ -158,7 +168,8 @@ fn backend(
         response_headers: backend.response_headers.map(changes).transpose()?,
         ..v1::Backend::default()
     };
-    match backend::resolve(backend, route, policies, resources, &mut output.tls_policies) {
+    let field = route.backend_field;
+    match backend::resolve(field, backend, route, policies, resources, &mut output.tls_policies) {
         Ok((key, service)) => {
             wire.service = super::names::service(&key);
             output.services.push((key, service));
@@ -169,6 +180,50 @@ fn backend(
         }
     }
     Ok(wire)
+}
+
+/// `None`: it is left out, as the Gateway API asks, because its reference is broken.
+fn mirror(
+    input: &MirrorInput<'_>,
+    route: &RouteInput<'_>,
+    policies: &Policies,
+    resources: &Resources,
+    output: &mut RuleOutput,
+) -> Result<Option<v1::Mirror>, String> {
+    let Mirror { backend_ref: target, percent, fraction } = input.mirror;
+    let (numerator, denominator) = match (percent, fraction) {
+        (None, None) => (1, 1),
+        (Some(percent), None) => (*percent, 100),
+        (None, Some(fraction)) => (fraction.numerator, fraction.denominator),
+        (Some(_), Some(_)) => return Err(format!("{}: give percent or fraction, not both", input.field)),
+    };
+    let (Ok(numerator), Ok(denominator)) = (u32::try_from(numerator), u32::try_from(denominator)) else {
+        return Err(format!("{}: a share of requests is not negative", input.field));
+    };
+    if numerator > denominator || denominator == 0 {
+        return Err(format!("{}: a share of {numerator} in {denominator} is none", input.field));
+    }
+    let reference = BackendRef {
+        group: target.group.clone(),
+        kind: target.kind.clone(),
+        namespace: target.namespace.clone(),
+        name: target.name.clone(),
+        port: target.port,
+        weight: 1,
+    };
+    let field = format!("{}.backendRef", input.field);
+    let target = plain_backend(&reference);
+    match backend::resolve(&field, &target, route, policies, resources, &mut output.tls_policies) {
+        Ok((key, service)) => {
+            let name = super::names::service(&key);
+            output.services.push((key, service));
+            Ok(Some(v1::Mirror { service: name, numerator, denominator }))
+        }
+        Err(problem) => {
+            output.unresolved.push(problem);
+            Ok(None)
+        }
+    }
 }
 
 fn match_(one: &RouteMatch) -> Result<v1::Match, String> {
@@ -233,6 +288,25 @@ fn header(header: &gatehouse_crds::Header) -> Result<v1::Header, String> {
     Ok(v1::Header { name: header.name.clone(), value: header.value.clone() })
 }
 
+fn cors(cors: &Cors) -> Result<v1::Cors, String> {
+    let check = |field: &str, list: &[String], check: fn(&str) -> Result<(), String>| {
+        list.iter().try_for_each(|one| check(one).map_err(|error| format!("cors.{field}: {error}")))
+    };
+    check("allowOrigins", &cors.allow_origins, check::origin)?;
+    check("allowMethods", &cors.allow_methods, check::token)?;
+    check("allowHeaders", &cors.allow_headers, check::token)?;
+    check("exposeHeaders", &cors.expose_headers, check::token)?;
+    Ok(v1::Cors {
+        allow_origins: cors.allow_origins.clone(),
+        allow_credentials: cors.allow_credentials,
+        allow_methods: cors.allow_methods.clone(),
+        allow_headers: cors.allow_headers.clone(),
+        expose_headers: cors.expose_headers.clone(),
+        max_age_seconds: u32::try_from(cors.max_age)
+            .map_err(|_| format!("cors.maxAge is {}: use at least 1", cors.max_age))?,
+    })
+}
+
 fn redirect(redirect: &Redirect, path: Option<v1::PathRewrite>) -> Result<v1::Redirect, String> {
     let status = redirect.status_code.unwrap_or(302);
     if ![301, 302, 303, 307, 308].contains(&status) {
@@ -275,16 +349,33 @@ fn path_modifier(path: &PathModifier, only_prefixes: bool) -> Result<v1::PathRew
     Ok(v1::PathRewrite { kind: Some(kind) })
 }
 
-fn timeouts(timeouts: &Timeouts) -> Result<v1::Timeouts, String> {
-    let milliseconds =
-        |field: &str, text: &Option<String>| match text.as_deref().map(parse_duration).transpose() {
-            Ok(duration) => {
-                Ok(duration.map_or(0, |duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
-            }
-            Err(error) => Err(format!("timeouts.{field}: {error}")),
-        };
-    Ok(v1::Timeouts {
-        request_ms: milliseconds("request", &timeouts.request)?,
-        backend_request_ms: milliseconds("backendRequest", &timeouts.backend_request)?,
+fn retry(retry: &Retry) -> Result<v1::Retry, String> {
+    let code = |code: &i32| {
+        let known = u32::try_from(*code).ok().filter(|code| (400..=599).contains(code));
+        known.ok_or_else(|| format!("retry.codes: {code} is no status of a failure: use 400 to 599"))
+    };
+    let attempts = retry.attempts.unwrap_or(1);
+    let backoff = retry.backoff.as_deref().map_or(Ok(RETRY_BACKOFF), milliseconds);
+    Ok(v1::Retry {
+        codes: retry.codes.iter().map(code).collect::<Result<_, _>>()?,
+        attempts: u32::try_from(attempts)
+            .ok()
+            .filter(|attempts| (1..=MOST_RETRIES).contains(attempts))
+            .ok_or_else(|| format!("retry.attempts is {attempts}: use 1 to {MOST_RETRIES}"))?,
+        backoff_ms: backoff.map_err(|error| format!("retry.backoff: {error}"))?,
     })
+}
+
+fn timeouts(timeouts: &Timeouts) -> Result<v1::Timeouts, String> {
+    let limit = |field: &str, text: &Option<String>| {
+        text.as_deref().map_or(Ok(0), milliseconds).map_err(|error| format!("timeouts.{field}: {error}"))
+    };
+    Ok(v1::Timeouts {
+        request_ms: limit("request", &timeouts.request)?,
+        backend_request_ms: limit("backendRequest", &timeouts.backend_request)?,
+    })
+}
+
+fn milliseconds(text: &str) -> Result<u64, InvalidDuration> {
+    parse_duration(text).map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }

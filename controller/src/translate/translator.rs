@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use gatehouse_crds::{BackendRef, HttpBackendRef, StreamRouteRule};
+use gatehouse_crds::{BackendRef, HttpBackendRef, HttpFilter, Mirror, StreamRouteRule};
 use gatehouse_proto::config::v1::resource::Kind;
 
 use super::{
@@ -384,26 +384,33 @@ fn verified_on<'a>(
     all.filter(|(one, _)| one == policy).map(|(_, gateway)| gateway).collect()
 }
 
-/// Routes that name one of the Services as a backend.
+/// Routes that name one of the Services, as a backend or for copies of requests.
 fn naming(resources: &Resources, services: &BTreeSet<ObjectKey>) -> BTreeSet<ObjectId> {
-    let is_one = |route: &ObjectKey, backend: &BackendRef| {
-        let namespace = backend.namespace.as_deref().unwrap_or(&route.namespace);
-        services.iter().any(|service| service.name == backend.name && service.namespace == namespace)
+    let names = |route: &ObjectKey, namespace: Option<&str>, name: &str| {
+        let namespace = namespace.unwrap_or(&route.namespace);
+        services.iter().any(|service| service.name == name && service.namespace == namespace)
     };
-    let any_is_one = |key: &ObjectKey, backends: &[HttpBackendRef]| {
+    let is_one =
+        |route: &ObjectKey, backend: &BackendRef| names(route, backend.namespace.as_deref(), &backend.name);
+    let is_mirror = |route: &ObjectKey, mirror: &Mirror| {
+        names(route, mirror.backend_ref.namespace.as_deref(), &mirror.backend_ref.name)
+    };
+    let any_is_one = |key: &ObjectKey, backends: &[HttpBackendRef], filters: &[HttpFilter]| {
+        let mut mirrors = filters.iter().filter_map(|filter| filter.request_mirror.as_deref());
         backends.iter().any(|backend| is_one(key, &backend.reference))
+            || mirrors.any(|mirror| is_mirror(key, mirror))
     };
-    let http = resources
-        .http_routes
-        .iter()
-        .filter(|(key, route)| route.spec.rules.iter().any(|rule| any_is_one(key, &rule.backend_refs)));
-    let grpc = resources
-        .grpc_routes
-        .iter()
-        .filter(|(key, route)| route.spec.rules.iter().any(|rule| any_is_one(key, &rule.backend_refs)));
+    let http = resources.http_routes.iter().filter(|(key, route)| {
+        route.spec.rules.iter().any(|rule| any_is_one(key, &rule.backend_refs, &rule.filters))
+    });
+    let grpc = resources.grpc_routes.iter().filter(|(key, route)| {
+        route.spec.rules.iter().any(|rule| any_is_one(key, &rule.backend_refs, &rule.filters))
+    });
     let gateway = resources.gateway_routes.iter().filter(|(key, route)| {
-        let mut backends = route.spec.rules.iter().flat_map(|rule| rule.backend_refs.iter().flatten());
-        backends.any(|backend| is_one(key, backend))
+        route.spec.rules.iter().any(|rule| {
+            rule.backend_refs.iter().flatten().any(|backend| is_one(key, backend))
+                || rule.mirror.iter().any(|mirror| is_mirror(key, mirror))
+        })
     });
     let streams = |key: &ObjectKey, rules: &[StreamRouteRule]| {
         rules.iter().flat_map(|rule| &rule.backend_refs).any(|backend| is_one(key, backend))

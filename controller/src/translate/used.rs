@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use gatehouse_proto::config::v1::{self, route::Action};
+use gatehouse_proto::config::v1;
 
 use super::{Namespaces, names, names::Owner, policy::PolicyKind};
 use crate::resources::ObjectKey;
@@ -32,7 +32,7 @@ impl Used {
     /// A route's resource is served by the Gateway.
     pub(super) fn add(&mut self, gateway: &ObjectKey, route: &v1::Route) -> Turned {
         let mut turned = Turned::default();
-        for name in backends(route) {
+        for name in names::backends(route) {
             if !self.backends.contains_key(gateway) {
                 self.backends.insert(gateway.clone(), HashMap::new());
             }
@@ -59,7 +59,7 @@ impl Used {
     /// It is no more.
     pub(super) fn remove(&mut self, gateway: &ObjectKey, route: &v1::Route) -> Turned {
         let mut turned = Turned::default();
-        for name in backends(route) {
+        for name in names::backends(route) {
             let Some(known) = self.backends.get_mut(gateway) else { continue };
             if let Some(count) = known.get_mut(name) {
                 *count -= 1;
@@ -112,15 +112,6 @@ impl Used {
         }
         namespaces
     }
-}
-
-/// The resource names of the backends that a route forwards to.
-fn backends(route: &v1::Route) -> impl Iterator<Item = &str> {
-    let backends = match &route.action {
-        Some(Action::Forward(forward)) => &forward.backends[..],
-        _ => &[],
-    };
-    backends.iter().map(|backend| backend.service.as_str()).filter(|name| !name.is_empty())
 }
 
 fn policies(route: &v1::Route) -> impl Iterator<Item = PolicyKey> {

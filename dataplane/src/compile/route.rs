@@ -1,6 +1,6 @@
 //! Compiles a `Route`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use gatehouse_proto::config::v1::{self, route::Action as Wire};
 use http::{HeaderName, Method, StatusCode};
@@ -8,7 +8,7 @@ use http::{HeaderName, Method, StatusCode};
 use super::routes::Routes;
 use crate::{
     auth,
-    filter::{HeaderChanges, Redirect, Rewrite, header},
+    filter::{Cors, HeaderChanges, Redirect, Rewrite, header},
     http::target::canonical_path,
     limit,
     observe::metrics::Metrics,
@@ -16,7 +16,7 @@ use crate::{
         Age, Conditions, Entry, GrpcCondition, Hostname, Match, PathMatch, ValueCondition, WholeExpression,
         normal_prefix,
     },
-    snapshot::{Action, Backend, Forward, Plan, Respond, Rule, Timeouts},
+    snapshot::{Action, Backend, Forward, Plan, Repeats, Respond, Retry, Rule, Share, Timeouts},
     upstream::Service,
 };
 
@@ -26,7 +26,7 @@ pub(super) struct Part {
     /// What the tables hold. What it refers to is in it after [`Part::resolve`].
     pub(super) entry: Arc<Entry<Rule>>,
     pub(super) attachments: Box<[Attachment]>,
-    /// Of authentication, limits and then services of the plan's backends, in their order.
+    /// Of authentication, limits and then services of the plan's backends and mirrors, in their order.
     names: Box<[Arc<str>]>,
     auth: u16,
     limits: u16,
@@ -68,15 +68,17 @@ impl Part {
             request_headers: changes(route.request_headers.as_ref())?,
             response_headers: changes(route.response_headers.as_ref())?,
             timeouts: Timeouts::milliseconds(timeouts.request_ms, timeouts.backend_request_ms),
+            cors: cors(route.cors.as_ref())?,
             action: action(route.action.as_ref())?,
             metrics: metrics.route(Arc::clone(&object), route.rule, &route.rule_name),
         };
         let rule = Rule { plan, auth: Box::default(), limits: Box::default(), services: Box::default() };
-        let backends = match &route.action {
-            Some(Wire::Forward(forward)) => &*forward.backends,
-            _ => &[],
+        let (backends, mirrors) = match &route.action {
+            Some(Wire::Forward(forward)) => (&*forward.backends, &*forward.mirrors),
+            _ => (&[][..], &[][..]),
         };
         let services = backends.iter().map(|backend| &backend.service);
+        let services = services.chain(mirrors.iter().map(|mirror| &mirror.service));
         let names = route.auth.iter().chain(&route.rate_limits).chain(services);
         let count = |names: &[String]| u16::try_from(names.len()).map_err(|_| "it names too many policies");
         Ok(Part {
@@ -186,6 +188,10 @@ fn changes(wire: Option<&v1::HeaderChanges>) -> Result<HeaderChanges, String> {
     HeaderChanges::compile(wire).map_err(|invalid| invalid.to_string())
 }
 
+fn cors(wire: Option<&v1::Cors>) -> Result<Option<Box<Cors>>, String> {
+    wire.map(|wire| Cors::compile(wire).map(Box::new)).transpose().map_err(|invalid| invalid.to_string())
+}
+
 fn action(wire: Option<&Wire>) -> Result<Action, String> {
     match wire {
         Some(Wire::Forward(wire)) => forward(wire).map(Action::Forward),
@@ -226,5 +232,31 @@ fn forward(wire: &v1::Forward) -> Result<Forward, String> {
         })
         .collect::<Result<_, String>>()?;
     let rewrite = Rewrite::compile(wire.rewrite.as_ref()).map_err(|invalid| invalid.to_string())?;
-    Ok(Forward { backends, total_weight, rewrite })
+    Ok(Forward { backends, total_weight, rewrite, repeats: repeats(wire)? })
+}
+
+/// `None`: each request goes out once.
+fn repeats(wire: &v1::Forward) -> Result<Option<Box<Repeats>>, String> {
+    if wire.mirrors.is_empty() && wire.retry.is_none() {
+        return Ok(None);
+    }
+    let share = |mirror: &v1::Mirror| {
+        let whole = NonZeroU32::new(mirror.denominator).ok_or("a mirror's denominator is 0")?;
+        Ok::<_, String>(Share { part: mirror.numerator, whole })
+    };
+    let mirrors = wire.mirrors.iter().map(share).collect::<Result<_, _>>()?;
+    let retry = wire.retry.as_ref().map(retry).transpose()?;
+    Ok(Some(Box::new(Repeats { mirrors, retry })))
+}
+
+fn retry(wire: &v1::Retry) -> Result<Retry, String> {
+    let code = |code: &u32| {
+        let status = u16::try_from(*code).ok().and_then(|code| StatusCode::from_u16(code).ok());
+        status.ok_or_else(|| format!("retry.codes: {code} is no status"))
+    };
+    Ok(Retry {
+        codes: wire.codes.iter().map(code).collect::<Result<_, _>>()?,
+        attempts: wire.attempts,
+        backoff: Duration::from_millis(wire.backoff_ms),
+    })
 }

@@ -124,7 +124,7 @@ fn any_route() -> impl Strategy<Value = Resource> {
                 matches,
                 auth: vec!["auth/a".into(); auth],
                 rate_limits: vec!["ratelimit/a".into(); limits],
-                action: Some(Action::Forward(v1::Forward { backends, rewrite: None })),
+                action: Some(Action::Forward(v1::Forward { backends, ..v1::Forward::default() })),
                 ..v1::Route::default()
             };
             resource(&format!("{prefix}/HTTPRoute/ns/r/{rule}"), Kind::Route(route))

@@ -11,17 +11,17 @@ use http::{
 use tokio::time::{timeout, timeout_at};
 
 use super::{
-    client_body::ClientBody, connection::Connection, exchange::Exchange, headers, pipeline::Answer,
-    tunnel::Tunnel,
+    client_body::ClientBody, connection::Connection, exchange::Exchange, headers, mirror, pipeline::Answer,
+    retry::Retries, tunnel::Tunnel,
 };
 use crate::{
     Reason,
     snapshot::{Forward, Rule, Snapshot},
-    upstream::{self, BackendBody, BodyState, Failed, Lease, Protocol, RequestBody, Service},
+    upstream::{self, BackendBody, BodyState, Failed, Lease, Protocol, Recording, RequestBody, Service},
 };
 
 /// How often a request that no backend has taken is tried.
-const ATTEMPTS: usize = 3;
+pub(super) const ATTEMPTS: usize = 3;
 
 /// Where a request goes.
 pub(super) struct Outbound<'a> {
@@ -76,21 +76,34 @@ pub(super) async fn forward(
     exchange.inject_trace(&mut parts.headers);
     let plan = &outbound.rule.plan;
     plan.request_headers.apply(&mut parts.headers);
-    backend.request_headers.apply(&mut parts.headers);
-    if websocket {
-        headers::set_upgrade(&mut parts.headers);
-    }
-
     let state = exchange.body_state();
     // In a stream of gRPC the client may have nothing to say for as long as the service has.
     let is_grpc = service.protocol == Protocol::H2c && headers::is_grpc(&parts.headers);
     let idle_timeout = (!is_grpc).then_some(snapshot.settings.limits.body_idle_timeout);
     // HTTP/2 keeps them apart from the head. Where there is a policy, they could say what it alone may.
     let trailers = service.protocol == Protocol::H2c && outbound.rule.auth.is_empty();
-    let body = RequestBody::new(body, Rc::clone(&state), idle_timeout, trailers);
+    let mut body = RequestBody::new(body, Rc::clone(&state), idle_timeout, trailers);
+    let repeats = outbound.forward.repeats.as_deref().filter(|_| !websocket);
+    let mut recording = None;
+    if let Some(repeats) = repeats {
+        let mirrors = mirror::choose(repeats, &outbound, &connection.worker);
+        if !body.is_empty() && (repeats.retry.is_some() || !mirrors.is_empty()) {
+            let (kept, first) = Recording::begin(body);
+            (recording, body) = (Some(kept), first);
+        }
+        mirror::send(mirrors, &connection.worker, &outbound, &parts, recording.as_ref());
+    }
+    backend.request_headers.apply(&mut parts.headers);
+    if websocket {
+        headers::set_upgrade(&mut parts.headers);
+    }
     let mut request = Request::from_parts(parts, body);
     let deadline = plan.timeouts.request().map(|limit| exchange.started() + limit);
-    let sending = attempts(connection, plan.timeouts.attempt(), service, &mut request, &state, exchange);
+    let retries = repeats
+        .and_then(|repeats| repeats.retry.as_ref())
+        .map(|rule| Box::new(Retries::new(rule, &request, service.protocol, recording.as_ref())));
+    let sending =
+        attempts(connection, plan.timeouts.attempt(), service, &mut request, &state, retries, exchange);
     let mut response = match deadline {
         Some(deadline) => timeout_at(deadline, sending).await.map_err(|_| Reason::UpstreamTimeout)??,
         None => sending.await?,
@@ -113,7 +126,7 @@ pub(super) async fn forward(
 }
 
 /// Turns the client's head into ours.
-fn head(parts: &mut Parts, outbound: &Outbound<'_>, service: &Service) -> Result<(), Reason> {
+pub(super) fn head(parts: &mut Parts, outbound: &Outbound<'_>, service: &Service) -> Result<(), Reason> {
     let host = outbound.forward.rewrite.host().unwrap_or(&outbound.authority);
     let mut uri = http::uri::Parts::default();
     uri.path_and_query = Some(outbound.path.clone());
@@ -139,6 +152,7 @@ async fn attempts(
     service: &Service,
     request: &mut Request<RequestBody>,
     state: &BodyState,
+    mut retries: Option<Box<Retries<'_>>>,
     exchange: &mut Exchange,
 ) -> Result<Response<BackendBody>, Reason> {
     let mut avoid = None;
@@ -148,22 +162,34 @@ async fn attempts(
             service.endpoints.pick(|| connection.worker.random(), avoid).ok_or(Reason::NoEndpoints)?;
         exchange.attempt(endpoint.address);
         avoid = Some(endpoint.id);
-        left -= 1;
         let lease = Lease::new(endpoint, Rc::clone(connection.worker.pool()));
         let sending = upstream::send(request, service, lease);
         let outcome = match limit {
-            Some(limit) => timeout(limit, sending).await.map_err(|_| Reason::UpstreamTimeout)?,
+            Some(limit) => {
+                timeout(limit, sending).await.unwrap_or(Err(Failed::Sent(Reason::UpstreamTimeout)))
+            }
             None => sending.await,
         };
-        match outcome {
-            Ok(response) => return Ok(response),
+        match &outcome {
             // The client's own failure comes back through the backend's connection.
             Err(_) if state.failed.get().is_some() => {
                 return Err(state.failed.get().unwrap_or(Reason::BadRequest));
             }
-            Err(Failed::Unsent(_)) if left > 0 => {}
-            Err(Failed::Unsent(reason) | Failed::Sent(reason)) => return Err(reason),
+            Err(Failed::Unsent(_)) if left > 1 => {
+                left -= 1;
+                continue;
+            }
+            _ => {}
         }
+        if let Some(retries) = &mut retries
+            && retries.wants(outcome.as_ref().map(Response::status).map_err(|failed| *failed))
+            && retries.restore(request)
+        {
+            drop(outcome);
+            retries.wait(connection.worker.random()).await;
+            continue;
+        }
+        return outcome.map_err(|(Failed::Unsent(reason) | Failed::Sent(reason))| reason);
     }
 }
 

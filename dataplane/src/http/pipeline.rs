@@ -1,7 +1,7 @@
 //! The way of a request:
 //!
 //! ```text
-//! canonical target -> listener -> route -> clean headers -> limits by address -> authenticate -> limits by identity
+//! canonical target -> listener -> route -> clean headers -> preflight answered -> limits by address -> authenticate -> limits by identity
 //!   -> request filters -> forward | redirect | respond -> response filters
 //! ```
 //!
@@ -12,7 +12,7 @@ use std::{rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, Version,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
     header::{CONNECTION, EXPECT, LOCATION},
     request::Parts,
 };
@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     Reason,
-    filter::{Original, Redirect},
+    filter::{Original, Redirect, Sharing, cors},
     route::Facts,
     snapshot::{Action, Listener, Respond, Rule, Snapshot},
     upstream::BackendBody,
@@ -85,7 +85,8 @@ async fn respond(
     let is_grpc = headers::is_grpc(&parts.headers);
     let is_multiplexed = parts.version == Version::HTTP_2;
     let snapshot = connection.worker.snapshot();
-    let outcome = answer(&connection, &snapshot, parts, body, &mut exchange).await;
+    let mut sharing = None;
+    let outcome = answer(&connection, &snapshot, parts, body, &mut exchange, &mut sharing).await;
     let mut ends_connection = false;
     let mut response = match outcome {
         Ok(Answer::Forwarded(response)) => {
@@ -109,6 +110,10 @@ async fn respond(
             refusal.respond(is_grpc, exchange)
         }
     };
+    // Refusals too: a page must be able to tell a 401 from a broken network.
+    if let Some(sharing) = sharing {
+        sharing.write(response.headers_mut());
+    }
     // Closed behind an answer, a connection loses no request; closed while idle, it may.
     ends_connection |= connection.worker.leaving();
     // A multiplexed connection goes on: its requests can't be taken for each other.
@@ -124,6 +129,7 @@ async fn answer(
     mut parts: Parts,
     body: ClientBody,
     exchange: &mut Exchange,
+    sharing: &mut Option<Box<Sharing>>,
 ) -> Result<Answer, Refusal> {
     if let Some(expect) = parts.headers.get(EXPECT)
         && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
@@ -143,6 +149,12 @@ async fn answer(
     headers::clean_request(&mut parts.headers, trusted(peer.to_canonical()));
     headers::set_forwarded(&mut parts.headers, &connection.hop, &routed.authority);
     exchange.client(client, &mut parts.headers);
+    if let Some(cors) = &routed.rule.plan.cors {
+        *sharing = Some(Box::new(cors.sharing(&parts.headers)));
+        if cors::asked_method(&parts.method, &parts.headers).is_some() {
+            return Ok(Answer::Own(Reason::Direct, preflight(cors.preflight(&parts.headers))));
+        }
+    }
 
     let admitted = policies::admit(connection, snapshot, routed.rule, &mut parts, client, exchange).await?;
     let path = routed.path.as_deref().unwrap_or(parts.uri.path());
@@ -197,7 +209,12 @@ fn route<'s>(
         headers: &parts.headers,
         query: target.query,
     };
-    let found = listener.routes.find(&facts).ok_or(Reason::NoRoute)?;
+    // A preflight request is for the rule that will take what it asks about, if that shares itself at all.
+    let preflight = cors::asked_method(&parts.method, &parts.headers).and_then(|method| {
+        let found = listener.routes.find(&Facts { method: &method, ..facts });
+        found.filter(|found| found.target.plan.cors.is_some())
+    });
+    let found = preflight.or_else(|| listener.routes.find(&facts)).ok_or(Reason::NoRoute)?;
     Ok(Routed {
         listener,
         rule: found.target,
@@ -215,6 +232,13 @@ fn redirect_to(redirect: &Redirect, original: Original<'_>) -> Result<Response<B
     *response.status_mut() = redirect.status;
     response.headers_mut().insert(LOCATION, redirect.location(original)?);
     Ok(response)
+}
+
+fn preflight(fields: HeaderMap) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    *response.headers_mut() = fields;
+    response
 }
 
 fn direct(respond: &Respond) -> Response<Bytes> {

@@ -75,7 +75,7 @@ pub(super) fn route(shape: Shape, index: usize) -> v1::Resource {
             one_label: false,
         }],
         matches: vec![v1::Match { path: Some(shape.path_match(index)), ..v1::Match::default() }],
-        action: Some(Action::Forward(v1::Forward { backends: vec![backend], rewrite: None })),
+        action: Some(Action::Forward(v1::Forward { backends: vec![backend], ..v1::Forward::default() })),
         ..v1::Route::default()
     };
     resource(format!("route/{}/0", route.object), Kind::Route(route))

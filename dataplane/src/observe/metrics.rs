@@ -45,6 +45,10 @@ pub(crate) struct Metrics {
     pub(crate) log_dropped: Counter,
     pub(crate) spans_dropped: Counter,
     pub(crate) store_failures: Counter,
+    /// Copies of requests that a backend has answered.
+    pub(crate) mirrored: Counter,
+    /// Those that none has.
+    pub(crate) mirrored_lost: Counter,
     pub(crate) config_batches: Counter,
     pub(crate) config_refused: Counter,
     /// Writes of the state to disk that failed.

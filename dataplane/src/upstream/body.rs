@@ -1,5 +1,7 @@
 //! A request's body on its way to a backend.
 
+mod recording;
+
 use std::{
     cell::Cell,
     pin::Pin,
@@ -17,12 +19,21 @@ use crate::{
     http::{client_body::ClientBody, headers, http1::BodyError},
 };
 
+pub(crate) use recording::Recording;
+
 /// Streams what the client sends, counts it, and notes how it ended. Trailers are dropped where they could do harm, as RFC
 /// 9110, 6.5.1 allows.
 #[derive(Debug)]
 pub(crate) enum RequestBody {
     Empty,
-    Streaming { incoming: ClientBody, state: Rc<BodyState>, idle: Option<IdleTimer>, trailers: bool },
+    Streaming {
+        incoming: ClientBody,
+        state: Rc<BodyState>,
+        idle: Option<IdleTimer>,
+        trailers: bool,
+    },
+    /// Of a request that goes out more than once.
+    Replay(recording::Replay),
 }
 
 /// Shared with the exchange that the body belongs to.
@@ -80,8 +91,10 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
-        let RequestBody::Streaming { incoming, state, idle, trailers } = &mut *self else {
-            return Poll::Ready(None);
+        let (incoming, state, idle, trailers) = match &mut *self {
+            RequestBody::Empty => return Poll::Ready(None),
+            RequestBody::Streaming { incoming, state, idle, trailers } => (incoming, state, idle, trailers),
+            RequestBody::Replay(replay) => return Pin::new(replay).poll_frame(cx),
         };
         let frame = match Pin::new(&mut *incoming).poll_frame(cx) {
             Poll::Ready(frame) => frame,
@@ -124,6 +137,7 @@ impl Body for RequestBody {
         match self {
             RequestBody::Empty => true,
             RequestBody::Streaming { incoming, .. } => incoming.is_end_stream(),
+            RequestBody::Replay(replay) => replay.is_end_stream(),
         }
     }
 
@@ -131,6 +145,7 @@ impl Body for RequestBody {
         match self {
             RequestBody::Empty => SizeHint::with_exact(0),
             RequestBody::Streaming { incoming, .. } => incoming.size_hint(),
+            RequestBody::Replay(replay) => replay.size_hint(),
         }
     }
 }

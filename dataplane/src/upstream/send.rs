@@ -97,8 +97,8 @@ async fn over_h2c(
     }
 }
 
-/// A request without a body, once more.
-fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
+/// A request without its body, once more.
+pub(crate) fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
     let mut copy = Request::new(RequestBody::Empty);
     copy.method_mut().clone_from(request.method());
     copy.uri_mut().clone_from(request.uri());

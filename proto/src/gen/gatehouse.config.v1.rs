@@ -356,6 +356,9 @@ pub struct Route {
     pub response_headers: ::core::option::Option<HeaderChanges>,
     #[prost(message, optional, tag = "11")]
     pub timeouts: ::core::option::Option<Timeouts>,
+    /// Absent: the gateway says nothing of other origins.
+    #[prost(message, optional, tag = "16")]
+    pub cors: ::core::option::Option<Cors>,
     #[prost(oneof = "route::Action", tags = "12, 13, 14, 15")]
     pub action: ::core::option::Option<route::Action>,
 }
@@ -473,6 +476,29 @@ pub struct Timeouts {
     #[prost(uint64, tag = "2")]
     pub backend_request_ms: u64,
 }
+/// Which pages of other origins may use the route (GEP-1767). Preflight requests are answered before limits and
+/// authentication.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Cors {
+    /// `*`, or `SCHEME://HOST\[:PORT\]` where the host is `*`, begins with `*.`, or has no wildcard.
+    #[prost(string, repeated, tag = "1")]
+    pub allow_origins: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bool, tag = "2")]
+    pub allow_credentials: bool,
+    /// Or `*`.
+    #[prost(string, repeated, tag = "3")]
+    pub allow_methods: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Or `*`.
+    #[prost(string, repeated, tag = "4")]
+    pub allow_headers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Or `*`.
+    #[prost(string, repeated, tag = "5")]
+    pub expose_headers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(uint32, tag = "6")]
+    pub max_age_seconds: u32,
+}
 /// Send the request to one of the backends, chosen by weight.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -482,6 +508,43 @@ pub struct Forward {
     pub backends: ::prost::alloc::vec::Vec<Backend>,
     #[prost(message, optional, tag = "2")]
     pub rewrite: ::core::option::Option<Rewrite>,
+    /// Who gets copies of its requests besides.
+    #[prost(message, repeated, tag = "3")]
+    pub mirrors: ::prost::alloc::vec::Vec<Mirror>,
+    /// Absent: a request that no backend has taken is tried elsewhere, and nothing else.
+    #[prost(message, optional, tag = "4")]
+    pub retry: ::core::option::Option<Retry>,
+}
+/// When a request is sent again (GEP-1731).
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Retry {
+    /// Statuses of backends, for every method. A connection that broke counts as 502 and a timeout as 504; for idempotent
+    /// methods these two count even if they are not listed.
+    #[prost(uint32, repeated, tag = "1")]
+    pub codes: ::prost::alloc::vec::Vec<u32>,
+    /// At most, after the first time.
+    #[prost(uint32, tag = "2")]
+    pub attempts: u32,
+    /// Before the second attempt; doubled from one to the next, up to ten times this.
+    #[prost(uint64, tag = "3")]
+    pub backoff_ms: u64,
+}
+/// A backend that gets copies of a share of the requests. Its answers are thrown away (GEP-3171).
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Mirror {
+    /// Name of a `Service` resource.
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    /// Of `denominator` requests, so many are copied.
+    #[prost(uint32, tag = "2")]
+    pub numerator: u32,
+    /// Not 0.
+    #[prost(uint32, tag = "3")]
+    pub denominator: u32,
 }
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]

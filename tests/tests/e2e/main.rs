@@ -4,6 +4,7 @@
 
 mod backend_tls;
 mod client_certificates;
+mod cors;
 mod datagrams;
 mod demo;
 mod drain;
@@ -15,9 +16,11 @@ mod identity;
 mod ingress;
 mod input;
 mod limits;
+mod mirror;
 mod observe;
 mod paths;
 mod protocols;
+mod retry;
 mod routing;
 mod streams;
 mod tls;

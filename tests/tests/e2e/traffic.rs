@@ -106,12 +106,21 @@ async fn redirects() {
 - matches: [{path: {value: /old}}]
   redirect: {hostname: new.example, path: {type: ReplacePrefixMatch, replacePrefixMatch: /new}, statusCode: 308}
 - matches: [{path: {value: /port}}]
-  redirect: {scheme: https, port: 8443, path: {type: ReplaceFullPath, replaceFullPath: /x}}";
+  redirect: {scheme: https, port: 8443, path: {type: ReplaceFullPath, replaceFullPath: /x}}
+- matches: [{path: {value: /moved}}]
+  redirect: {statusCode: 301, port: 80}
+- matches: [{path: {value: /see-other}}]
+  redirect: {statusCode: 303}
+- matches: [{path: {value: /temporary}}]
+  redirect: {statusCode: 307}";
     let gateway = Gateway::with(&route(rules), &[]).await;
     for (path, status, location) in [
         ("/secure/a?b=c", 302, "https://test.example/secure/a?b=c"),
         ("/old/a//b", 308, "http://new.example:8080/new/a//b"),
         ("/port", 302, "https://test.example:8443/x"),
+        ("/moved", 301, "http://test.example/moved"),
+        ("/see-other", 303, "http://test.example:8080/see-other"),
+        ("/temporary?a", 307, "http://test.example:8080/temporary?a"),
     ] {
         let answer = get(gateway.http(), path).send().await;
         assert_eq!((answer.status, answer.header("location")), (status, Some(location)), "{path}");

@@ -51,6 +51,16 @@ impl Metrics {
                 &self.store_failures,
             ),
             (
+                "gatehouse_mirrored_requests_total",
+                "Copies of requests that a backend has answered.",
+                &self.mirrored,
+            ),
+            (
+                "gatehouse_mirrored_requests_lost_total",
+                "Copies of requests that were not sent, or not answered in time.",
+                &self.mirrored_lost,
+            ),
+            (
                 "gatehouse_config_batches_total",
                 "Batches of configuration that were applied.",
                 &self.config_batches,
