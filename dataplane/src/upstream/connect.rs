@@ -31,7 +31,7 @@ pub(crate) enum ConnectError {
     Shared(#[from] Rc<ConnectError>),
 }
 
-/// A stream for HTTP/1, or for what [`http2`] makes of it.
+/// A stream for HTTP/1, or for what [`http2()`] makes of it.
 pub(super) async fn stream(endpoint: &Endpoint, tls: Option<&Tls>) -> Result<Stream, ConnectError> {
     match tls {
         None => tcp(endpoint).await.map(Stream::Plain),
