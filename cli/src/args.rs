@@ -9,6 +9,7 @@ use std::{
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use gatehouse_controller::resources::ObjectKey;
+use http::{HeaderName, HeaderValue, Method, Uri};
 
 #[derive(Debug, Parser)]
 #[command(name = "gatehouse", version, about = "An API gateway for Kubernetes, run by hand")]
@@ -23,6 +24,14 @@ pub(crate) enum Command {
     Run(RunOptions),
     /// Serve examples/orders with built-in backends, and print commands to try.
     Demo(Common),
+    /// Say what is wrong with a folder of Kubernetes manifests, without serving it.
+    ///
+    /// Exit status: 0 nothing but notes, 3 warnings, 4 errors, 2 it could not be checked.
+    Check(CheckOptions),
+    /// Say which rule of a folder takes a request, why the others don't, and what happens to it then.
+    ///
+    /// Exit status: 0 a rule takes it, 3 none does, 2 it could not be told.
+    Explain(ExplainOptions),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -34,6 +43,35 @@ pub(crate) struct RunOptions {
     pub(crate) endpoints: Vec<EndpointArg>,
     #[command(flatten)]
     pub(crate) common: Common,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CheckOptions {
+    /// YAML and JSON files in it and below it are read.
+    pub(crate) folder: PathBuf,
+    /// Warn of certificates that expire within so many days.
+    #[arg(long, default_value_t = 21)]
+    pub(crate) certificate_days: u16,
+    /// `json`: an array of findings.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExplainOptions {
+    /// As GET.
+    pub(crate) method: Method,
+    /// As `http://shop.example.com/orders?page=2`. Its port is the listener's; 80 or 443 where it has none.
+    pub(crate) url: Uri,
+    /// YAML and JSON files in it and below it are read.
+    #[arg(short, long)]
+    pub(crate) folder: PathBuf,
+    /// A header of the request, as `name: value`. May be repeated.
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub(crate) headers: Vec<HeaderArg>,
+    /// `json`: an array with what each Gateway would do that has a listener for it.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Clone, ClapArgs)]
@@ -65,6 +103,24 @@ pub(crate) struct Common {
 pub(crate) enum Output {
     Text,
     Json,
+}
+
+/// A header field.
+#[derive(Debug, Clone)]
+pub(crate) struct HeaderArg {
+    pub(crate) name: HeaderName,
+    pub(crate) value: HeaderValue,
+}
+
+impl FromStr for HeaderArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = || "write NAME: VALUE, as 'x-api-key: 123'".to_owned();
+        let (name, value) = text.split_once(':').ok_or_else(form)?;
+        let name = name.trim().parse().map_err(|_| form())?;
+        Ok(HeaderArg { name, value: value.trim().parse().map_err(|_| form())? })
+    }
 }
 
 /// Where the requests of a Service go.

@@ -1,9 +1,12 @@
-//! `gatehouse`: runs the gateway without Kubernetes, for people.
+//! `gatehouse`: runs the gateway without Kubernetes, and checks what it would be given, for people.
 
 mod args;
+mod check;
 mod demo;
 mod development;
+mod explain;
 mod manifests;
+mod offline;
 mod run;
 
 use std::process::ExitCode;
@@ -25,11 +28,13 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let result = match args.command {
-        Command::Run(options) => run::run(&options),
-        Command::Demo(options) => demo::demo(&options),
+        Command::Run(options) => run::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Demo(options) => demo::demo(&options).map(|()| ExitCode::SUCCESS),
+        Command::Check(options) => check::check(&options),
+        Command::Explain(options) => explain::explain(&options),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         // Nothing was started, or everything was ended again: the caller has something to mend.
         Err(error) => {
             eprintln!("gatehouse: {error}");

@@ -27,7 +27,8 @@ use tokio::sync::watch;
 
 use crate::{
     args::{Common, EndpointArg, Output, RunOptions},
-    manifests::{Folder, watch::Watch},
+    manifests::watch::Watch,
+    offline,
 };
 use gateways::Gateways;
 use report::Report;
@@ -60,6 +61,8 @@ pub(crate) enum RunError {
     Signals(io::Error),
     #[error("can't fetch JWKS documents: {0}")]
     Fetch(#[from] fetch::ClientError),
+    #[error("the request: {0}")]
+    Request(String),
     #[error("{0}")]
     Demo(String),
 }
@@ -133,15 +136,11 @@ async fn serve(session: Session<'_>) -> Result<(), RunError> {
     let mut stop = StopSignals::register().map_err(RunError::Signals)?;
     let name = session.folder.display().to_string();
     let unreadable = |error| RunError::Folder { folder: name.clone(), error };
-    let mut folder = Folder::new(session.folder);
     // Watched before it is read: no change falls between.
     session.folder.read_dir().map_err(unreadable)?;
     let mut changes =
         Watch::new(session.folder).map_err(|error| RunError::Watch { folder: name.clone(), error })?;
-    folder.read().map_err(unreadable)?;
-    if !folder.has_files() {
-        return Err(RunError::Empty(name));
-    }
+    let mut folder = offline::folder(session.folder)?;
     let (wanted, wanted_urls) = watch::channel(BTreeMap::new());
     let (states, mut jwks) = watch::channel(BTreeMap::new());
     tokio::spawn(Fetcher::new(&fetch::Options::default())?.run(wanted_urls, states));
@@ -159,7 +158,7 @@ async fn serve(session: Session<'_>) -> Result<(), RunError> {
     let (mut started, mut reread) = (false, false);
     loop {
         world.build(&folder, jwks.borrow_and_update().clone());
-        let mut translation = translate::translate(world.resources(), &world::settings());
+        let mut translation = translate::translate(world.resources(), &offline::settings());
         override_redis(&mut translation, session.common.redis.as_deref());
         let configs = std::mem::take(&mut translation.gateways);
         let routes: BTreeMap<_, _> =

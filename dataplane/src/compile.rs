@@ -27,8 +27,9 @@ use crate::{
     auth, limit,
     listen::ListenPort,
     observe::metrics::Metrics,
+    route::{Entry, Hostname},
     siblings::Identity,
-    snapshot::{Settings, Snapshot},
+    snapshot::{Rule, Settings, Snapshot},
     upstream::{EndpointCell, OwnCertificate, Protocol, Service, Tls},
 };
 use {route::Known, routes::Routes};
@@ -295,6 +296,14 @@ impl State {
             consumers: Arc::clone(&assembled.consumers),
         };
         (snapshot, [&*assembled.unfit_consumers, &*assembled.ports.refused].concat())
+    }
+
+    /// Every rule in force, once for each listener, with its names there.
+    pub(crate) fn rules(&self) -> impl Iterator<Item = (&str, &Entry<Rule>, &[Hostname])> {
+        self.routes.parts().flat_map(|part| {
+            let attachments = part.attachments.iter();
+            attachments.map(|attachment| (&*attachment.listener, &*part.entry, &*attachment.hostnames))
+        })
     }
 
     /// The listeners of ports, each refused with the text of its port.

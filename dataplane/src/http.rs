@@ -4,7 +4,7 @@ pub(crate) mod body;
 pub(crate) mod client_body;
 pub(crate) mod connection;
 pub(crate) mod exchange;
-mod forward;
+pub(crate) mod forward;
 pub(crate) mod headers;
 pub(crate) mod http1;
 mod mirror;

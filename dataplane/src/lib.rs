@@ -13,6 +13,7 @@ mod dataplane;
 pub mod discover;
 mod filter;
 mod http;
+pub mod inspect;
 mod kept;
 mod limit;
 mod listen;

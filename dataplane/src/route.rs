@@ -10,12 +10,14 @@
 
 mod candidate;
 mod conditions;
+mod examine;
 mod expression;
 mod expressions;
 mod host;
 mod path;
 mod precedence;
 mod requirement;
+mod shadowed;
 #[cfg(test)]
 mod tests;
 mod trie;
@@ -24,12 +26,14 @@ use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderMap, Method};
 
-pub(crate) use conditions::{Conditions, GrpcCondition, ValueCondition};
+pub(crate) use conditions::{Conditions, GrpcCondition, Unmet, ValueCondition};
+pub(crate) use examine::{Examined, examine};
 pub(crate) use expression::WholeExpression;
 pub(crate) use host::{HostMap, Hostname};
 use path::PathTable;
 pub(crate) use path::{PathMatch, normal_prefix};
 pub(crate) use precedence::Age;
+pub(crate) use shadowed::{Shadowed, shadowed};
 
 /// The routes of one listener.
 #[derive(Debug, Clone)]

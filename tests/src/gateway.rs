@@ -177,6 +177,11 @@ impl Gateway {
         self.admin
     }
 
+    /// What it serves.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub fn process(&self) -> u32 {
         self.child.id()
     }

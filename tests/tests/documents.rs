@@ -3,13 +3,13 @@
 //!
 //! A page's ```yaml blocks are its manifests; a Gateway `edge` is added if it brings none, nor an Ingress, and the services that the pages
 //! speak of lead to backends that echo, or answer every call. Of its ```sh blocks, each line runs and must end by printing what stands behind ` # `.
-//! `$HTTP`, `$HTTPS`, `$ADMIN`, `$SHOP` and `$PARTNERS` are addresses.
+//! `$HTTP`, `$HTTPS`, `$ADMIN`, `$SHOP` and `$PARTNERS` are addresses, `$FOLDER` holds the manifests, and `gatehouse` is on the path.
 
-use std::{fs, path::Path};
+use std::{ffi::OsString, fs, path::Path};
 
 use gatehouse_tests::{
     backend::{Backend, status},
-    gateway::{EDGE, Gateway, service},
+    gateway::{EDGE, Gateway, binary, service},
 };
 use http::HeaderValue;
 use tokio::process::Command;
@@ -26,6 +26,7 @@ const PAGES: &[&str] = &[
     "docs/gateways.md",
     "docs/ingress.md",
     "docs/run.md",
+    "docs/check.md",
 ];
 
 /// The fenced blocks of a language.
@@ -36,6 +37,13 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// With our binary before all others.
+fn path() -> OsString {
+    let before = binary().parent().unwrap().to_owned();
+    let others = std::env::var_os("PATH").unwrap_or_default();
+    std::env::join_paths(std::iter::once(before).chain(std::env::split_paths(&others))).unwrap()
 }
 
 #[tokio::test]
@@ -79,6 +87,8 @@ async fn pages_do_what_they_show() {
             let mut shell = Command::new("bash");
             shell
                 .args(["-c", command])
+                .env("PATH", path())
+                .env("FOLDER", gateway.folder())
                 .env("HTTP", gateway.http().to_string())
                 .env("ADMIN", gateway.admin().to_string());
             for (variable, listener) in

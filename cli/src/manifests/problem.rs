@@ -5,7 +5,7 @@ use std::fmt;
 /// One thing that a user should know about a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Problem {
-    /// The file as the user would name it.
+    /// The file as the user would name it. Empty: the object stands in none.
     pub(crate) file: String,
     /// Counted from 1; 0 where the file as a whole is meant.
     pub(crate) line: u64,
@@ -20,6 +20,18 @@ pub(crate) enum Severity {
     Error,
     /// The object is used, but not as it is written.
     Warning,
+    /// Worth knowing, and often meant.
+    Note,
+}
+
+impl Severity {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        }
+    }
 }
 
 impl fmt::Display for Problem {
@@ -28,9 +40,12 @@ impl fmt::Display for Problem {
         if self.line > 0 {
             write!(f, ":{}", self.line)?;
         }
-        match self.severity {
-            Severity::Error => write!(f, ": {}", self.message),
-            Severity::Warning => write!(f, ": warning: {}", self.message),
+        if !self.file.is_empty() {
+            f.write_str(": ")?;
         }
+        if self.severity != Severity::Error {
+            write!(f, "{}: ", self.severity.as_str())?;
+        }
+        f.write_str(&self.message)
     }
 }

@@ -9,7 +9,7 @@ use gatehouse_controller::translate::Statuses;
 use serde_json::json;
 
 use super::{Serving, world::World};
-use crate::manifests::{Folder, Identity, folder::Object};
+use crate::{manifests::Folder, offline::Places};
 
 /// Lines that have been said and still hold.
 #[derive(Debug, Default)]
@@ -27,28 +27,16 @@ impl Report {
         statuses: &Statuses,
         refused: &BTreeMap<String, String>,
     ) {
-        let places: BTreeMap<&Identity, &Object> =
-            folder.objects().map(|object| (&object.identity, object)).collect();
-        let at = |identity: &Identity| match places.get(identity) {
-            Some(object) => format!("{}:{}: {identity}", object.file, object.line),
-            None => identity.to_string(),
-        };
-        let mut problems: BTreeSet<String> =
-            folder.problems().chain(world.problems()).map(ToString::to_string).collect();
-        problems.extend(statuses.problems().map(|(id, place, condition)| {
-            let object = at(&Identity::new(id.kind, &id.key));
-            let place = if place.is_empty() { String::new() } else { format!(" ({place})") };
-            let status = if condition.status { "True" } else { "False" };
-            format!(
-                "{object}{place}: {}={status} {}: {}",
-                condition.kind, condition.reason, condition.message
-            )
-        }));
-        problems.extend(refused.iter().map(|(resource, reason)| {
-            let object =
-                Identity::of_resource(resource).map_or_else(|| resource.clone(), |identity| at(&identity));
-            format!("{object}: Programmed=False Rejected: {reason}")
-        }));
+        let places = Places::of(folder);
+        let told = places.told(statuses).map(|(_, _, problem)| problem.to_string());
+        let refused = refused.iter().map(|(resource, reason)| places.refused(resource, reason).to_string());
+        let problems: BTreeSet<String> = folder
+            .problems()
+            .chain(world.problems())
+            .map(ToString::to_string)
+            .chain(told)
+            .chain(refused)
+            .collect();
         for line in world.notes().difference(&self.notes).chain(problems.difference(&self.problems)) {
             eprintln!("{line}");
         }

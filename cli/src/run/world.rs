@@ -8,7 +8,7 @@ use std::{
 use gatehouse_controller::{
     fetch::JwksState,
     resources::{ObjectKey, Resources, SERVICE_NAME, service_of},
-    translate::{self, ConditionType, ImpliedGateways, ObjectId, Settings, Translation},
+    translate::{self, ConditionType, ImpliedGateways, ObjectId, Translation},
 };
 use gatehouse_crds::Listener;
 use gatehouse_dataplane::ListenPort;
@@ -18,7 +18,8 @@ use serde_json::json;
 use crate::{
     args::EndpointArg,
     development::{Certificates, add_classes},
-    manifests::{Folder, Identity, Problem, Severity},
+    manifests::{Folder, Identity, Problem},
+    offline,
 };
 
 #[derive(Debug)]
@@ -47,21 +48,11 @@ impl World {
     }
 
     pub(super) fn build(&mut self, folder: &Folder, jwks: BTreeMap<String, JwksState>) {
-        self.resources = Resources { jwks, ..Resources::default() };
-        self.problems.clear();
+        (self.resources, self.problems) = offline::resources(folder);
+        self.resources.jwks = jwks;
         self.notes.clear();
-        for object in folder.objects() {
-            if let Err(error) = self.resources.apply(object.value.clone()) {
-                self.problems.push(Problem {
-                    file: object.file.clone(),
-                    line: object.line,
-                    severity: Severity::Error,
-                    message: format!("{}: {error}", object.identity),
-                });
-            }
-        }
         add_classes(&mut self.resources);
-        self.implied = translate::implied_gateways(&self.resources, &settings());
+        self.implied = translate::implied_gateways(&self.resources, &offline::settings());
         let is_meant = |secret: &ObjectKey| folder.has_refused(&Identity::new("Secret", secret));
         for secret in self.certificates.add_missing(&mut self.resources, &self.implied, is_meant) {
             self.notes.insert(format!(
@@ -163,11 +154,6 @@ impl World {
             (!condition.status).then(|| (listener.name.clone(), condition.message.clone()))
         })
     }
-}
-
-/// What translation depends on besides the objects: here one dataplane serves a Gateway.
-pub(super) fn settings() -> Settings {
-    Settings { namespace: "gatehouse-system".into(), ..Settings::default() }
 }
 
 /// `None`: the Service has no such port.

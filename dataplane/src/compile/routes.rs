@@ -104,6 +104,11 @@ impl Routes {
         std::mem::take(&mut self.touched)
     }
 
+    /// All that are in force.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.parts.iter().flatten().map(|part| &**part)
+    }
+
     /// What is served on a listener.
     pub(super) fn table(&self, listener: &str) -> Table<Rule> {
         self.tables.get(listener).cloned().unwrap_or_default()

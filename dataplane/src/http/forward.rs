@@ -34,7 +34,7 @@ pub(super) struct Outbound<'a> {
 }
 
 /// The path that the backend sees. Taken as it is from the request if nothing changes it.
-pub(super) fn path_and_query(
+pub(crate) fn path_and_query(
     forward: &Forward,
     path: &str,
     query: Option<&str>,

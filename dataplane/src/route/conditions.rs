@@ -31,6 +31,16 @@ pub(crate) struct GrpcCondition {
     pub(crate) method: Option<ValueCondition>,
 }
 
+/// What a request lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unmet<'a> {
+    Method(&'a Method),
+    Header(&'a HeaderName),
+    QueryParam(&'a str),
+    /// It is no gRPC call, or one of another method.
+    Grpc,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) enum ValueCondition {
     Equals(Box<str>),
@@ -52,8 +62,8 @@ impl Conditions {
         self.0.is_none()
     }
 
-    pub(super) fn has_method(&self) -> bool {
-        self.0.as_ref().is_some_and(|given| given.method.is_some())
+    pub(super) fn method(&self) -> Option<&Method> {
+        self.0.as_ref()?.method.as_ref()
     }
 
     pub(super) fn headers(&self) -> &[(HeaderName, ValueCondition)] {
@@ -64,21 +74,39 @@ impl Conditions {
         self.0.as_ref().map_or(&[], |given| &given.query_params)
     }
 
+    pub(super) fn grpc(&self) -> Option<&GrpcCondition> {
+        self.0.as_ref()?.grpc.as_ref()
+    }
+
     /// The method of a call is named apart from its path.
     pub(super) fn has_grpc_method(&self) -> bool {
-        self.0.as_ref().and_then(|given| given.grpc.as_ref()).is_some_and(|grpc| grpc.method.is_some())
+        self.grpc().is_some_and(|grpc| grpc.method.is_some())
     }
 
     pub(super) fn hold(&self, facts: &Facts<'_>) -> bool {
-        let Some(given) = &self.0 else { return true };
-        given.method.as_ref().is_none_or(|method| method == facts.method)
-            && given.headers.iter().all(|(name, condition)| {
-                header_value(facts, name).is_some_and(|value| condition.holds(&value))
-            })
-            && given.query_params.iter().all(|(name, condition)| {
-                query_value(facts, name).is_some_and(|value| condition.holds(&value))
-            })
-            && given.grpc.as_ref().is_none_or(|grpc| grpc.holds(facts))
+        self.unmet(facts).is_none()
+    }
+
+    /// The first that does not hold.
+    pub(super) fn unmet(&self, facts: &Facts<'_>) -> Option<Unmet<'_>> {
+        let given = self.0.as_ref()?;
+        if let Some(method) = given.method.as_ref().filter(|method| *method != facts.method) {
+            return Some(Unmet::Method(method));
+        }
+        let header = given.headers.iter().find(|(name, condition)| {
+            !header_value(facts, name).is_some_and(|value| condition.holds(&value))
+        });
+        if let Some((name, _)) = header {
+            return Some(Unmet::Header(name));
+        }
+        let param = given
+            .query_params
+            .iter()
+            .find(|(name, condition)| !query_value(facts, name).is_some_and(|value| condition.holds(&value)));
+        if let Some((name, _)) = param {
+            return Some(Unmet::QueryParam(name));
+        }
+        given.grpc.as_ref().filter(|grpc| !grpc.holds(facts)).map(|_| Unmet::Grpc)
     }
 
     /// How many conditions compare by equality.

@@ -52,7 +52,7 @@ impl<'a> Precedence<'a> {
                 PathMatch::Prefix(prefix) => PathRank::Prefix(Reverse(prefix.len())),
             },
             grpc_method: Reverse(conditions.has_grpc_method()),
-            method: Reverse(conditions.has_method()),
+            method: Reverse(conditions.method().is_some()),
             headers: Reverse(conditions.headers().len()),
             query_params: Reverse(conditions.query_params().len()),
             equalities: Reverse(conditions.equalities()),

@@ -7,7 +7,7 @@ use proptest::{
 
 use super::{
     Age, Conditions, Entry, Facts, Found, GrpcCondition, Hostname, Match, PathMatch, Table, ValueCondition,
-    WholeExpression, normal_prefix, precedence::Precedence,
+    WholeExpression, examine, normal_prefix,
 };
 
 fn exact(path: &str) -> PathMatch {
@@ -269,40 +269,9 @@ impl Asked {
 
     /// What a walk over all rules in the order of the specification finds.
     fn naively(&self, entries: &[Hosted]) -> Option<u32> {
-        let matches = entries.iter().flat_map(|(hostname, entry)| {
-            (0..entry.matches.len()).map(move |index| (hostname, entry, index))
-        });
-        matches
-            .filter_map(|(hostname, entry, index)| {
-                let one = &entry.matches[index];
-                let host = covers(hostname, self.host)?;
-                let holds = takes(&one.path, &self.path) && one.conditions.hold(&self.facts());
-                holds.then(|| (std::cmp::Reverse(host), Precedence::new(entry, index), entry.target))
-            })
-            .min()
-            .map(|(_, _, target)| target)
-    }
-}
-
-/// Specificity of a host name for a host, the greater first; `None` if it does not cover it.
-fn covers(hostname: &Hostname, host: &str) -> Option<usize> {
-    match hostname {
-        Hostname::Any => Some(0),
-        Hostname::Wildcard(suffix) => host.ends_with(&format!(".{suffix}")).then(|| suffix.len() + 1),
-        Hostname::OneLabel(suffix) => {
-            host.split_once('.').is_some_and(|(_, rest)| *rest == **suffix).then_some(usize::MAX - 1)
-        }
-        Hostname::Exact(name) => (**name == *host).then_some(usize::MAX),
-    }
-}
-
-fn takes(path: &PathMatch, request: &str) -> bool {
-    match path {
-        PathMatch::Exact(path) => **path == *request,
-        PathMatch::Prefix(prefix) => {
-            request.strip_prefix(&**prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        }
-        PathMatch::Expression(expression) => expression.matches(request),
+        let entries = entries.iter().map(|(hostname, entry)| (&**entry, std::slice::from_ref(hostname)));
+        let examined = examine(entries, &self.facts());
+        examined.iter().find(|one| one.unmet.is_none()).map(|one| one.entry.target)
     }
 }
 

@@ -18,6 +18,7 @@ mod input;
 mod limits;
 mod mirror;
 mod observe;
+mod offline;
 mod paths;
 mod protocols;
 mod retry;
