@@ -12,6 +12,7 @@ use std::{
 
 use socket2::SockRef;
 use tokio::{
+    io::Interest,
     net::UdpSocket,
     sync::Notify,
     task::{spawn_local, yield_now},
@@ -116,7 +117,11 @@ impl Session {
                     }
                     alarm.as_mut().reset(due);
                 }
-                _ = self.upstream.readable() => {
+                ready = self.upstream.ready(Interest::READABLE | Interest::ERROR) => {
+                    if ready.is_ok_and(|ready| ready.is_error()) {
+                        self.look_at_error();
+                        continue;
+                    }
                     let more = receive(
                         |buffer| Ok((self.upstream.try_recv(buffer)?, ())),
                         |datagram, ()| {
@@ -137,6 +142,18 @@ impl Session {
             }
         }
         port.forget(self.peer, &self);
+    }
+
+    /// What came back for what was sent (ICMP) makes a socket ready, and nothing to read.
+    fn look_at_error(&self) {
+        let looked: io::Result<()> =
+            self.upstream.try_io(Interest::ERROR, || match self.upstream.take_error()? {
+                Some(error) => Err(error),
+                None => Err(io::ErrorKind::WouldBlock.into()),
+            });
+        if looked.is_err_and(|error| is_end(&error)) {
+            self.end(Some(Reason::ConnectFailed));
+        }
     }
 
     fn moved(&self, count: &Cell<u64>, datagram: &[u8]) {
