@@ -41,9 +41,9 @@ fn root() -> &'static Path {
 
 /// With our binary before all others.
 fn path() -> OsString {
-    let before = binary().parent().unwrap().to_owned();
+    let before = binary().parent().expect("a folder").to_owned();
     let others = std::env::var_os("PATH").unwrap_or_default();
-    std::env::join_paths(std::iter::once(before).chain(std::env::split_paths(&others))).unwrap()
+    std::env::join_paths(std::iter::once(before).chain(std::env::split_paths(&others))).expect("a path")
 }
 
 #[tokio::test]

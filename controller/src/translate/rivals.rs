@@ -120,7 +120,8 @@ impl Rivals {
     ) -> bool {
         routes.iter().any(|id| {
             let is_grpc = id.kind == "GRPCRoute";
-            if id.kind != "HTTPRoute" && !is_grpc || (!is_grpc && self.grpc.is_empty()) {
+            let has_rivals = is_grpc || (id.kind == "HTTPRoute" && !self.grpc.is_empty());
+            if !has_rivals {
                 return false;
             }
             let route = input::route(resources, id);

@@ -105,6 +105,7 @@ fn connection(
     stream: TcpStream,
     peer: SocketAddr,
 ) -> impl Future<Output = ()> {
+    #[allow(clippy::async_yields_async)] // The box is freed before what it gives is polled.
     let opening = Box::pin(async move {
         let serving = open(worker, port, stream, peer).await;
         OptionFuture::from(serving.inspect_err(|error| ended(peer, port, error)).ok())

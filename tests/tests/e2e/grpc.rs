@@ -178,7 +178,7 @@ impl Talk {
         let ack = FromClient::Ack(Ack { nonce: self.nonce, rejected: Vec::new() });
         self.send.send(ClientMessage { kind: Some(ack) }).await.unwrap();
         let answer = timeout(PATIENCE, self.receive.message()).await.unwrap().unwrap().unwrap();
-        let Some(FromServer::Batch(batch)) = answer.kind else { panic!("{answer:?}") };
+        let Some(FromServer::Batch(batch)) = answer.kind else { unreachable!("{answer:?}") };
         assert_eq!(batch.nonce, self.nonce);
     }
 
