@@ -59,11 +59,14 @@ impl Certificates {
     ) -> Vec<ObjectKey> {
         let mut wanted: BTreeMap<ObjectKey, Vec<String>> = BTreeMap::new();
         let implied = implied.iter().map(|(key, (gateway, _))| (key, gateway));
-        for (gateway, object) in resources.gateways.iter().chain(implied) {
-            for listener in &object.spec.listeners {
+        let gateways = resources.gateways.iter().chain(implied);
+        let gateways = gateways.map(|(key, gateway)| (key, &gateway.spec.listeners));
+        let sets = resources.listener_sets.iter().map(|(key, set)| (key, &set.spec.listeners));
+        for (holder, listeners) in gateways.chain(sets) {
+            for listener in listeners {
                 let references = listener.tls.iter().flat_map(|tls| &tls.certificate_refs);
                 for reference in references {
-                    let namespace = reference.namespace.as_deref().unwrap_or(&gateway.namespace);
+                    let namespace = reference.namespace.as_deref().unwrap_or(&holder.namespace);
                     let key = ObjectKey::new(namespace, &reference.name);
                     if !resources.secrets.contains_key(&key) && !is_meant(&key) {
                         wanted.entry(key).or_default().extend(listener.hostname.clone());

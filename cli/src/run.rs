@@ -160,6 +160,7 @@ async fn serve(session: Session<'_>) -> Result<(), RunError> {
         world.build(&folder, jwks.borrow_and_update().clone());
         let mut translation = translate::translate(world.resources(), &offline::settings());
         override_redis(&mut translation, session.common.redis.as_deref());
+        world.join(std::mem::take(&mut translation.joined));
         let configs = std::mem::take(&mut translation.gateways);
         let routes: BTreeMap<_, _> =
             configs.iter().map(|(gateway, config)| (gateway.clone(), count_routes(config))).collect();

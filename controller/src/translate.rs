@@ -13,6 +13,7 @@ mod backend;
 mod certificate;
 mod check;
 pub(crate) mod conditions;
+mod conflicts;
 mod consumer;
 mod endpoints;
 mod frontend;
@@ -22,6 +23,7 @@ mod grpc;
 mod ingress;
 mod input;
 mod listener;
+mod listener_set;
 pub(crate) mod names;
 mod policy;
 mod references;
@@ -34,22 +36,23 @@ mod translator;
 mod used;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
     sync::Arc,
     time::Duration,
 };
 
-use gatehouse_crds::{Gateway, GatewayConfigSpec};
+use gatehouse_crds::{Gateway, GatewayConfigSpec, Listener};
 use gatehouse_proto::config::v1::resource::Kind;
 
 use crate::resources::{ObjectKey, Resources};
 use ingress::Ingresses;
 
 pub(crate) use address::requested;
-pub(crate) use attach::parent_key;
 pub use conditions::{Condition, ConditionType};
 pub(crate) use listener::route_group;
+pub(crate) use listener_set::parent as gateway_of_set;
 pub use references::wanted;
 pub use status::{ListenerStatus, ObjectId, ObjectStatus, ParentStatus, Statuses};
 pub use translator::{Translator, Update};
@@ -76,6 +79,8 @@ pub struct Translation {
     pub statuses: Statuses,
     /// By Gateway: those of our classes, as in `gateways`.
     pub provisioning: BTreeMap<ObjectKey, Provisioning>,
+    /// By Gateway, the listeners that ListenerSets add to it, each named `NAMESPACE/LISTENERSET/LISTENER`.
+    pub joined: BTreeMap<ObjectKey, Vec<Listener>>,
     /// Gateways that nobody wrote: what each of our IngressClasses implies that an Ingress uses, with the class's name.
     /// They are in `gateways` and `provisioning` as well, and have no status of their own.
     pub implied_gateways: ImpliedGateways,
@@ -97,6 +102,17 @@ pub type ImpliedGateways = BTreeMap<ObjectKey, (Gateway, String)>;
 
 /// The resources of one Gateway, by name. Shared with whoever publishes them.
 pub type Config = BTreeMap<Arc<str>, Arc<Kind>>;
+
+impl Translation {
+    /// A Gateway as if the listeners of its ListenerSets were its own.
+    pub fn merged<'a>(&self, key: &ObjectKey, gateway: &'a Gateway) -> Cow<'a, Gateway> {
+        let mut merged = Cow::Borrowed(gateway);
+        if let Some(joined) = self.joined.get(key) {
+            merged.to_mut().spec.listeners.extend_from_slice(joined);
+        }
+        merged
+    }
+}
 
 pub fn translate(resources: &Resources, settings: &Settings) -> Translation {
     Translator::new(resources, settings).into_translation()

@@ -48,7 +48,8 @@ fn show(resources: &Resources) -> String {
             Provisioning::Wanted(config) => Some(config.as_deref()),
             Provisioning::Keep => None,
         };
-        let plan = plan(gateway, config.expect("a usable configuration"), &settings);
+        let gateway = translation.merged(key, gateway);
+        let plan = plan(&gateway, config.expect("a usable configuration"), &settings);
         assert_eq!(plan.gateway(), key);
         let objects = plan.objects().into_iter().filter_map(|object| object.content);
         documents.extend(objects.map(|content| serde_saphyr::to_string(&content).unwrap()));

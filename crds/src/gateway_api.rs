@@ -27,7 +27,10 @@ pub use backend_tls_policy::{
     BackendTarget, BackendTlsPolicy, BackendTlsPolicySpec, BackendTlsValidation, SubjectAltName,
 };
 pub use grpc_route::{GrpcMethodMatch, GrpcRoute, GrpcRouteMatch, GrpcRouteRule, GrpcRouteSpec};
-pub use listener_set::{ListenerSet, ListenerSetSpec, ListenerSetStatus, ParentGatewayRef};
+pub use listener_set::{
+    AllowedListeners, ListenerNamespaces, ListenerSet, ListenerSetSpec, ListenerSetStatus, ListenersFrom,
+    ParentGatewayRef,
+};
 pub use stream_rule::StreamRouteRule;
 pub use tcp_route::{TcpRoute, TcpRouteSpec};
 pub use tls_route::{TlsRoute, TlsRouteSpec};
@@ -72,6 +75,8 @@ pub struct GatewaySpec {
     pub infrastructure: Option<GatewayInfrastructure>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<GatewayWideTls>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_listeners: Option<AllowedListeners>,
 }
 
 /// TLS of the Gateway as a whole.
@@ -259,6 +264,7 @@ pub struct GatewayAddress {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct GatewayStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<GatewayAddress>,
@@ -266,6 +272,8 @@ pub struct GatewayStatus {
     pub conditions: Vec<Condition>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<ListenerStatus>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached_listener_sets: Option<i32>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -36,15 +36,16 @@ pub use consumer::{
 pub use cors::Cors;
 pub use duration::{InvalidDuration, parse_duration};
 pub use gateway_api::{
-    AllowedRoutes, BackendTarget, BackendTls, BackendTlsPolicy, BackendTlsPolicySpec, BackendTlsValidation,
-    CertificateRef, FilterType, FrontendTls, FrontendTlsConfig, FrontendTlsPort, FrontendValidation, Gateway,
-    GatewayAddress, GatewayClass, GatewayClassSpec, GatewayClassStatus, GatewayInfrastructure, GatewaySpec,
-    GatewayStatus, GatewayTls, GatewayWideTls, GrantFrom, GrantTo, GrpcMethodMatch, GrpcRoute,
-    GrpcRouteMatch, GrpcRouteRule, GrpcRouteSpec, HttpBackendRef, HttpFilter, HttpRoute, HttpRouteRule,
-    HttpRouteSpec, LabelSelector, LabelSelectorRequirement, Listener, ListenerSet, ListenerSetSpec,
-    ListenerSetStatus, ListenerStatus, NamespaceSelector, NamespacesFrom, ParametersRef, ParentGatewayRef,
-    ReferenceGrant, ReferenceGrantSpec, RouteKind, SessionPersistence, StreamRouteRule, SubjectAltName,
-    SupportedFeature, TcpRoute, TcpRouteSpec, TlsRoute, TlsRouteSpec, UdpRoute, UdpRouteSpec,
+    AllowedListeners, AllowedRoutes, BackendTarget, BackendTls, BackendTlsPolicy, BackendTlsPolicySpec,
+    BackendTlsValidation, CertificateRef, FilterType, FrontendTls, FrontendTlsConfig, FrontendTlsPort,
+    FrontendValidation, Gateway, GatewayAddress, GatewayClass, GatewayClassSpec, GatewayClassStatus,
+    GatewayInfrastructure, GatewaySpec, GatewayStatus, GatewayTls, GatewayWideTls, GrantFrom, GrantTo,
+    GrpcMethodMatch, GrpcRoute, GrpcRouteMatch, GrpcRouteRule, GrpcRouteSpec, HttpBackendRef, HttpFilter,
+    HttpRoute, HttpRouteRule, HttpRouteSpec, LabelSelector, LabelSelectorRequirement, Listener,
+    ListenerNamespaces, ListenerSet, ListenerSetSpec, ListenerSetStatus, ListenerStatus, ListenersFrom,
+    NamespaceSelector, NamespacesFrom, ParametersRef, ParentGatewayRef, ReferenceGrant, ReferenceGrantSpec,
+    RouteKind, SessionPersistence, StreamRouteRule, SubjectAltName, SupportedFeature, TcpRoute, TcpRouteSpec,
+    TlsRoute, TlsRouteSpec, UdpRoute, UdpRouteSpec,
 };
 pub use gateway_config::{
     AccessLog, Autoscaling, DeploymentConfig, DisruptionBudget, Drain, ExternalTrafficPolicy, GatewayConfig,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::pattern::{GROUP, KIND, NAMESPACE, SECTION};
 
-/// The Gateway, and perhaps the listener, that a route wants to be served by (Gateway API ParentReference).
+/// The Gateway or ListenerSet, and perhaps the listener, that a route wants to be served by (Gateway API ParentReference).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ParentRef {
@@ -39,18 +39,18 @@ pub struct ParentRef {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("(self.group == 'gatehouse.dev') == (self.kind == 'GatewayRoute')")
-    .message("Gateway, HTTPRoute and GRPCRoute are of group gateway.networking.k8s.io, GatewayRoute is of gatehouse.dev"))]
+    .message("Gateway, ListenerSet, HTTPRoute and GRPCRoute are of group gateway.networking.k8s.io, GatewayRoute is of gatehouse.dev"))]
 pub struct TargetRef {
     /// `gateway.networking.k8s.io` or `gatehouse.dev`.
     #[schemars(extend("enum" = ["gateway.networking.k8s.io", "gatehouse.dev"]))]
     pub group: String,
-    /// `Gateway`, `HTTPRoute`, `GRPCRoute` or `GatewayRoute`.
-    #[schemars(extend("enum" = ["Gateway", "HTTPRoute", "GRPCRoute", "GatewayRoute"]))]
+    /// `Gateway`, `ListenerSet`, `HTTPRoute`, `GRPCRoute` or `GatewayRoute`.
+    #[schemars(extend("enum" = ["Gateway", "ListenerSet", "HTTPRoute", "GRPCRoute", "GatewayRoute"]))]
     pub kind: String,
     /// Name of the target.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// A listener of the Gateway, or a rule of the route, by its name.
+    /// A listener of the Gateway or ListenerSet, or a rule of the route, by its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = SECTION))]
     pub section_name: Option<String>,

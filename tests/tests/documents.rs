@@ -24,6 +24,7 @@ const PAGES: &[&str] = &[
     "docs/streams.md",
     "docs/observability.md",
     "docs/gateways.md",
+    "docs/listener-sets.md",
     "docs/ingress.md",
     "docs/run.md",
     "docs/check.md",

@@ -35,7 +35,10 @@ impl Identity {
     pub(crate) fn of_resource(name: &str) -> Option<Self> {
         let (kind, rest) = match name.split_once('/')? {
             ("route", rest) => rest.split_once('/')?,
-            ("listener", rest) => ("Gateway", rest),
+            ("listener", rest) => match rest.strip_prefix("ListenerSet/") {
+                Some(rest) => ("ListenerSet", rest),
+                None => ("Gateway", rest),
+            },
             ("certificate", rest) => ("Secret", rest),
             ("service" | "endpoints", rest) => ("Service", rest),
             ("auth", rest) => ("AuthPolicy", rest),
@@ -81,6 +84,7 @@ mod tests {
         for (resource, wanted) in [
             ("route/HTTPRoute/b/a/0", Some("HTTPRoute b/a")),
             ("listener/b/a/http", Some("Gateway b/a")),
+            ("listener/ListenerSet/b/a/http", Some("ListenerSet b/a")),
             ("certificate/b/a", Some("Secret b/a")),
             ("settings", None),
         ] {

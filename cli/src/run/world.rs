@@ -29,6 +29,8 @@ pub(crate) struct World {
     resources: Resources,
     /// Gateways that Ingresses stand for.
     implied: ImpliedGateways,
+    /// What ListenerSets add to Gateways.
+    joined: BTreeMap<ObjectKey, Vec<Listener>>,
     /// Objects that do not have the shape of their kind.
     problems: Vec<Problem>,
     /// What was done in place of the user, and what is worth knowing.
@@ -42,6 +44,7 @@ impl World {
             certificates: Certificates::default(),
             resources: Resources::default(),
             implied: ImpliedGateways::new(),
+            joined: BTreeMap::new(),
             problems: Vec::new(),
             notes: BTreeSet::new(),
         }
@@ -105,16 +108,22 @@ impl World {
         &self.notes
     }
 
-    fn listeners(&self, gateway: &ObjectKey) -> &[Listener] {
-        let implied = self.implied.get(gateway).map(|(gateway, _)| gateway);
-        implied
-            .or_else(|| self.resources.gateways.get(gateway))
-            .map_or(&[][..], |gateway| &gateway.spec.listeners)
+    /// What translation made of ListenerSets.
+    pub(super) fn join(&mut self, joined: BTreeMap<ObjectKey, Vec<Listener>>) {
+        self.joined = joined;
     }
 
-    /// As the Gateway says.
+    fn listeners(&self, gateway: &ObjectKey) -> impl Iterator<Item = &Listener> {
+        let implied = self.implied.get(gateway).map(|(gateway, _)| gateway);
+        let own = implied
+            .or_else(|| self.resources.gateways.get(gateway))
+            .map_or(&[][..], |gateway| &gateway.spec.listeners);
+        own.iter().chain(self.joined.get(gateway).into_iter().flatten())
+    }
+
+    /// As the Gateway or ListenerSet says.
     pub(super) fn protocol(&self, gateway: &ObjectKey, listener: &str) -> Option<&str> {
-        let mut listeners = self.listeners(gateway).iter();
+        let mut listeners = self.listeners(gateway);
         listeners.find(|known| known.name == listener).map(|listener| listener.protocol.as_str())
     }
 
@@ -130,7 +139,6 @@ impl World {
         open: &BTreeMap<ListenPort, SocketAddr>,
     ) -> BTreeMap<String, SocketAddr> {
         self.listeners(gateway)
-            .iter()
             .filter_map(|listener| {
                 let number = u16::try_from(listener.port).ok()?;
                 let is_udp = listener.protocol == "UDP";

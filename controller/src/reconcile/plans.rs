@@ -22,14 +22,16 @@ impl Reconciler {
         };
         self.pods.ca_pem = authority.bundle();
         let Some(translator) = &self.translator else { return };
-        let Translation { provisioning, implied_gateways, .. } = translator.translation();
+        let translation = translator.translation();
+        let Translation { provisioning, implied_gateways, .. } = translation;
         let mut plans = Plans::new();
         for (key, provisioning) in provisioning {
             let Provisioning::Wanted(config) = provisioning else { continue };
             let implied = implied_gateways.get(key).map(|(gateway, _)| gateway);
             let Some(gateway) = implied.or_else(|| self.view.gateways.get(key)) else { continue };
             if gateway.metadata.deletion_timestamp.is_none() {
-                plans.insert(key.clone(), provision::plan(gateway, config.as_deref(), &self.pods));
+                let gateway = translation.merged(key, gateway);
+                plans.insert(key.clone(), provision::plan(&gateway, config.as_deref(), &self.pods));
             }
         }
         tell(&self.outputs.plans, Arc::new(plans));

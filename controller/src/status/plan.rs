@@ -10,12 +10,13 @@ mod entries;
 mod features;
 mod gateway;
 mod ingress;
+mod listener_set;
 
 use std::collections::BTreeMap;
 
 use gatehouse_crds::{
     AuthPolicy, BackendTlsPolicy, Consumer, GatewayAddress, GatewayConfig, GatewayRoute, GrpcRoute,
-    HttpRoute, ParentRef, PolicyStatus, RateLimitPolicy, RouteStatus, TcpRoute, TlsRoute, UdpRoute,
+    HttpRoute, PolicyStatus, RateLimitPolicy, RouteStatus, TcpRoute, TlsRoute, UdpRoute,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1;
@@ -27,7 +28,6 @@ use crate::{
     resources::{ObjectKey, Resources},
     translate::{
         Condition, ConditionType, ObjectId, ObjectStatus, Statuses, conditions::reason, names, names::Owner,
-        parent_key,
     },
 };
 use conditions::{Moment, Scope};
@@ -83,6 +83,8 @@ pub fn plan(input: &Input<'_>) -> Vec<Write> {
     }
     let each = |(key, object)| gateway::plan(input, key, object);
     writes.extend(resources.gateways.iter().filter_map(each));
+    let each = |(key, object)| listener_set::plan(input, key, object);
+    writes.extend(resources.listener_sets.iter().filter_map(each));
     let each = |(key, object)| ingress::plan(input, key, object);
     writes.extend(resources.ingresses.iter().filter_map(each));
     let each = |(key, object)| http_route(input, key, object);
@@ -116,6 +118,7 @@ pub fn plan_of(input: &Input<'_>, id: &ObjectId) -> Option<Write> {
     match id.kind {
         "GatewayClass" => class::plan(input, &key.name, resources.gateway_classes.get(&key.name)?),
         "Gateway" => gateway::plan(input, key, resources.gateways.get(key)?),
+        "ListenerSet" => listener_set::plan(input, key, resources.listener_sets.get(key)?),
         "Ingress" => ingress::plan(input, key, resources.ingresses.get(key)?),
         "HTTPRoute" => http_route(input, key, resources.http_routes.get(key)?),
         "GRPCRoute" => grpc_route(input, key, resources.grpc_routes.get(key)?),
@@ -192,10 +195,7 @@ fn route<K: Resource<DynamicType = ()>>(
     object: &K,
     observed: Option<&RouteStatus>,
 ) -> Option<Write> {
-    let wanted = wanted_entries(input, kind, key, |parent, key| {
-        let gateway = parent_key(parent, key)?;
-        Some(input.tracker.state(&gateway, &Owner::object(kind, key)))
-    });
+    let wanted = wanted_entries(input, kind, key, |_| true);
     let observed = observed.map_or(&[][..], |status| &status.parents);
     let (parents, flips) = entries::merge(&wanted, observed, &Moment::of(input, object));
     if parents == observed {
@@ -212,10 +212,7 @@ fn policy<K: Resource<DynamicType = ()>>(
     object: &K,
     observed: Option<&PolicyStatus>,
 ) -> Option<Write> {
-    let wanted = wanted_entries(input, kind, key, |ancestor, key| {
-        let gateway = parent_key(ancestor, key).filter(|one| input.tracker.holds(one, &resource))?;
-        Some(input.tracker.state(&gateway, &Owner::object(kind, key)))
-    });
+    let wanted = wanted_entries(input, kind, key, |gateway| input.tracker.holds(gateway, &resource));
     ancestors(input, kind, key, object, &wanted, observed)
 }
 
@@ -235,14 +232,15 @@ fn ancestors<K: Resource<DynamicType = ()>>(
     write(kind, key, object, json!({ "ancestors": ancestors }), flips)
 }
 
-/// What translation says of each parent or ancestor, and `Programmed` besides. `state`: `None` where no Gateway has it.
+/// What translation says of each parent or ancestor, and `Programmed` besides. `has`: whether a Gateway has it.
 fn wanted_entries(
     input: &Input<'_>,
     kind: &'static str,
     key: &ObjectKey,
-    state: impl Fn(&ParentRef, &ObjectKey) -> Option<Programmed>,
+    has: impl Fn(&ObjectKey) -> bool,
 ) -> Vec<Wanted> {
     let parents = status_of(input, kind, key).map_or(&[][..], |status| &status.parents);
+    let owner = Owner::object(kind, key);
     parents
         .iter()
         .map(|parent| {
@@ -250,7 +248,10 @@ fn wanted_entries(
                 parent.conditions.iter().find(|one| one.kind == ConditionType::Accepted && !one.status);
             let programmed = match refused {
                 Some(refused) => not_programmed(reason::NOT_ACCEPTED, refused.message.clone()),
-                None => programmed(state(&parent.parent_ref, key)),
+                None => {
+                    let gateway = parent.gateway.as_ref().filter(|gateway| has(gateway));
+                    programmed(gateway.map(|gateway| input.tracker.state(gateway, &owner)))
+                }
             };
             let conditions = parent.conditions.iter().cloned().chain([programmed]).collect();
             Wanted { reference: parent.parent_ref.clone(), conditions }

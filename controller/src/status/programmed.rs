@@ -83,7 +83,10 @@ impl Moved {
         let Moved::Owners(owners) = self else { return Affected::Everything };
         let objects = owners.into_iter().map(|owner| match owner {
             Owner::Object(id) => id,
-            Owner::Gateway | Owner::Listener(_) => ObjectId { kind: "Gateway", key: gateway.clone() },
+            Owner::Listener { set: Some(key), .. } => ObjectId { kind: "ListenerSet", key },
+            Owner::Gateway | Owner::Listener { set: None, .. } => {
+                ObjectId { kind: "Gateway", key: gateway.clone() }
+            }
         });
         let mut affected = Affected::Nothing;
         affected.extend(objects);

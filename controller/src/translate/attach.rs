@@ -8,15 +8,28 @@ use super::{
     conditions::{Problem, reason},
     gateway::GatewayView,
     input::RouteInput,
+    listener_set,
 };
 use crate::resources::{ObjectKey, Resources};
 
-/// The Gateway that a parent reference names.
-pub(crate) fn parent_key(parent: &ParentRef, route: &ObjectKey) -> Option<ObjectKey> {
-    let is_gateway = parent.group.as_deref().is_none_or(|group| group == GATEWAY_GROUP)
-        && parent.kind.as_deref().is_none_or(|kind| kind == "Gateway");
+/// The Gateway that a parent reference leads to, by itself or through a ListenerSet.
+pub(super) fn gateway_of(parent: &ParentRef, route: &ObjectKey, resources: &Resources) -> Option<ObjectKey> {
+    if let Some(key) = set_of(parent, route) {
+        return listener_set::parent(&key, resources.listener_sets.get(&key)?);
+    }
+    named("Gateway", parent, route)
+}
+
+/// The ListenerSet that a parent reference names.
+fn set_of(parent: &ParentRef, route: &ObjectKey) -> Option<ObjectKey> {
+    named("ListenerSet", parent, route)
+}
+
+fn named(kind: &str, parent: &ParentRef, route: &ObjectKey) -> Option<ObjectKey> {
+    let is_one = parent.group.as_deref().is_none_or(|group| group == GATEWAY_GROUP)
+        && parent.kind.as_deref().unwrap_or("Gateway") == kind;
     let namespace = parent.namespace.as_deref().unwrap_or(&route.namespace);
-    is_gateway.then(|| ObjectKey::new(namespace, &parent.name))
+    is_one.then(|| ObjectKey::new(namespace, &parent.name))
 }
 
 /// The host names under which a route is served, by the index of the listener.
@@ -29,31 +42,33 @@ pub(super) fn attach(
     gateway: &GatewayView,
     resources: &Resources,
 ) -> Result<Attached, Problem> {
-    let key = &gateway.key;
     if let Some(known) = route.listeners {
         return Ok(known.iter().map(|index| (*index, Vec::new())).collect());
     }
-    let named: Vec<usize> = gateway
-        .listeners
-        .iter()
-        .enumerate()
-        .filter(|(_, listener)| {
+    let (holder, listeners) = match set_of(parent, route.key) {
+        None => (format!("Gateway {}", gateway.key), gateway.own_listeners()),
+        Some(set) => (format!("ListenerSet {set}"), gateway.listeners_of(&set)?),
+    };
+    let named: Vec<usize> = listeners
+        .filter(|index| {
+            let listener = &gateway.listeners[*index];
             parent.section_name.as_ref().is_none_or(|section| *section == listener.spec.name)
                 && parent.port.is_none_or(|port| port == listener.spec.port)
         })
-        .map(|(index, _)| index)
         .collect();
     if named.is_empty() {
-        let message = format!("Gateway {key} has no listener of this sectionName and port");
+        let message = format!("{holder} has no listener of this sectionName and port");
         return Err(Problem::new(reason::NO_MATCHING_PARENT, message));
     }
     let allowed: Vec<usize> = named
         .into_iter()
-        .filter(|index| gateway.listeners[*index].allows(route.kind, &route.key.namespace, key, resources))
+        .filter(|index| {
+            gateway.listeners[*index].allows(route.kind, &route.key.namespace, &gateway.key, resources)
+        })
         .collect();
     if allowed.is_empty() {
         let message = format!(
-            "no listener of Gateway {key} lets a {} of namespace {} attach (allowedRoutes)",
+            "no listener of {holder} lets a {} of namespace {} attach (allowedRoutes)",
             route.kind, route.key.namespace
         );
         return Err(Problem::new(reason::NOT_ALLOWED_BY_LISTENERS, message));
@@ -63,12 +78,12 @@ pub(super) fn attach(
         .filter_map(|index| Some((index, intersection(&gateway.listeners[index].hostname, route.hostnames)?)))
         .collect();
     if attached.is_empty() {
-        let message = format!("no listener of Gateway {key} serves any of the hostnames");
+        let message = format!("no listener of {holder} serves any of the hostnames");
         return Err(Problem::new(reason::NO_MATCHING_LISTENER_HOSTNAME, message));
     }
     attached.retain(|index, _| gateway.listeners[*index].is_accepted());
     if attached.is_empty() {
-        let message = format!("no listener of Gateway {key} that would take this route is itself accepted");
+        let message = format!("no listener of {holder} that would take this route is itself accepted");
         return Err(Problem::new(reason::NO_MATCHING_PARENT, message));
     }
     Ok(attached)

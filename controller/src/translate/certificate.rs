@@ -1,6 +1,6 @@
 //! Certificates of listeners, from Secrets of type `kubernetes.io/tls`.
 
-use gatehouse_crds::{CertificateRef, GATEWAY_GROUP};
+use gatehouse_crds::CertificateRef;
 use gatehouse_proto::config::v1::{Certificate, PrivateKeyKind};
 use rustls::{crypto::aws_lc_rs::sign::any_supported_type, sign::CertifiedKey};
 use rustls_pki_types::{
@@ -14,10 +14,10 @@ use super::{
 };
 use crate::resources::{ObjectKey, Resources};
 
-/// The Secret that a listener of a Gateway in `namespace` refers to, and its content. The problem does not name the field.
+/// The Secret that a listener refers to, and its content. The problem does not name the field.
 pub(super) fn resolve(
     reference: &CertificateRef,
-    namespace: &str,
+    from: grant::From<'_>,
     resources: &Resources,
 ) -> Result<(ObjectKey, Certificate), Problem> {
     let group = reference.group.as_deref().unwrap_or("");
@@ -26,12 +26,11 @@ pub(super) fn resolve(
         let message = format!("{kind} {} is no Secret", reference.name);
         return Err(Problem::new(reason::INVALID_CERTIFICATE_REF, message));
     }
-    let key = ObjectKey::new(reference.namespace.as_deref().unwrap_or(namespace), &reference.name);
-    let from = grant::From { group: GATEWAY_GROUP, kind: "Gateway", namespace };
+    let key = ObjectKey::new(reference.namespace.as_deref().unwrap_or(from.namespace), &reference.name);
     if !grant::permits(resources, from, "", "Secret", &key) {
         let message = format!(
-            "no ReferenceGrant in namespace {} lets a Gateway of {namespace} use Secret {}",
-            key.namespace, key.name
+            "no ReferenceGrant in namespace {} lets a {} of {} use Secret {}",
+            key.namespace, from.kind, from.namespace, key.name
         );
         return Err(Problem::new(reason::REF_NOT_PERMITTED, message));
     }

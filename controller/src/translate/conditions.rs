@@ -139,6 +139,8 @@ pub(crate) mod reason {
     pub(in crate::translate) const UNSUPPORTED_VALUE: &str = "UnsupportedValue";
     pub(in crate::translate) const PROTOCOL_CONFLICT: &str = "ProtocolConflict";
     pub(in crate::translate) const HOSTNAME_CONFLICT: &str = "HostnameConflict";
+    pub(in crate::translate) const NOT_ALLOWED: &str = "NotAllowed";
+    pub(crate) const PARENT_NOT_ACCEPTED: &str = "ParentNotAccepted";
     pub(in crate::translate) const LISTENERS_NOT_VALID: &str = "ListenersNotValid";
     pub(in crate::translate) const INVALID_PARAMETERS: &str = "InvalidParameters";
     pub(in crate::translate) const UNSUPPORTED_ADDRESS: &str = "UnsupportedAddress";
@@ -165,6 +167,7 @@ pub(crate) mod reason {
     pub(in crate::translate) const DUPLICATE_CREDENTIAL: &str = "DuplicateCredential";
     // Of Programmed alone.
     pub(crate) const PROGRAMMED: &str = "Programmed";
+    pub(crate) const PARENT_NOT_PROGRAMMED: &str = "ParentNotProgrammed";
     pub(crate) const PENDING: &str = "Pending";
     pub(crate) const REJECTED: &str = "Rejected";
     pub(crate) const NOT_ACCEPTED: &str = "NotAccepted";

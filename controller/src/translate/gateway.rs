@@ -1,15 +1,18 @@
 //! GatewayClasses and Gateways.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
-use gatehouse_crds::{CertificateRef, GROUP, Gateway, GatewayConfigSpec, Listener, ParametersRef};
+use gatehouse_crds::{
+    CertificateRef, GATEWAY_GROUP, GROUP, Gateway, GatewayConfigSpec, Listener, ListenerSet, ParametersRef,
+};
 use gatehouse_proto::config::v1::{self, Certificate, resource::Kind};
 
 use super::{
     CONTROLLER_NAME, Config, Provisioning, address, certificate,
     conditions::{Condition, ConditionType, Problem, reason},
-    frontend,
+    conflicts, frontend, grant,
     listener::ListenerView,
+    listener_set::{self, SetView},
     names,
     settings::{self, IdleTimeouts},
     status::{ObjectStatus, Statuses},
@@ -26,7 +29,11 @@ pub(super) type Parameters<'a> = Result<Option<(&'a ObjectKey, &'a GatewayConfig
 #[derive(Debug)]
 pub(super) struct GatewayView {
     pub(super) key: ObjectKey,
+    /// Its own, then those of its ListenerSets in their order.
     pub(super) listeners: Vec<ListenerView>,
+    /// How many are its own.
+    own: usize,
+    sets: BTreeMap<ObjectKey, SetView>,
     pub(super) require_auth: bool,
     pub(super) provisioning: Provisioning,
     settings: v1::Settings,
@@ -95,10 +102,11 @@ pub(super) fn configuration<'a>(
 }
 
 impl GatewayView {
-    /// `None` if it is of another controller's class.
+    /// `None` if it is of another controller's class. `sets`: those that want to join it, in their order.
     pub(super) fn new(
         key: &ObjectKey,
         gateway: &Gateway,
+        sets: &[(&ObjectKey, &ListenerSet)],
         classes: &Classes<'_>,
         resources: &Resources,
     ) -> Option<Self> {
@@ -109,8 +117,18 @@ impl GatewayView {
             Some(_) => configuration("parametersRef", own, &key.namespace, resources),
             None => class.clone(),
         };
-        let listener = |listener: &Listener| ListenerView::new(listener, &key.namespace, resources);
+        let listener = |listener: &Listener| ListenerView::new(listener, key, None, resources);
         let mut listeners: Vec<_> = gateway.spec.listeners.iter().map(listener).collect();
+        let mut joined = Vec::new();
+        for (set, object) in sets {
+            let admitted = listener_set::admit(key, gateway, &set.namespace, resources).map(|()| {
+                let listener = |listener: &Listener| ListenerView::new(listener, key, Some(set), resources);
+                let first = listeners.len();
+                listeners.extend(object.spec.listeners.iter().map(listener));
+                first..listeners.len()
+            });
+            joined.push((*set, admitted));
+        }
         let tls = gateway.spec.tls.as_ref();
         let frontend = tls.and_then(|tls| tls.frontend.as_ref());
         if let Some(frontend) = frontend {
@@ -118,13 +136,15 @@ impl GatewayView {
                 listener.validate_clients(frontend, &key.namespace, resources);
             }
         }
-        find_conflicts(&mut listeners);
+        conflicts::find(&mut listeners);
         let fallback = class.as_ref().ok().copied().flatten();
         let mut view = GatewayView::with(key, listeners, parameters, fallback, resources);
         view.problem = view.problem.or_else(|| address::unsupported(gateway));
         view.is_insecure = frontend.is_some_and(frontend::is_insecure);
         let own = tls.and_then(|tls| tls.backend.as_ref()?.client_certificate_ref.as_ref());
         view.own_certificate = own.map(|reference| own_certificate(reference, key, resources));
+        view.own = gateway.spec.listeners.len();
+        view.sets = joined.into_iter().map(|(set, admitted)| (set.clone(), view.set(admitted))).collect();
         Some(view)
     }
 
@@ -164,7 +184,9 @@ impl GatewayView {
         let idle_timeouts = IdleTimeouts::of(config.map(|(_, config)| config));
         GatewayView {
             key: key.clone(),
+            own: listeners.len(),
             listeners,
+            sets: BTreeMap::new(),
             require_auth,
             provisioning,
             settings,
@@ -172,6 +194,40 @@ impl GatewayView {
             own_certificate: None,
             is_insecure: false,
             problem,
+        }
+    }
+
+    /// `admitted`: the listeners of the ListenerSet among those of the Gateway.
+    fn set(&self, admitted: Result<Range<usize>, Problem>) -> SetView {
+        match admitted {
+            Err(problem) => {
+                SetView { listeners: 0..0, accepted: Condition::not(ConditionType::Accepted, problem) }
+            }
+            Ok(listeners) => {
+                let accepted = if self.accepted().status {
+                    let listeners = &self.listeners[listeners.clone()];
+                    accepted(listeners, |listener| listener.is_accepted() && listener.is_served())
+                } else {
+                    let message = format!("Gateway {} is not accepted", self.key);
+                    let problem = Problem::new(reason::PARENT_NOT_ACCEPTED, message);
+                    Condition::not(ConditionType::Accepted, problem)
+                };
+                SetView { listeners, accepted }
+            }
+        }
+    }
+
+    pub(super) fn own_listeners(&self) -> Range<usize> {
+        0..self.own
+    }
+
+    /// The listeners of a ListenerSet.
+    pub(super) fn listeners_of(&self, set: &ObjectKey) -> Result<Range<usize>, Problem> {
+        let refused = |message| Err(Problem::new(reason::NO_MATCHING_PARENT, message));
+        match self.sets.get(set) {
+            Some(view) if !view.listeners.is_empty() => Ok(view.listeners.clone()),
+            Some(view) => refused(format!("ListenerSet {set} is not accepted: {}", view.accepted.message)),
+            None => refused(format!("ListenerSet {set} is not accepted")),
         }
     }
 
@@ -200,23 +256,6 @@ impl GatewayView {
     }
 
     pub(super) fn status(&self) -> ObjectStatus {
-        let broken: Vec<&str> = self
-            .listeners
-            .iter()
-            .filter(|listener| !listener.is_accepted())
-            .map(|listener| listener.spec.name.as_str())
-            .collect();
-        let condition = match &self.problem {
-            Some(problem) => Condition::not(ConditionType::Accepted, problem.clone()),
-            None if broken.is_empty() => Condition::is(ConditionType::Accepted, reason::ACCEPTED),
-            None => Condition {
-                kind: ConditionType::Accepted,
-                // The others are served.
-                status: broken.len() < self.listeners.len(),
-                reason: reason::LISTENERS_NOT_VALID,
-                message: format!("listeners that can't be served: {}", broken.join(", ")),
-            },
-        };
         let resolved = self.own_certificate.as_ref().map(|own| match own {
             Ok(_) => Condition::is(ConditionType::ResolvedRefs, reason::RESOLVED_REFS),
             Err(problem) => Condition::not(ConditionType::ResolvedRefs, problem.clone()),
@@ -225,11 +264,58 @@ impl GatewayView {
             message: "AllowInsecureFallback lets in clients without a valid certificate".into(),
             ..Condition::is(ConditionType::InsecureFrontendValidationMode, reason::CONFIGURATION_CHANGED)
         });
+        let attached = self.sets.values().filter(|set| set.accepted.status).count();
         ObjectStatus {
-            conditions: std::iter::once(condition).chain(resolved).chain(insecure).collect(),
-            listeners: self.listeners.iter().map(ListenerView::status).collect(),
+            conditions: std::iter::once(self.accepted()).chain(resolved).chain(insecure).collect(),
+            listeners: self.listeners[..self.own].iter().map(ListenerView::status).collect(),
+            attached_listener_sets: i32::try_from(attached).ok().filter(|attached| *attached > 0),
             ..ObjectStatus::default()
         }
+    }
+
+    /// Of itself: ListenerSets have their own.
+    fn accepted(&self) -> Condition {
+        match &self.problem {
+            Some(problem) => Condition::not(ConditionType::Accepted, problem.clone()),
+            None => accepted(&self.listeners[..self.own], ListenerView::is_accepted),
+        }
+    }
+
+    /// Those that want to join it.
+    pub(super) fn sets(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.sets.keys()
+    }
+
+    /// The listeners of all of them that it serves, each by a name that is its own.
+    pub(super) fn joined(&self) -> Vec<Listener> {
+        let joined = self.listeners[self.own..].iter().filter(|listener| listener.is_accepted());
+        joined.map(|listener| Listener { name: listener.place(), ..listener.spec.clone() }).collect()
+    }
+
+    /// Of one of its ListenerSets.
+    pub(super) fn set_status(&self, set: &ObjectKey) -> ObjectStatus {
+        let Some(view) = self.sets.get(set) else { return ObjectStatus::default() };
+        ObjectStatus {
+            conditions: vec![view.accepted.clone()],
+            listeners: self.listeners[view.listeners.clone()].iter().map(ListenerView::status).collect(),
+            ..ObjectStatus::default()
+        }
+    }
+}
+
+/// Of what has listeners.
+fn accepted(listeners: &[ListenerView], is_right: impl Fn(&ListenerView) -> bool) -> Condition {
+    let broken = listeners.iter().filter(|listener| !is_right(listener));
+    let broken: Vec<&str> = broken.map(|listener| listener.spec.name.as_str()).collect();
+    if broken.is_empty() {
+        return Condition::is(ConditionType::Accepted, reason::ACCEPTED);
+    }
+    Condition {
+        kind: ConditionType::Accepted,
+        // The others are served.
+        status: broken.len() < listeners.len(),
+        reason: reason::LISTENERS_NOT_VALID,
+        message: format!("listeners that can't be served: {}", broken.join(", ")),
     }
 }
 
@@ -239,7 +325,8 @@ fn own_certificate(
     gateway: &ObjectKey,
     resources: &Resources,
 ) -> Result<(ObjectKey, Certificate), Problem> {
-    certificate::resolve(reference, &gateway.namespace, resources).map_err(|problem| {
+    let from = grant::From { group: GATEWAY_GROUP, kind: "Gateway", namespace: &gateway.namespace };
+    certificate::resolve(reference, from, resources).map_err(|problem| {
         let of_gateway = match problem.reason {
             reason::INVALID_CERTIFICATE_REF => reason::INVALID_CLIENT_CERTIFICATE_REF,
             other => other,
@@ -253,24 +340,4 @@ pub(super) fn taken() -> ObjectStatus {
     let message = "an IngressClass implies a Gateway of this name and namespace: take another name";
     let condition = Condition::not(ConditionType::Accepted, Problem::new(reason::CONFLICTED, message));
     ObjectStatus { conditions: vec![condition], ..ObjectStatus::default() }
-}
-
-/// Listeners of one port must agree on the protocol and differ in their host names. Where they don't, none of them is
-/// served: picking a winner is forbidden (GatewaySpec.listeners, "Handling indistinct Listeners").
-fn find_conflicts(listeners: &mut [ListenerView]) {
-    let conflicts: Vec<Option<Problem>> = listeners
-        .iter()
-        .enumerate()
-        .map(|(index, listener)| {
-            let rivals = listeners
-                .iter()
-                .enumerate()
-                .filter(|(other, rival)| *other != index && listener.is_accepted() && rival.is_accepted());
-            let mut conflicts = rivals.filter_map(|(_, rival)| listener.conflict_with(rival));
-            conflicts.next()
-        })
-        .collect();
-    for (listener, conflict) in listeners.iter_mut().zip(conflicts) {
-        listener.conflict = conflict;
-    }
 }

@@ -1,4 +1,4 @@
-//! One listener of a Gateway: what it serves, and who may attach to it.
+//! One listener, of a Gateway or of a ListenerSet: what it serves, and who may attach to it.
 
 use gatehouse_crds::{FrontendTls, GATEWAY_GROUP, GROUP, LabelSelector, Listener, NamespacesFrom};
 use gatehouse_proto::config::v1::{self, Certificate, Protocol};
@@ -8,7 +8,7 @@ use super::{
     certificate,
     conditions::{Condition, ConditionType, Problem, reason},
     frontend::{self, Clients},
-    names,
+    grant, names,
     settings::IdleTimeouts,
     status::ListenerStatus,
 };
@@ -35,6 +35,8 @@ pub(crate) fn route_group(kind: &str) -> Option<&'static str> {
 
 #[derive(Debug)]
 pub(super) struct ListenerView {
+    /// The ListenerSet that it is of; `None`: the Gateway's own.
+    pub(super) set: Option<ObjectKey>,
     pub(super) spec: Listener,
     /// Lower case; empty: any.
     pub(super) hostname: String,
@@ -50,8 +52,18 @@ pub(super) struct ListenerView {
 }
 
 impl ListenerView {
-    pub(super) fn new(spec: &Listener, namespace: &str, resources: &Resources) -> Self {
+    pub(super) fn new(
+        spec: &Listener,
+        gateway: &ObjectKey,
+        set: Option<&ObjectKey>,
+        resources: &Resources,
+    ) -> Self {
+        let from = match set {
+            None => grant::From { group: GATEWAY_GROUP, kind: "Gateway", namespace: &gateway.namespace },
+            Some(set) => grant::From { group: GATEWAY_GROUP, kind: "ListenerSet", namespace: &set.namespace },
+        };
         let mut view = ListenerView {
+            set: set.cloned(),
             spec: spec.clone(),
             hostname: spec.hostname.as_deref().unwrap_or("").to_ascii_lowercase(),
             protocol: None,
@@ -70,7 +82,7 @@ impl ListenerView {
                 OF_HTTP
             }
             "HTTPS" => {
-                view.terminate(Protocol::Https, "certificateRefs", namespace, resources);
+                view.terminate(Protocol::Https, "certificateRefs", from, resources);
                 OF_HTTP
             }
             "TLS" if passes_through => {
@@ -78,7 +90,7 @@ impl ListenerView {
                 OF_TLS
             }
             "TLS" => {
-                view.terminate(Protocol::TlsTerminate, "certificateRefs", namespace, resources);
+                view.terminate(Protocol::TlsTerminate, "certificateRefs", from, resources);
                 OF_TLS
             }
             "TCP" => {
@@ -107,6 +119,7 @@ impl ListenerView {
     /// of the Ingress that names the Secret.
     pub(super) fn implied(spec: &Listener, resources: &Resources) -> Self {
         let mut view = ListenerView {
+            set: None,
             spec: spec.clone(),
             hostname: spec.hostname.clone().unwrap_or_default(),
             protocol: Some(Protocol::Http),
@@ -120,7 +133,8 @@ impl ListenerView {
         };
         let mut secrets = spec.tls.iter().flat_map(|tls| &tls.certificate_refs);
         if let Some(namespace) = secrets.next().and_then(|secret| secret.namespace.as_deref()) {
-            view.terminate(Protocol::Https, "secretName", namespace, resources);
+            let from = grant::From { group: GATEWAY_GROUP, kind: "Gateway", namespace };
+            view.terminate(Protocol::Https, "secretName", from, resources);
         }
         view
     }
@@ -147,7 +161,7 @@ impl ListenerView {
     }
 
     /// `field`: where its Secrets are named.
-    fn terminate(&mut self, protocol: Protocol, field: &str, namespace: &str, resources: &Resources) {
+    fn terminate(&mut self, protocol: Protocol, field: &str, from: grant::From<'_>, resources: &Resources) {
         let tls = self.spec.tls.as_ref();
         if tls.and_then(|tls| tls.mode.as_deref()).is_some_and(|mode| mode != "Terminate") {
             let message =
@@ -158,7 +172,7 @@ impl ListenerView {
         self.protocol = Some(protocol);
         let mut problems = Vec::new();
         for reference in tls.map_or(&[][..], |tls| &tls.certificate_refs) {
-            match certificate::resolve(reference, namespace, resources) {
+            match certificate::resolve(reference, from, resources) {
                 Ok(certificate) => self.certificates.push(certificate),
                 Err(problem) => {
                     let message = format!("{field}: {}", problem.message);
@@ -205,7 +219,7 @@ impl ListenerView {
 
     /// Why requests could belong to this one and to the other.
     pub(super) fn conflict_with(&self, other: &ListenerView) -> Option<Problem> {
-        let (name, port) = (&other.spec.name, other.spec.port);
+        let (name, port) = (self.told_of(other), other.spec.port);
         let is_udp = |listener: &ListenerView| listener.protocol == Some(Protocol::Udp);
         if self.spec.port != port || is_udp(self) != is_udp(other) {
             return None;
@@ -216,13 +230,23 @@ impl ListenerView {
             other => other,
         };
         if group(self) != group(other) {
-            let message = format!("listener {name} has another protocol on port {port}");
+            let message = format!("{name} has another protocol on port {port}");
             return Some(Problem::new(reason::PROTOCOL_CONFLICT, message));
         }
         (self.hostname == other.hostname).then(|| {
-            let message = format!("listener {name} has the same hostname on port {port}");
+            let message = format!("{name} has the same hostname on port {port}");
             Problem::new(reason::HOSTNAME_CONFLICT, message)
         })
+    }
+
+    /// What the owner of this one is told of the other: names of other ListenerSets are none of theirs.
+    fn told_of(&self, other: &ListenerView) -> String {
+        let name = &other.spec.name;
+        match &other.set {
+            set if *set == self.set => format!("listener {name}"),
+            None => format!("listener {name} of the Gateway"),
+            Some(_) => "a listener of another ListenerSet".to_owned(),
+        }
     }
 
     /// Whether a route of a kind and namespace may attach.
@@ -239,7 +263,7 @@ impl ListenerView {
         let namespaces = self.spec.allowed_routes.as_ref().and_then(|allowed| allowed.namespaces.as_ref());
         match namespaces.map(|namespaces| namespaces.from).unwrap_or_default() {
             NamespacesFrom::All => true,
-            NamespacesFrom::Same => namespace == gateway.namespace,
+            NamespacesFrom::Same => namespace == self.set.as_ref().unwrap_or(gateway).namespace,
             NamespacesFrom::Selector => namespaces
                 .and_then(|namespaces| namespaces.selector.as_ref())
                 .is_some_and(|selector| selects(selector, namespace, resources)),
@@ -267,12 +291,24 @@ impl ListenerView {
         let certificates = self.certificates.iter().map(|(secret, certificate)| {
             (names::certificate(secret), v1::resource::Kind::Certificate(certificate.clone()))
         });
-        let own = (names::listener(gateway, &self.spec.name), v1::resource::Kind::Listener(listener));
+        let own = (self.resource_name(gateway), v1::resource::Kind::Listener(listener));
         std::iter::once(own).chain(certificates).collect()
     }
 
+    pub(super) fn resource_name(&self, gateway: &ObjectKey) -> String {
+        names::listener(gateway, self.set.as_ref(), &self.spec.name)
+    }
+
+    /// What tells it from the other listeners of its Gateway.
+    pub(super) fn place(&self) -> String {
+        match &self.set {
+            None => self.spec.name.clone(),
+            Some(set) => format!("{set}/{}", self.spec.name),
+        }
+    }
+
     pub(super) fn status(&self) -> ListenerStatus {
-        let accepted = self.unaccepted.as_ref().or(self.conflict.as_ref());
+        let accepted = self.conflict.as_ref().or(self.unaccepted.as_ref());
         ListenerStatus {
             name: self.spec.name.clone(),
             attached_routes: self.attached_routes,
@@ -308,7 +344,12 @@ impl ListenerView {
     }
 
     pub(super) fn is_accepted(&self) -> bool {
-        self.unaccepted.is_none() && self.conflict.is_none()
+        self.is_valid() && self.conflict.is_none()
+    }
+
+    /// By itself: without regard to others.
+    pub(super) fn is_valid(&self) -> bool {
+        self.unaccepted.is_none()
     }
 }
 
@@ -317,7 +358,7 @@ fn needs_certificate(protocol: Protocol) -> bool {
 }
 
 /// Kubernetes' label selectors. A namespace that is not known has the one label that all have.
-fn selects(selector: &LabelSelector, namespace: &str, resources: &Resources) -> bool {
+pub(super) fn selects(selector: &LabelSelector, namespace: &str, resources: &Resources) -> bool {
     let known = resources.namespaces.get(namespace);
     let label = |name: &str| match known.and_then(|known| known.labels().get(name)) {
         Some(value) => Some(value.as_str()),

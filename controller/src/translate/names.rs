@@ -9,11 +9,18 @@ use crate::resources::ObjectKey;
 const ROUTES: [&str; 7] =
     ["HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "GatewayRoute", "Ingress"];
 
+/// No namespace has this name.
+const LISTENER_SET: &str = "ListenerSet";
+
 pub(super) const SETTINGS: &str = "settings";
 pub(crate) const SIBLINGS: &str = "siblings";
 
-pub(crate) fn listener(gateway: &ObjectKey, section: &str) -> String {
-    format!("listener/{gateway}/{section}")
+/// `set`: the ListenerSet that it is of; `None`: the Gateway's own.
+pub(crate) fn listener(gateway: &ObjectKey, set: Option<&ObjectKey>, section: &str) -> String {
+    match set {
+        None => format!("listener/{gateway}/{section}"),
+        Some(set) => format!("listener/{LISTENER_SET}/{set}/{section}"),
+    }
 }
 
 pub(super) fn certificate(secret: &ObjectKey) -> String {
@@ -63,8 +70,8 @@ pub(crate) fn consumer(consumer: &ObjectKey) -> String {
 pub(crate) enum Owner {
     /// The Gateway as a whole.
     Gateway,
-    /// A listener of the Gateway, by its name.
-    Listener(String),
+    /// By its name; one of a ListenerSet by that as well.
+    Listener { set: Option<ObjectKey>, section: String },
     /// An object that the Gateway's configuration is made from.
     Object(ObjectId),
 }
@@ -83,7 +90,15 @@ pub(crate) fn owner(resource: &str) -> Option<Owner> {
         return Some(Owner::Gateway);
     }
     let kind = match sort {
-        "listener" => return parts.nth(2).map(|section| Owner::Listener(section.to_owned())),
+        "listener" => {
+            let is_of_set = parts.clone().next() == Some(LISTENER_SET);
+            if is_of_set {
+                parts.next();
+            }
+            let holder = ObjectKey::new(parts.next()?, parts.next()?);
+            let section = parts.next()?.to_owned();
+            return Some(Owner::Listener { set: is_of_set.then_some(holder), section });
+        }
         "route" => ROUTES.into_iter().find(|kind| parts.clone().next() == Some(*kind))?,
         "certificate" => "Secret",
         "service" | "endpoints" => "Service",
@@ -137,7 +152,11 @@ mod tests {
         assert_eq!(super::service(&backend), "service/shop/orders/80/udp");
         for (name, wanted) in [
             (super::SETTINGS.to_owned(), Owner::Gateway),
-            (super::listener(&key, "http"), Owner::Listener("http".into())),
+            (super::listener(&key, None, "http"), Owner::Listener { set: None, section: "http".into() }),
+            (
+                super::listener(&ObjectKey::new("infra", "edge"), Some(&key), "http"),
+                Owner::Listener { set: Some(key.clone()), section: "http".into() },
+            ),
             (super::certificate(&key), Owner::object("Secret", &key)),
             (super::route("HTTPRoute/shop/orders", 3, None), Owner::object("HTTPRoute", &key)),
             (super::route("GRPCRoute/shop/orders", 0, None), Owner::object("GRPCRoute", &key)),

@@ -1,6 +1,6 @@
 //! Which policies guard which rules.
 //!
-//! Policies attach from general to specific: Gateway, listener, route, rule, and what a GatewayRoute itself names. The
+//! Policies attach from general to specific: Gateway, ListenerSet, listener, route, rule, and what a GatewayRoute itself names. The
 //! most specific one counts. An AuthPolicy whose enforcement is `Required` counts besides it, wherever it is attached.
 //! What can't be resolved fails closed: the name stays on the route, and what is emitted under it refuses.
 
@@ -19,6 +19,7 @@ use super::{
     Config, ImpliedGateways, Settings,
     conditions::{Condition, ConditionType, Problem, reason},
     input::{RouteInput, RuleAuth, RuleInput},
+    listener::ListenerView,
     names,
     status::{ObjectId, ObjectStatus, ParentStatus},
 };
@@ -146,15 +147,19 @@ impl Policies {
         &self,
         resources: &Resources,
         gateway: &ObjectKey,
-        section: &str,
+        listener: &ListenerView,
         route: &RouteInput<'_>,
         rule: &RuleInput<'_>,
     ) -> (Guards, Option<Problem>) {
-        let mut places = vec![
-            Target::new("Gateway", gateway, None),
-            Target::new("Gateway", gateway, Some(section)),
-            Target::new(route.kind, route.key, None),
-        ];
+        let section = Some(listener.spec.name.as_str());
+        let mut places = vec![Target::new("Gateway", gateway, None)];
+        match &listener.set {
+            None => places.push(Target::new("Gateway", gateway, section)),
+            Some(set) => {
+                places.extend([None, section].map(|section| Target::new("ListenerSet", set, section)));
+            }
+        }
+        places.push(Target::new(route.kind, route.key, None));
         places.extend(rule.name.map(|name| Target::new(route.kind, route.key, Some(name))));
         let named = |name: &str| ObjectKey::new(&route.key.namespace, name);
         let mut problems = Vec::new();
@@ -254,6 +259,7 @@ impl Policies {
             .map(|gateway| ParentStatus {
                 parent_ref: ancestor(gateway),
                 conditions: conditions(findings, None),
+                gateway: Some((*gateway).clone()),
                 attached: Vec::new(),
             })
             .collect();
@@ -275,6 +281,7 @@ impl Policies {
                 parents.push(ParentStatus {
                     parent_ref: as_parent(&target),
                     conditions: conditions(findings, refused.as_ref()),
+                    gateway: None,
                     attached: Vec::new(),
                 });
             }
@@ -294,6 +301,9 @@ fn exists(target: &TargetRef, namespace: &str, sources: Sources<'_>) -> bool {
                 is_one(section, gateway.spec.listeners.iter().map(|listener| Some(&*listener.name)))
             })
         }
+        "ListenerSet" => resources.listener_sets.get(&key).is_some_and(|set| {
+            is_one(section, set.spec.listeners.iter().map(|listener| Some(&*listener.name)))
+        }),
         "HTTPRoute" => resources
             .http_routes
             .get(&key)

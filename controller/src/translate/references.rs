@@ -31,17 +31,21 @@ fn config_maps(resources: &Resources) -> impl Iterator<Item = ObjectKey> {
     of_backends.chain(of_clients)
 }
 
-fn referred(reference: &CertificateRef, gateway: &ObjectKey) -> ObjectKey {
-    ObjectKey::new(reference.namespace.as_deref().unwrap_or(&gateway.namespace), &reference.name)
+fn referred(reference: &CertificateRef, holder: &ObjectKey) -> ObjectKey {
+    ObjectKey::new(reference.namespace.as_deref().unwrap_or(&holder.namespace), &reference.name)
 }
 
 fn secrets(resources: &Resources) -> impl Iterator<Item = ObjectKey> {
-    let certificates = resources.gateways.iter().flat_map(|(gateway, object)| {
-        let tls = object.spec.listeners.iter().filter_map(|listener| listener.tls.as_ref());
-        let of_listeners = tls.flat_map(|tls| &tls.certificate_refs);
-        let own =
-            object.spec.tls.iter().filter_map(|tls| tls.backend.as_ref()?.client_certificate_ref.as_ref());
-        of_listeners.chain(own).map(move |reference| referred(reference, gateway))
+    let own = resources.gateways.iter().flat_map(|(gateway, object)| {
+        let own = object.spec.tls.iter();
+        let own = own.filter_map(|tls| tls.backend.as_ref()?.client_certificate_ref.as_ref());
+        own.map(move |reference| referred(reference, gateway))
+    });
+    let gateways = resources.gateways.iter().map(|(key, gateway)| (key, &gateway.spec.listeners));
+    let sets = resources.listener_sets.iter().map(|(key, set)| (key, &set.spec.listeners));
+    let certificates = gateways.chain(sets).flat_map(|(holder, listeners)| {
+        let tls = listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        tls.flat_map(|tls| &tls.certificate_refs).map(move |reference| referred(reference, holder))
     });
     let api_keys = resources.consumers.iter().flat_map(|(consumer, object)| {
         let credentials = object.spec.credentials.iter();
@@ -60,5 +64,5 @@ fn secrets(resources: &Resources) -> impl Iterator<Item = ObjectKey> {
         Some(ObjectKey::new(&config.namespace, &secret.name))
     });
     let of_ingresses = ingress::secrets(resources);
-    certificates.chain(of_ingresses).chain(api_keys).chain(jwt_keys).chain(redis_urls)
+    certificates.chain(own).chain(of_ingresses).chain(api_keys).chain(jwt_keys).chain(redis_urls)
 }

@@ -167,7 +167,7 @@ fn claims(
 ) -> Vec<Claim> {
     let mut claims: BTreeMap<Place, Vec<String>> = BTreeMap::new();
     for parent in route.parent_refs {
-        let Some(key) = attach::parent_key(parent, route.key) else { continue };
+        let Some(key) = attach::gateway_of(parent, route.key, resources) else { continue };
         let Some(gateway) = gateways.get(&key) else { continue };
         let attached = attach::attach(route, parent, gateway, resources).unwrap_or_default();
         claims.extend(attached.into_iter().map(|(listener, hostnames)| ((key.clone(), listener), hostnames)));

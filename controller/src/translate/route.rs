@@ -68,7 +68,7 @@ pub(super) fn translate(
         .parent_refs
         .iter()
         .filter_map(|reference| {
-            let gateway = attach::parent_key(reference, route.key)?;
+            let gateway = attach::gateway_of(reference, route.key, resources)?;
             let attached = attach::attach(route, reference, gateways.get(&gateway)?, resources)
                 .and_then(|attached| rivals.contest(route, &gateway, attached));
             let (attached, conflict) = match attached {
@@ -97,7 +97,8 @@ pub(super) fn translate(
         let attached = parent.attached.iter().flatten().filter(|_| is_accepted);
         let attached = attached.map(|(index, _)| *index).collect();
         let parent_ref = parent.reference.clone();
-        output.status.parents.push(ParentStatus { parent_ref, conditions, attached });
+        let gateway = Some(parent.gateway.clone());
+        output.status.parents.push(ParentStatus { parent_ref, conditions, gateway, attached });
     }
     output
 }
@@ -121,22 +122,21 @@ fn serve(
         }
         // Listeners whose policies are the same share a resource.
         let mut groups: BTreeMap<Guards, Vec<v1::Attachment>> = BTreeMap::new();
-        let mut variants: BTreeMap<Guards, &str> = BTreeMap::new();
+        let mut variants: BTreeMap<Guards, String> = BTreeMap::new();
         for (at, listener, hostnames) in &listeners {
             if input.own.is_some_and(|own| !own.listeners.contains(at)) {
                 continue;
             }
-            let section = listener.spec.name.as_str();
-            let (mut guards, problem) = policies.guards(resources, &gateway.key, section, route, input);
+            let (mut guards, problem) = policies.guards(resources, &gateway.key, listener, route, input);
             served.unresolved.extend(problem);
             if route.takes.is_raw() {
                 // Limits count requests, and there are none. But nobody is let past an AuthPolicy.
                 if gateway.require_auth || !guards.auth.is_empty() {
                     let place = rule::place(input, index);
                     let message = format!(
-                        "{place}: an AuthPolicy covers listener {section} of Gateway {}, or it requires one, and a {} \
+                        "{place}: an AuthPolicy covers listener {} of Gateway {}, or it requires one, and a {} \
                          has no requests that could be authenticated",
-                        gateway.key, route.kind
+                        listener.spec.name, gateway.key, route.kind
                     );
                     served.unguarded.insert(index, Problem::new(reason::AUTH_REQUIRED, message));
                     continue;
@@ -150,9 +150,9 @@ fn serve(
                 served.unguarded.insert(index, Problem::new(reason::AUTH_REQUIRED, message));
                 continue;
             }
-            variants.entry(guards.clone()).or_insert(section);
+            variants.entry(guards.clone()).or_insert_with(|| listener.place());
             groups.entry(guards).or_default().push(v1::Attachment {
-                listener: names::listener(&gateway.key, section),
+                listener: listener.resource_name(&gateway.key),
                 hostnames: match input.own {
                     None => (*hostnames).clone(),
                     Some(own) if own.host.is_empty() => Vec::new(),
@@ -169,7 +169,7 @@ fn serve(
         }
         let only_one = groups.len() == 1;
         for (guards, attachments) in groups {
-            let variant = variants.get(&guards).copied().filter(|_| !only_one);
+            let variant = variants.get(&guards).map(String::as_str).filter(|_| !only_one);
             let wire = v1::Route {
                 attachments,
                 auth: guards.auth,

@@ -24,9 +24,12 @@ pub struct ObjectStatus {
     /// Of the object as a whole.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// Of a Gateway.
+    /// Of a Gateway or ListenerSet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<ListenerStatus>,
+    /// Of a Gateway that has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attached_listener_sets: Option<i32>,
     /// Of a route for each parent, of a policy for each ancestor.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<ParentStatus>,
@@ -46,7 +49,10 @@ pub struct ListenerStatus {
 pub struct ParentStatus {
     pub parent_ref: ParentRef,
     pub conditions: Vec<Condition>,
-    /// The listeners of the parent that count the route as attached, by index.
+    /// The Gateway that it leads to, if it is one of ours.
+    #[serde(skip)]
+    pub(crate) gateway: Option<ObjectKey>,
+    /// The listeners of that Gateway that count the route as attached, by index.
     #[serde(skip)]
     pub(super) attached: Vec<usize>,
 }

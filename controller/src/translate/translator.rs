@@ -19,7 +19,7 @@ use super::{
     gateway::{self, GatewayView},
     ingress::{self, Ingresses},
     input::{self, RouteInput},
-    named, names, parent_key,
+    listener_set, named, names,
     policy::{Policies, PolicyKind, Sources},
     rivals::Rivals,
     route,
@@ -60,11 +60,13 @@ impl Translator {
         let mut statuses = Statuses::default();
         let classes = gateway::classes(resources, &mut statuses);
         let ingresses = Ingresses::new(resources, settings);
+        let sets = listener_set::by_gateway(resources);
         let mut gateways: BTreeMap<ObjectKey, GatewayView> = resources
             .gateways
             .iter()
             .filter_map(|(key, gateway)| {
-                Some((key.clone(), GatewayView::new(key, gateway, &classes, resources)?))
+                let sets = sets.get(key).map_or(&[][..], Vec::as_slice);
+                Some((key.clone(), GatewayView::new(key, gateway, sets, &classes, resources)?))
             })
             .collect();
         let implied = ingresses.gateways.iter().map(|(key, (gateway, class))| {
@@ -101,7 +103,7 @@ impl Translator {
 
     /// What does not stand with routes alone.
     fn finish(&mut self, resources: &Resources, settings: &Settings) {
-        let Translation { gateways: configs, statuses, provisioning, implied_gateways, jwks_urls } =
+        let Translation { gateways: configs, statuses, provisioning, joined, implied_gateways, jwks_urls } =
             &mut self.translation;
         gateway::configs(resources, statuses);
         let sources = Sources { resources, settings, implied: implied_gateways };
@@ -129,8 +131,15 @@ impl Translator {
                 statuses.set("IngressClass", &ObjectKey::new("", class), gateway.class_status());
             } else {
                 statuses.set("Gateway", key, gateway.status());
+                for set in gateway.sets() {
+                    statuses.set("ListenerSet", set, gateway.set_status(set));
+                }
             }
             provisioning.insert(key.clone(), gateway.provisioning.clone());
+            let listeners = gateway.joined();
+            if !listeners.is_empty() {
+                joined.insert(key.clone(), listeners);
+            }
         }
         *jwks_urls = Policies::jwks_urls(resources);
     }
@@ -224,12 +233,18 @@ impl Translator {
         self.edit_policies(resources, settings, edit);
         self.edit_tls_policies(edit);
         self.edit_backends(resources, edit);
-        for key in std::mem::take(&mut edit.counted) {
+        for (key, set) in std::mem::take(&mut edit.counted) {
             let is_implied = self.translation.implied_gateways.contains_key(&key);
-            if let Some(gateway) = self.gateways.get(&key).filter(|_| !is_implied) {
-                self.translation.statuses.set("Gateway", &key, gateway.status());
-                edit.statuses.insert(ObjectId { kind: "Gateway", key });
-            }
+            let Some(gateway) = self.gateways.get(&key).filter(|_| !is_implied) else { continue };
+            let (id, status) = match set {
+                None => (ObjectId { kind: "Gateway", key }, gateway.status()),
+                Some(set) => {
+                    let status = gateway.set_status(&set);
+                    (ObjectId { kind: "ListenerSet", key: set }, status)
+                }
+            };
+            self.translation.statuses.set(id.kind, &id.key, status);
+            edit.statuses.insert(id);
         }
         Some(())
     }
@@ -242,9 +257,9 @@ impl Translator {
         let mut counted = BTreeSet::new();
         let mut parents = BTreeSet::new();
         for parent in &status.parents {
-            let Some(key) = parent_key(&parent.parent_ref, &id.key) else { continue };
+            let Some(key) = &parent.gateway else { continue };
             counted.extend(parent.attached.iter().map(|listener| (key.clone(), *listener)));
-            parents.insert(key);
+            parents.insert(key.clone());
         }
         self.count(counted, -1, edit);
         let prefix = names::rules(&format!("{}/{}", id.kind, id.key));
@@ -289,8 +304,8 @@ impl Translator {
             return;
         }
         let parents = output.status.parents.iter();
-        let counted = parents.filter_map(|parent| Some((parent_key(&parent.parent_ref, &id.key)?, parent)));
-        let counted = counted
+        let counted = parents
+            .filter_map(|parent| Some((parent.gateway.as_ref()?, parent)))
             .flat_map(|(key, parent)| parent.attached.iter().map(move |listener| (key.clone(), *listener)))
             .collect();
         self.count(counted, 1, edit);
@@ -303,7 +318,7 @@ impl Translator {
             let listener = self.gateways.get_mut(&key).and_then(|gateway| gateway.listeners.get_mut(index));
             if let Some(listener) = listener {
                 listener.attached_routes += change;
-                edit.counted.insert(key);
+                edit.counted.insert((key, listener.set.clone()));
             }
         }
     }

@@ -120,6 +120,6 @@ fn policies(route: &v1::Route) -> impl Iterator<Item = PolicyKey> {
             let kind = PolicyKind::ALL.into_iter().find(|kind| kind.kind() == id.kind)?;
             Some((kind, id.key))
         }
-        Owner::Gateway | Owner::Listener(_) => None,
+        Owner::Gateway | Owner::Listener { .. } => None,
     })
 }

@@ -29,19 +29,21 @@ pub(super) fn plan(input: &Input<'_>, key: &ObjectKey, gateway: &Gateway) -> Opt
     conditions.push(whole(input, key, gateway, wanted, facts));
     let (conditions, mut flips) =
         conditions::settle(&conditions, &observed.conditions, Scope::OurTypes, "", &moment);
-    let listeners: Vec<ListenerStatus> = wanted
-        .listeners
-        .iter()
-        .map(|wanted| listener(input, key, wanted, &observed.listeners, &moment, &mut flips))
-        .collect();
+    let listeners = listeners(input, (key, None), wanted, &observed.listeners, &moment, &mut flips);
     let addresses: Vec<GatewayAddress> = facts.addresses.iter().take(MAX_ADDRESSES).cloned().collect();
     let is_same = conditions == observed.conditions
         && listeners == observed.listeners
-        && addresses == observed.addresses;
+        && addresses == observed.addresses
+        && wanted.attached_listener_sets == observed.attached_listener_sets;
     if is_same {
         return None;
     }
-    let status = json!({ "addresses": addresses, "conditions": conditions, "listeners": listeners });
+    let status = json!({
+        "addresses": addresses,
+        "conditions": conditions,
+        "listeners": listeners,
+        "attachedListenerSets": wanted.attached_listener_sets,
+    });
     write("Gateway", key, gateway, status, flips)
 }
 
@@ -58,22 +60,11 @@ fn whole(
     if let Some(refused) = refused {
         return not(reason::INVALID, refused.message.clone());
     }
-    if !facts.errors.is_empty() {
-        return not(reason::NO_RESOURCES, facts.errors.join("; "));
+    if let Some(obstacle) = obstacle(gateway, facts) {
+        return obstacle;
     }
-    let has = |address: &str| facts.addresses.iter().any(|one| is_same_address(&one.value, address));
-    let missing: Vec<&str> = translate::requested(gateway).filter(|address| !has(address)).collect();
-    if !missing.is_empty() {
-        let message = format!("addresses: the Gateway's Service was not given {}", missing.join(", "));
-        return not(reason::ADDRESS_NOT_USABLE, message);
-    }
-    if facts.addresses.is_empty() {
-        return not(reason::ADDRESS_NOT_ASSIGNED, "the Gateway's Service has no address yet".into());
-    }
-    let listeners = wanted.listeners.iter().map(|listener| Owner::Listener(listener.name.clone()));
-    let listeners = listeners
-        .map(|owner| input.tracker.state(key, &owner))
-        .find(|state| matches!(state, Programmed::Pending { .. }));
+    let mut listeners = states(input, (key, None), wanted);
+    let listeners = listeners.find(|state| matches!(state, Programmed::Pending { .. }));
     match (input.tracker.state(key, &Owner::Gateway), listeners) {
         (Programmed::Rejected { message }, _) => not(reason::INVALID, message),
         (Programmed::Pending { message }, _) | (_, Some(Programmed::Pending { message })) => {
@@ -83,26 +74,73 @@ fn whole(
     }
 }
 
+/// Why nothing of a Gateway is programmed, whatever its dataplanes acknowledged.
+pub(super) fn obstacle(gateway: &Gateway, facts: &GatewayFacts) -> Option<Condition> {
+    if !facts.errors.is_empty() {
+        return Some(not(reason::NO_RESOURCES, facts.errors.join("; ")));
+    }
+    let has = |address: &str| facts.addresses.iter().any(|one| is_same_address(&one.value, address));
+    let missing: Vec<&str> = translate::requested(gateway).filter(|address| !has(address)).collect();
+    if !missing.is_empty() {
+        let message = format!("addresses: the Gateway's Service was not given {}", missing.join(", "));
+        return Some(not(reason::ADDRESS_NOT_USABLE, message));
+    }
+    let message = "the Gateway's Service has no address yet";
+    facts.addresses.is_empty().then(|| not(reason::ADDRESS_NOT_ASSIGNED, message.into()))
+}
+
 /// An IPv6 address can be written in several ways.
 fn is_same_address(one: &str, other: &str) -> bool {
     one == other || one.parse::<IpAddr>().is_ok_and(|one| other.parse() == Ok(one))
 }
 
+/// A Gateway, and the ListenerSet whose listeners are meant; `None`: its own.
+pub(super) type Holder<'a> = (&'a ObjectKey, Option<&'a ObjectKey>);
+
+/// How the listeners of a holder stand, in their order.
+pub(super) fn states<'a>(
+    input: &'a Input<'_>,
+    (gateway, set): Holder<'a>,
+    wanted: &'a translate::ObjectStatus,
+) -> impl Iterator<Item = Programmed> {
+    wanted.listeners.iter().map(move |listener| input.tracker.state(gateway, &owner(set, &listener.name)))
+}
+
+fn owner(set: Option<&ObjectKey>, section: &str) -> Owner {
+    Owner::Listener { set: set.cloned(), section: section.to_owned() }
+}
+
+/// The listeners of a holder as they are to be.
+pub(super) fn listeners(
+    input: &Input<'_>,
+    holder: Holder<'_>,
+    wanted: &translate::ObjectStatus,
+    observed: &[ListenerStatus],
+    moment: &Moment,
+    flips: &mut Vec<Flip>,
+) -> Vec<ListenerStatus> {
+    let wanted = wanted.listeners.iter();
+    wanted.map(|wanted| listener(input, holder, wanted, observed, moment, flips)).collect()
+}
+
 fn listener(
     input: &Input<'_>,
-    gateway: &ObjectKey,
+    (gateway, set): Holder<'_>,
     wanted: &translate::ListenerStatus,
     observed: &[ListenerStatus],
     moment: &Moment,
     flips: &mut Vec<Flip>,
 ) -> ListenerStatus {
-    let resource = names::listener(gateway, &wanted.name);
+    let resource = names::listener(gateway, set, &wanted.name);
     let problem = wanted.conditions.iter().find(|one| one.is_problem());
-    let state = input.tracker.state(gateway, &Owner::Listener(wanted.name.clone()));
+    let state = input.tracker.state(gateway, &owner(set, &wanted.name));
     let programmed = match (state, problem) {
         // It has nothing to serve by.
         (_, Some(problem)) if !input.tracker.holds(gateway, &resource) => {
-            not(reason::INVALID, problem.message.clone())
+            let is_conflict =
+                wanted.conditions.iter().any(|one| one.kind == ConditionType::Conflicted && one.status);
+            let reason = if is_conflict { problem.reason } else { reason::INVALID };
+            not(reason, problem.message.clone())
         }
         (Programmed::Programmed, _) => is_programmed(),
         (Programmed::Pending { message }, _) => not(reason::PENDING, message),
@@ -126,7 +164,7 @@ fn listener(
     }
 }
 
-fn is_programmed() -> Condition {
+pub(super) fn is_programmed() -> Condition {
     Condition {
         kind: ConditionType::Programmed,
         status: true,
@@ -135,6 +173,6 @@ fn is_programmed() -> Condition {
     }
 }
 
-fn not(reason: &'static str, message: String) -> Condition {
+pub(super) fn not(reason: &'static str, message: String) -> Condition {
     Condition { kind: ConditionType::Programmed, status: false, reason, message }
 }

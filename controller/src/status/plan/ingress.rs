@@ -4,10 +4,7 @@ use k8s_openapi::api::networking::v1::{Ingress, IngressLoadBalancerIngress};
 use serde_json::json;
 
 use super::{Input, Write, status_of, write};
-use crate::{
-    resources::ObjectKey,
-    translate::{ConditionType, parent_key},
-};
+use crate::{resources::ObjectKey, translate::ConditionType};
 
 pub(super) fn plan(input: &Input<'_>, key: &ObjectKey, ingress: &Ingress) -> Option<Write> {
     // One of another class is another controller's.
@@ -26,9 +23,7 @@ fn addresses(input: &Input<'_>, key: &ObjectKey) -> Option<Vec<IngressLoadBalanc
         conditions.iter().any(|one| one.kind == ConditionType::Accepted && one.status)
     };
     let parents = status.parents.iter().filter(|parent| is_accepted(&parent.conditions));
-    let facts = parents
-        .filter_map(|parent| parent_key(&parent.parent_ref, key))
-        .filter_map(|gateway| input.facts.get(&gateway));
+    let facts = parents.filter_map(|parent| input.facts.get(parent.gateway.as_ref()?));
     let addresses = facts.flat_map(|facts| &facts.addresses).map(|address| {
         let is_name = address.kind.as_deref() == Some("Hostname");
         IngressLoadBalancerIngress {

@@ -129,6 +129,65 @@ fn every_kind_gets_its_conditions() {
     assert_eq!(class["supportedFeatures"][0], json!({"name": "BackendTLSPolicy"}));
 }
 
+/// What the suite's tests of ListenerSets ask for, beyond what translation says.
+#[test]
+fn listener_sets_get_their_conditions() {
+    let mut world = World::of(SHOP);
+    let set = |name: &str, hostnames: &[&str]| {
+        let listener =
+            |hostname: &&str| json!({"name": hostname, "protocol": "HTTP", "port": 80, "hostname": hostname});
+        json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "ListenerSet",
+            "metadata": {"name": name, "namespace": "default"}, "spec": {"parentRef": {"name": "edge"},
+            "listeners": hostnames.iter().map(listener).collect::<Vec<_>>()}})
+    };
+    world.apply(set("good", &["a.example.com"]));
+    world.apply(set("half", &["a.example.com", "b.example.com"]));
+    world.apply(set("lost", &["a.example.com"]));
+    let conditions = |world: &World, name: &str| {
+        brief(&world.status("ListenerSet", &format!("default/{name}"))["conditions"])
+    };
+    world.settle(Dataplane::Acknowledges);
+    for name in ["good", "half", "lost"] {
+        assert_eq!(conditions(&world, name), ["Accepted=False/NotAllowed", "Programmed=False/NotAllowed"]);
+        assert_eq!(world.status("ListenerSet", &format!("default/{name}"))["listeners"], json!([]));
+    }
+    assert!(world.status("Gateway", "default/edge")["attachedListenerSets"].is_null());
+
+    let mut gateway = world.objects[&("Gateway".into(), "default/edge".into())].clone();
+    gateway["spec"]["allowedListeners"] = json!({"namespaces": {"from": "Same"}});
+    world.apply(gateway.clone());
+    world.settle(Dataplane::Acknowledges);
+    let unreachable = ["Accepted=True/Accepted", "Programmed=False/ParentNotProgrammed"];
+    assert_eq!(conditions(&world, "good"), unreachable);
+    world.reach("edge");
+    world.settle(Dataplane::Silent);
+    world.settle(Dataplane::Acknowledges);
+    assert_eq!(conditions(&world, "good"), ["Accepted=True/Accepted", "Programmed=True/Programmed"]);
+    assert_eq!(conditions(&world, "half"), ["Accepted=True/ListenersNotValid", "Programmed=True/Programmed"]);
+    let lost = ["Accepted=False/ListenersNotValid", "Programmed=False/ListenersNotValid"];
+    assert_eq!(conditions(&world, "lost"), lost);
+    let listeners = &world.status("ListenerSet", "default/half")["listeners"];
+    let taken = [
+        "Accepted=False/HostnameConflict",
+        "ResolvedRefs=True/ResolvedRefs",
+        "Conflicted=True/HostnameConflict",
+        "Programmed=False/HostnameConflict",
+    ];
+    assert_eq!(brief(&listeners[0]["conditions"]), taken);
+    assert_eq!(brief(&listeners[1]["conditions"])[3], "Programmed=True/Programmed");
+    assert_eq!(world.status("Gateway", "default/edge")["attachedListenerSets"], json!(2));
+
+    world.tracker = Tracker::default();
+    world.settle(Dataplane::Rejects(1));
+    assert_eq!(conditions(&world, "good")[1], "Programmed=False/Invalid");
+    gateway["spec"]["infrastructure"] =
+        json!({"parametersRef": {"group": "gatehouse.dev", "kind": "GatewayConfig", "name": "absent"}});
+    world.apply(gateway);
+    world.settle(Dataplane::Acknowledges);
+    let refused = ["Accepted=False/ParentNotAccepted", "Programmed=False/ParentNotProgrammed"];
+    assert_eq!(conditions(&world, "good"), refused);
+}
+
 #[test]
 fn what_is_not_programmed_says_why() {
     let reason = |world: &World, pointer: &str| {

@@ -106,6 +106,7 @@ impl BackendTls {
         let parents = gateways.into_iter().map(|gateway| ParentStatus {
             parent_ref: ancestor(gateway),
             conditions: conditions(&findings, conflict.as_ref()),
+            gateway: Some(gateway.clone()),
             attached: Vec::new(),
         });
         Some(ObjectStatus { parents: parents.collect(), ..ObjectStatus::default() })

@@ -22,8 +22,8 @@ pub(super) struct Edit {
     is_whole: bool,
     /// By Gateway and name, what was there before.
     before: BTreeMap<ObjectKey, BTreeMap<Arc<str>, Option<Arc<Kind>>>>,
-    /// Gateways whose listeners count other routes.
-    pub(super) counted: BTreeSet<ObjectKey>,
+    /// Gateways, each with its ListenerSet or `None` for itself, whose listeners count other routes.
+    pub(super) counted: BTreeSet<(ObjectKey, Option<ObjectKey>)>,
     /// Backends that began or ceased to be named, by Gateway.
     pub(super) backends: BTreeSet<(ObjectKey, Arc<str>)>,
     pub(super) policies: BTreeSet<PolicyKey>,

@@ -17,6 +17,7 @@ const KINDS: [(&str, usize, usize); 16] = [
     ("Service", 4, 4),
     ("EndpointSlice", 4, 2),
     ("Gateway", 2, 4),
+    ("ListenerSet", 2, 3),
     ("AuthPolicy", 3, 5),
     ("RateLimitPolicy", 2, 4),
     ("ReferenceGrant", 1, 2),
@@ -71,7 +72,8 @@ fn object(step: Step) -> Option<Value> {
             {"matches": matches, "backendRefs": [{"name": "s1", "port": 81}]}]})
         }
         ("HTTPRoute", 2) => json!({"parentRefs": [{"name": "edge", "namespace": "a", "sectionName": "http"},
-            {"name": "edge", "namespace": "a", "sectionName": "second"}], "rules": [
+            {"name": "edge", "namespace": "a", "sectionName": "second"},
+            {"kind": "ListenerSet", "name": "x0", "namespace": "a", "sectionName": "http"}], "rules": [
             {"backendRefs": [{"name": "s1", "namespace": "b", "port": 80}]}]}),
         ("HTTPRoute", 3) => {
             json!({"parentRefs": [parent("nowhere")], "rules": [{"backendRefs": [{"name": "s0", "port": 80}]}]})
@@ -103,7 +105,7 @@ fn object(step: Step) -> Option<Value> {
             {"auth": {"policyRef": {"name": "nobody"}}, "respond": {"status": 200}},
             {"auth": {"public": true}, "backendRefs": [{"name": "s0", "port": 80}]}]}),
         ("GatewayRoute", 2) => {
-            json!({"parentRefs": [parent("other")], "defaults": {"rateLimits": [{"name": "x1"}]},
+            json!({"parentRefs": [parent("other"), {"kind": "ListenerSet", "name": "x1", "namespace": "b"}], "defaults": {"rateLimits": [{"name": "x1"}]},
             "rules": [{"name": "two", "backendRefs": [{"name": "s1", "port": 80}]}]})
         }
         ("GatewayRoute", 3) => {
@@ -120,6 +122,7 @@ fn object(step: Step) -> Option<Value> {
         ("Service", _) => json!({"type": "ExternalName", "externalName": "x"}),
         ("Gateway", variant) => {
             let from = ["All", "Same", "All", "All"][variant];
+            let joining = ["All", "Same", "None", "All"][variant];
             let allowed = json!({"namespaces": {"from": from}});
             let mut listeners =
                 vec![json!({"name": "http", "protocol": "HTTP", "port": 80, "allowedRoutes": allowed})];
@@ -130,11 +133,19 @@ fn object(step: Step) -> Option<Value> {
                     "tls": {"certificateRefs": [{"name": "x0"}]}}),
                 );
             }
-            let mut spec = json!({"gatewayClassName": "gatehouse", "listeners": listeners});
+            let mut spec = json!({"gatewayClassName": "gatehouse", "listeners": listeners,
+                "allowedListeners": {"namespaces": {"from": joining}}});
             if slot == 1 {
                 spec["infrastructure"] = json!({"parametersRef": {"group": "gatehouse.dev", "kind": "GatewayConfig", "name": "x0"}});
             }
             spec
+        }
+        ("ListenerSet", variant) => {
+            let allowed = json!({"namespaces": {"from": "All"}});
+            let hostname = ["x.example.com", "*.example.com", "y.example.com"][variant];
+            json!({"parentRef": parent(["edge", "edge", "other"][variant]), "listeners": [
+                {"name": "http", "protocol": "HTTP", "port": 80, "hostname": hostname, "allowedRoutes": allowed},
+                {"name": "more", "protocol": "HTTP", "port": 82 + variant}]})
         }
         ("AuthPolicy", variant) => {
             let target = [
@@ -143,7 +154,8 @@ fn object(step: Step) -> Option<Value> {
                 json!([{"group": "gatehouse.dev", "kind": "GatewayRoute", "name": "x0", "sectionName": "one"},
                     {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "x1", "sectionName": "one"}]),
                 json!([{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "other", "sectionName": "http"},
-                    {"group": "gateway.networking.k8s.io", "kind": "GRPCRoute", "name": "x0", "sectionName": "one"}]),
+                    {"group": "gateway.networking.k8s.io", "kind": "GRPCRoute", "name": "x0", "sectionName": "one"},
+                    {"group": "gateway.networking.k8s.io", "kind": "ListenerSet", "name": format!("x{slot}")}]),
                 json!([]),
             ];
             json!({"targetRefs": target[variant], "enforcement": if slot == 1 { "Required" } else { "Default" },
@@ -187,9 +199,8 @@ fn object(step: Step) -> Option<Value> {
     };
     let key = key(kind, slot);
     let version = match kind {
-        "HTTPRoute" | "GRPCRoute" | "BackendTLSPolicy" | "Gateway" | "GatewayClass" | "ReferenceGrant" => {
-            "gateway.networking.k8s.io/v1"
-        }
+        "HTTPRoute" | "GRPCRoute" | "BackendTLSPolicy" | "Gateway" | "ListenerSet" | "GatewayClass"
+        | "ReferenceGrant" => "gateway.networking.k8s.io/v1",
         "GatewayRoute" | "AuthPolicy" | "RateLimitPolicy" | "Consumer" | "GatewayConfig" => {
             "gatehouse.dev/v1alpha1"
         }
@@ -220,6 +231,7 @@ fn remove(resources: &mut Resources, kind: &str, key: &ObjectKey) {
         "Service" => drop(resources.services.remove(key)),
         "EndpointSlice" => drop(resources.endpoint_slices.remove(key)),
         "Gateway" => drop(resources.gateways.remove(key)),
+        "ListenerSet" => drop(resources.listener_sets.remove(key)),
         "AuthPolicy" => drop(resources.auth_policies.remove(key)),
         "RateLimitPolicy" => drop(resources.rate_limit_policies.remove(key)),
         "ReferenceGrant" => drop(resources.reference_grants.remove(key)),
@@ -261,6 +273,7 @@ fn assert_same(one: &Translation, other: &Translation) {
     assert_eq!(one.gateways, other.gateways);
     assert_eq!(one.statuses.0, other.statuses.0);
     assert_eq!(one.provisioning, other.provisioning);
+    assert_eq!(one.joined, other.joined);
     assert_eq!(one.jwks_urls, other.jwks_urls);
     let implied = |one: &Translation| -> Vec<_> {
         one.implied_gateways
