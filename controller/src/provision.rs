@@ -17,7 +17,7 @@ mod scale;
 mod service;
 mod worker;
 
-use std::str::FromStr;
+use std::{collections::BTreeMap, str::FromStr};
 
 use gatehouse_crds::{Gateway, GatewayConfigSpec};
 use k8s_openapi::api::{
@@ -27,6 +27,7 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::ResourceExt;
 
 use crate::resources::ObjectKey;
 use identity::Identity;
@@ -95,6 +96,8 @@ impl FromStr for PullPolicy {
 pub struct Plan {
     gateway: ObjectKey,
     owner: OwnerReference,
+    /// None of the objects is to be there any more.
+    withdrawn: bool,
     pub service_account: ServiceAccount,
     pub config_map: ConfigMap,
     pub deployment: Deployment,
@@ -133,7 +136,22 @@ pub fn plan(gateway: &Gateway, config: Option<&GatewayConfigSpec>, settings: &Se
             .map(|budget| scale::disruption_budget(&identity, budget)),
         gateway: identity.gateway,
         owner: identity.owner,
+        withdrawn: false,
     }
+}
+
+/// For a Gateway that is not ours any more, while something of ours stands for it.
+pub fn withdrawal(
+    gateway: &Gateway,
+    services: &BTreeMap<ObjectKey, Service>,
+    settings: &Settings,
+) -> Option<Plan> {
+    let plan = Plan { withdrawn: true, ..plan(gateway, None, settings) };
+    let peers = ObjectKey::new(&*plan.gateway.namespace, names::peers_name(&plan.gateway.name));
+    let peers = services.get(&peers)?;
+    let is_ours = identity::is_labelled(peers)
+        && peers.owner_references().iter().any(|owner| owner.uid == plan.owner.uid);
+    is_ours.then_some(plan)
 }
 
 impl Plan {
@@ -145,7 +163,7 @@ impl Plan {
     /// Every object that a plan can have, in the order in which they are made: what pods need before the pods.
     pub fn objects(&self) -> Vec<Object> {
         let name = object_name(&self.gateway.name);
-        vec![
+        let mut objects = vec![
             Object::new(&name, Some(&self.service_account)),
             Object::new(&name, Some(&self.config_map)),
             Object::new(&names::peers_name(&self.gateway.name), Some(&self.peers)),
@@ -153,7 +171,13 @@ impl Plan {
             Object::new(&name, Some(&self.deployment)),
             Object::new(&name, self.autoscaler.as_ref()),
             Object::new(&name, self.disruption_budget.as_ref()),
-        ]
+        ];
+        if self.withdrawn {
+            objects.iter_mut().for_each(|object| object.content = None);
+            // Last what tells that there is something.
+            objects.sort_by_key(|object| object.name != name);
+        }
+        objects
     }
 }
 

@@ -15,7 +15,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{Object, Plan, object::Fingerprint};
+use super::{Object, Plan, identity, object::Fingerprint};
 use crate::resources::ObjectKey;
 use live::Standing;
 
@@ -118,7 +118,8 @@ async fn bring(client: &Client, plan: &Plan, object: &Object) -> Result<(), Fail
         (Some(_), _, Some(Standing::Going)) => Err(Failure::Going),
         (Some(_), _, Some(Standing::Leftover)) => Err(Failure::Leftover),
         (Some(_), _, _) => Err(Failure::Foreign),
-        (None, Some(live), Some(Standing::Ours)) if live::is_labelled(&live) => {
+        // Made by us, and not only owned by the Gateway.
+        (None, Some(live), Some(Standing::Ours)) if identity::is_labelled(&live) => {
             remove(&api, object, live).await
         }
         // There is none, or none of ours.

@@ -12,7 +12,7 @@ use crate::resources::ObjectKey;
 /// Which program an object is of.
 const PROGRAM: &str = "app.kubernetes.io/name";
 /// Who made an object.
-pub(super) const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "gatehouse");
+const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "gatehouse");
 /// GEP-1762: which Gateway an object is for.
 pub(super) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 const GATEWAY_CLASS_NAME: &str = "gateway.networking.k8s.io/gateway-class-name";
@@ -25,6 +25,11 @@ pub(super) struct Identity {
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
     selector: BTreeMap<String, String>,
+}
+
+/// Made by us.
+pub(super) fn is_labelled(object: &impl ResourceExt) -> bool {
+    object.labels().get(MANAGED_BY.0).is_some_and(|manager| manager == MANAGED_BY.1)
 }
 
 impl Identity {

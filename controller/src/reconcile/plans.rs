@@ -34,6 +34,12 @@ impl Reconciler {
                 plans.insert(key.clone(), provision::plan(&gateway, config.as_deref(), &self.pods));
             }
         }
+        for (key, gateway) in &self.view.gateways {
+            if !provisioning.contains_key(key) && gateway.metadata.deletion_timestamp.is_none() {
+                let withdrawal = provision::withdrawal(gateway, &self.view.services, &self.pods);
+                plans.extend(withdrawal.map(|plan| (key.clone(), plan)));
+            }
+        }
         tell(&self.outputs.plans, Arc::new(plans));
     }
 

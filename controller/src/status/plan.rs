@@ -10,6 +10,7 @@ mod entries;
 mod features;
 mod gateway;
 mod ingress;
+mod left;
 mod listener_set;
 
 use std::collections::BTreeMap;

@@ -5,6 +5,7 @@ mod watched;
 use std::{fmt::Debug, mem, pin::pin, time::Duration};
 
 use futures_util::StreamExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, ResourceExt,
     runtime::watcher::{self, Event, watcher},
@@ -18,7 +19,10 @@ use super::{
     guard::Guard,
     presence::{self, Crds},
 };
-use crate::resources::{ObjectKey, Resources};
+use crate::{
+    resources::{ObjectKey, Resources},
+    status::FIELD_MANAGER,
+};
 
 /// Annotation that kubectl leaves: a copy of the object.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -188,13 +192,25 @@ fn key(object: &impl ResourceExt) -> ObjectKey {
     ObjectKey::new(object.namespace().unwrap_or_default(), object.name_any())
 }
 
+/// Of `managedFields` it is read which of its status is ours, where no name of ours stands in the status itself.
+fn keep_ownership(kind: &str, meta: &mut ObjectMeta) {
+    if !["Gateway", "ListenerSet"].contains(&kind) {
+        meta.managed_fields = None;
+    }
+    if let Some(entries) = &mut meta.managed_fields {
+        entries.retain(|entry| {
+            entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.subresource.as_deref() == Some("status")
+        });
+    }
+}
+
 /// An object that can't be read is told of; `Err` is its name.
 fn readable<K: Watched>(object: Guard<K>) -> Result<K, ObjectKey> {
     let key = key(&object);
     match object.0 {
         Ok(mut object) => {
             let meta = object.meta_mut();
-            meta.managed_fields = None;
+            keep_ownership(K::KIND, meta);
             if let Some(annotations) = &mut meta.annotations {
                 annotations.remove(LAST_APPLIED);
             }

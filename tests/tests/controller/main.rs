@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
+mod leaving;
 mod rig;
 mod startup;

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{ResourceExt, api::DynamicObject};
 
-use crate::provision::{Plan, identity::MANAGED_BY};
+use crate::provision::Plan;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
@@ -29,11 +29,6 @@ pub(super) fn standing(live: &DynamicObject, plan: &Plan) -> Standing {
     } else {
         Standing::Foreign
     }
-}
-
-/// Made by us, and not only owned by the Gateway.
-pub(super) fn is_labelled(live: &DynamicObject) -> bool {
-    live.labels().get(MANAGED_BY.0).is_some_and(|manager| manager == MANAGED_BY.1)
 }
 
 /// A manager's last apply had a number of replicas, and nobody has written another since.

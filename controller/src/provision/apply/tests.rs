@@ -12,7 +12,10 @@ use kube::{Client, client::Body};
 use serde_json::{Value, json};
 
 use super::{Applier, HANDOVER, MANAGER};
-use crate::provision::{Plan, PullPolicy, Settings, plan};
+use crate::{
+    provision::{Plan, PullPolicy, Settings, plan, withdrawal},
+    resources::ObjectKey,
+};
 
 /// `deployments/edge-gatehouse` and the like.
 type Place = String;
@@ -128,8 +131,8 @@ fn managed_by(manager: &str) -> Value {
     json!([{"manager": manager, "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}])
 }
 
-fn planned(uid: &str, config: Value) -> Plan {
-    let gateway: Gateway = serde_json::from_value(json!({
+fn gateway(uid: &str) -> Gateway {
+    serde_json::from_value(json!({
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "Gateway",
         "metadata": {"name": "edge", "namespace": "shop", "uid": uid},
@@ -138,15 +141,21 @@ fn planned(uid: &str, config: Value) -> Plan {
             "listeners": [{"name": "http", "protocol": "HTTP", "port": 80}],
         },
     }))
-    .unwrap();
-    let config: GatewayConfigSpec = serde_json::from_value(config).unwrap();
-    let settings = Settings {
+    .unwrap()
+}
+
+fn settings() -> Settings {
+    Settings {
         image: "image".into(),
         pull_policy: PullPolicy::Never,
         controller_address: "https://controller.system.svc:18000".into(),
         ca_pem: "ca".into(),
-    };
-    plan(&gateway, Some(&config), &settings)
+    }
+}
+
+fn planned(uid: &str, config: Value) -> Plan {
+    let config: GatewayConfigSpec = serde_json::from_value(config).unwrap();
+    plan(&gateway(uid), Some(&config), &settings())
 }
 
 const AUTOSCALER: &str = "horizontalpodautoscalers/edge-gatehouse";
@@ -202,6 +211,27 @@ async fn what_the_plan_no_longer_has_is_deleted() {
     fake.calls();
     successor.apply(&planned("u", json!({}))).await.unwrap();
     assert_eq!(fake.calls(), []);
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_not_ours_any_more_keeps_nothing() {
+    let fake = Fake::default();
+    let plan = planned("u", extras());
+    Applier::new(fake.client()).apply(&plan).await.unwrap();
+    let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other", "uid": "x"}});
+    fake.put("configmaps/other", other);
+    let services = [(ObjectKey::new("shop", "edge-gatehouse-peers"), plan.peers.clone())].into();
+    let nothing = BTreeMap::new();
+    let withdrawn = |uid: &str, services| withdrawal(&gateway(uid), services, &settings());
+    assert_eq!(withdrawn("u", &nothing), None, "nothing of ours stands there");
+    assert_eq!(withdrawn("v", &services), None, "it is of another Gateway of that name");
+    // By another process, which remembers nothing.
+    fake.calls();
+    Applier::new(fake.client()).apply(&withdrawn("u", &services).unwrap()).await.unwrap();
+    let left: Vec<Place> = fake.0.lock().unwrap().objects.keys().cloned().collect();
+    assert_eq!(left, ["configmaps/other"]);
+    let last = fake.calls().pop().unwrap();
+    assert_eq!((last.0.as_str(), last.1.as_str()), ("DELETE", "services/edge-gatehouse-peers"));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     GatewayFacts, Input, Programmed, Write,
     conditions::{self, Flip, Moment, Scope},
-    status_of, write,
+    left, status_of, write,
 };
 use crate::{
     resources::ObjectKey,
@@ -19,7 +19,7 @@ use crate::{
 const MAX_ADDRESSES: usize = 16;
 
 pub(super) fn plan(input: &Input<'_>, key: &ObjectKey, gateway: &Gateway) -> Option<Write> {
-    let wanted = status_of(input, "Gateway", key)?;
+    let Some(wanted) = status_of(input, "Gateway", key) else { return left::gateway(key, gateway) };
     let nothing = GatewayFacts::default();
     let facts = input.facts.get(key).unwrap_or(&nothing);
     let observed = gateway.status.clone().unwrap_or_default();

@@ -7,7 +7,7 @@ use super::{
     GatewayFacts, Input, Programmed, Write,
     conditions::{self, Moment, Scope},
     gateway::{self, Holder},
-    status_of, write,
+    left, status_of, write,
 };
 use crate::{
     resources::ObjectKey,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub(super) fn plan(input: &Input<'_>, key: &ObjectKey, set: &ListenerSet) -> Option<Write> {
-    let wanted = status_of(input, "ListenerSet", key)?;
+    let Some(wanted) = status_of(input, "ListenerSet", key) else { return left::listener_set(key, set) };
     let gateway = gateway_of_set(key, set)?;
     let holder = (&gateway, Some(key));
     let observed = set.status.clone().unwrap_or_default();
