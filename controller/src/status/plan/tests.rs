@@ -88,7 +88,7 @@ fn every_kind_gets_its_conditions() {
         (brief(&http["conditions"]), &http["attachedRoutes"]),
         (wanted.map(str::to_owned).to_vec(), &json!(2))
     );
-    assert_eq!(http["supportedKinds"][1], json!({"group": "gatehouse.dev", "kind": "GatewayRoute"}));
+    assert_eq!(http["supportedKinds"][2], json!({"group": "gatehouse.dev", "kind": "GatewayRoute"}));
     let https = brief(&gateway["listeners"][1]["conditions"]);
     assert!(https.contains(&"ResolvedRefs=False/InvalidCertificateRef".into()), "{https:?}");
     assert!(https.contains(&"Programmed=False/Invalid".into()), "{https:?}");

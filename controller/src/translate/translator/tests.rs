@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What an edit is of, how many there are of it, and what it may become; one more is that it goes.
-const KINDS: [(&str, usize, usize); 16] = [
+const KINDS: [(&str, usize, usize); 17] = [
     ("HTTPRoute", 4, 7),
     ("GRPCRoute", 2, 4),
     ("GatewayRoute", 3, 5),
