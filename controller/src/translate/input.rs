@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use gatehouse_crds::{
     BackendRef, Cors, FilterType, GATEWAY_GROUP, GROUP, GatewayRoute, GatewayRouteRule, GrpcRoute,
     GrpcRouteMatch, GrpcRouteRule, HeaderChanges, HttpBackendRef, HttpFilter, HttpRoute, HttpRouteRule,
-    Mirror, ParentRef, Redirect, Respond, Retry, RouteMatch, StreamRouteRule, TcpRoute, Timeouts, TlsRoute,
-    UdpRoute, UrlRewrite,
+    Mirror, ParentRef, Redirect, Respond, Retry, RouteMatch, SessionPersistence, StreamRouteRule, TcpRoute,
+    Timeouts, TlsRoute, UdpRoute, UrlRewrite,
 };
 use kube::ResourceExt;
 
@@ -218,21 +218,25 @@ fn from_grpc<'a>(key: &'a ObjectKey, route: &'a GrpcRoute) -> RouteInput<'a> {
 }
 
 fn http_rule(rule: &HttpRouteRule) -> RuleInput<'_> {
-    let common =
-        filtered(rule.name.as_deref(), Matches::Http(&rule.matches), &rule.filters, &rule.backend_refs);
-    // Without it a client's requests would go to other backends than it relies on.
-    let persistence =
-        rule.session_persistence.map(|_| "sessionPersistence is not served: remove it".to_owned());
-    RuleInput {
-        timeouts: rule.timeouts.as_ref(),
-        retry: rule.retry.as_ref(),
-        problem: common.problem.clone().or(persistence.map(Problem::from)),
-        ..common
-    }
+    let matches = Matches::Http(&rule.matches);
+    let common = filtered(rule.name.as_deref(), matches, &rule.filters, &rule.backend_refs);
+    RuleInput { timeouts: rule.timeouts.as_ref(), retry: rule.retry.as_ref(), ..common }
+        .persisting(rule.session_persistence)
 }
 
 fn grpc_rule(rule: &GrpcRouteRule) -> RuleInput<'_> {
-    filtered(rule.name.as_deref(), Matches::Grpc(&rule.matches), &rule.filters, &rule.backend_refs)
+    let matches = Matches::Grpc(&rule.matches);
+    filtered(rule.name.as_deref(), matches, &rule.filters, &rule.backend_refs)
+        .persisting(rule.session_persistence)
+}
+
+impl RuleInput<'_> {
+    /// Refused if sessions are to persist: a client's requests would go to other backends than it relies on.
+    fn persisting(mut self, persistence: Option<SessionPersistence>) -> Self {
+        let refused = || persistence.map(|_| "sessionPersistence is not served: remove it".to_owned().into());
+        self.problem = self.problem.or_else(refused);
+        self
+    }
 }
 
 /// What the rules of the Gateway API's kinds have in common.
