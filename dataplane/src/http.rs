@@ -5,6 +5,7 @@ pub(crate) mod client_body;
 pub(crate) mod connection;
 pub(crate) mod exchange;
 pub(crate) mod forward;
+pub(crate) mod grpc;
 pub(crate) mod headers;
 pub(crate) mod http1;
 mod mirror;

@@ -50,6 +50,7 @@ impl fmt::Display for BackendKey {
 }
 
 /// Not what a [`BackendKey`] is shown as.
+#[derive(Debug)]
 pub(super) struct NoBackend;
 
 impl FromStr for BackendKey {

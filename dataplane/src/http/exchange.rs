@@ -14,11 +14,7 @@ use std::{
 use http::{HeaderMap, Method, StatusCode, header::USER_AGENT, request::Parts};
 use tokio::time::Instant;
 
-use super::{
-    connection::Connection,
-    headers::{GRPC_STATUS, X_REQUEST_ID},
-    target::Target,
-};
+use super::{connection::Connection, grpc::GRPC_STATUS, headers::X_REQUEST_ID, target::Target};
 use crate::{
     Reason,
     observe::{Record, RequestId, metrics::RouteMetrics},

@@ -11,8 +11,8 @@ use http::{
 use tokio::time::{timeout, timeout_at};
 
 use super::{
-    client_body::ClientBody, connection::Connection, exchange::Exchange, headers, mirror, pipeline::Answer,
-    retry::Retries, tunnel::Tunnel,
+    client_body::ClientBody, connection::Connection, exchange::Exchange, grpc, headers, mirror,
+    pipeline::Answer, retry::Retries, tunnel::Tunnel,
 };
 use crate::{
     Reason,
@@ -78,7 +78,7 @@ pub(super) async fn forward(
     plan.request_headers.apply(&mut parts.headers);
     let state = exchange.body_state();
     // In a stream of gRPC the client may have nothing to say for as long as the service has.
-    let is_grpc = service.protocol == Protocol::H2c && headers::is_grpc(&parts.headers);
+    let is_grpc = service.protocol == Protocol::H2c && grpc::is_grpc(&parts.headers);
     let idle_timeout = (!is_grpc).then_some(snapshot.settings.limits.body_idle_timeout);
     // HTTP/2 keeps them apart from the head. Where there is a policy, they could say what it alone may.
     let trailers = service.protocol == Protocol::H2c && outbound.rule.auth.is_empty();
@@ -97,8 +97,10 @@ pub(super) async fn forward(
     if websocket {
         headers::set_upgrade(&mut parts.headers);
     }
+    let own_limit = if is_grpc { grpc::timeout(&parts.headers) } else { None };
     let mut request = Request::from_parts(parts, body);
-    let deadline = plan.timeouts.request().map(|limit| exchange.started() + limit);
+    let limit = plan.timeouts.request().into_iter().chain(own_limit).min();
+    let deadline = limit.map(|limit| exchange.started() + limit);
     let retries = repeats
         .and_then(|repeats| repeats.retry.as_ref())
         .map(|rule| Box::new(Retries::new(rule, &request, service.protocol, recording.as_ref())));

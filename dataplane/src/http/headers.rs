@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{CONNECTION, CONTENT_TYPE, Entry, HOST, TE, UPGRADE},
+    header::{CONNECTION, Entry, HOST, TE, UPGRADE},
 };
 
 /// Prefix of the fields in which a backend reads who the client is.
@@ -17,7 +17,6 @@ pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwar
 pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(crate) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub(crate) const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Fields that the gateway itself removes or sets on every route: no policy can give them another meaning.
@@ -109,13 +108,6 @@ pub(crate) fn clean_response(headers: &mut HeaderMap) {
 pub(crate) fn set_upgrade(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-}
-
-/// The content type of gRPC, and not that of its relatives such as gRPC-Web (gRPC over HTTP/2, Requests).
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(CONTENT_TYPE) else { return false };
-    let Some(rest) = value.as_bytes().strip_prefix(b"application/grpc") else { return false };
-    matches!(rest, [] | [b'+' | b';', ..])
 }
 
 /// `GET` over HTTP/1.1 with `Connection: upgrade` and `Upgrade: websocket`.

@@ -24,7 +24,7 @@ use super::{
     connection::Connection,
     exchange::Exchange,
     forward::{self, Outbound},
-    headers, policies,
+    grpc, headers, policies,
     respond::Refusal,
     target::Target,
     tunnel::Tunnel,
@@ -82,7 +82,7 @@ async fn respond(
     body: ClientBody,
     mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
-    let is_grpc = headers::is_grpc(&parts.headers);
+    let is_grpc = grpc::is_grpc(&parts.headers);
     let is_multiplexed = parts.version == Version::HTTP_2;
     let snapshot = connection.worker.snapshot();
     let mut sharing = None;

@@ -9,7 +9,7 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE},
 };
 
-use super::{body::ResponseBody, exchange::Exchange, headers::GRPC_STATUS};
+use super::{body::ResponseBody, exchange::Exchange, grpc::GRPC_STATUS};
 use crate::Reason;
 
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");

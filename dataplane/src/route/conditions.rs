@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::{HeaderName, Method};
 
 use super::{Facts, expression::WholeExpression};
-use crate::http::headers::is_grpc;
+use crate::http::grpc::is_grpc;
 
 /// Most matches have none, and take one word for it.
 #[derive(Debug, Clone, Default)]

@@ -11,7 +11,10 @@ use gatehouse_proto::config::v1::{
     sibling_service_client::SiblingServiceClient,
 };
 use gatehouse_tests::{
-    PATIENCE, eventually,
+    PATIENCE,
+    backend::Backend,
+    client::get,
+    eventually,
     gateway::{EDGE, Gateway, service},
 };
 use opentelemetry_proto::tonic::collector::trace::v1::{
@@ -156,6 +159,22 @@ async fn calls_reach_the_service_and_our_own_errors_are_statuses() {
     let statuses: Vec<_> =
         lines.iter().map(|line| (line["status"].as_u64(), line["grpc_status"].as_u64())).collect();
     assert_eq!(statuses, [0, 5, 12, 14, 14].map(|code| (Some(200), Some(code))), "{lines:?}");
+}
+
+/// The client's deadline is the gateway's as well: it does not go on for nobody.
+#[tokio::test]
+async fn a_call_ends_when_its_time_is_over() {
+    let silent = Backend::h2c(|_, _| std::future::pending()).await;
+    let gateway = Gateway::builder()
+        .file("edge.yaml", EDGE)
+        .file("routes.yaml", grpc_route("- backendRefs: [{name: silent, port: 80}]"))
+        .file("silent.yaml", service("silent"))
+        .endpoint("silent", silent.address)
+        .start()
+        .await;
+    let call = get(gateway.http(), "/a.B/C").method("POST").header("content-type", "application/grpc");
+    let answer = call.header("grpc-timeout", "50m").send_h2c().await;
+    assert_eq!((answer.status, answer.header("grpc-status")), (200, Some("4")), "{answer:?}");
 }
 
 /// What one sends in a stream, and what comes back.
