@@ -131,7 +131,7 @@ fn cases() -> Vec<Case> {
         http_rule("http-bad-regex", "matches: [{path: {type: RegularExpression, value: \"/a(\"}}]\n    backendRefs: [{name: web, port: 3000}]", told(PARENTS, "regular expression")),
         http_rule("http-absent-service", "backendRefs: [{name: nobody, port: 80}]", told(PARENTS, "nobody")),
         http_rule("http-wrong-kind", "backendRefs: [{group: example.com, kind: Bucket, name: web, port: 80}]", told(PARENTS, "Bucket")),
-        http_rule("http-unserved-filter", "filters: [{type: RequestMirror, requestMirror: {backendRef: {name: web, port: 3000}}}]\n    backendRefs: [{name: web, port: 3000}]", told(PARENTS, "filters[0]")),
+        http_rule("http-unserved-filter", "filters: [{type: ExtensionRef, extensionRef: {group: example.com, kind: Plugin, name: x}}]\n    backendRefs: [{name: web, port: 3000}]", told(PARENTS, "filters[0]")),
         Case {
             name: "absent-gateway-section",
             object: "gatewayroute/lost".into(),
@@ -184,9 +184,9 @@ fn cases() -> Vec<Case> {
         Case {
             name: "unserved-protocol",
             object: "gateway/protocol".into(),
-            broken: gateway("protocol", "{name: u, port: 53, protocol: UDP}"),
+            broken: gateway("protocol", "{name: u, port: 53, protocol: example.com/speech}"),
             mended: Some(gateway("protocol", plain)),
-            fate: told(LISTENER, "UDP"),
+            fate: told(LISTENER, "example.com/speech"),
         },
         Case {
             name: "absent-config",
