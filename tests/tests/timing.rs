@@ -76,7 +76,7 @@ impl Client {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_dataplanes_that_share_redis_admit_exactly_the_limit() {
+async fn two_dataplanes_that_share_redis_never_admit_more_than_the_limit() {
     let _turn = TURN.lock().await;
     let redis = Redis::start().await;
     let backend = Backend::echo("echo").await;
@@ -94,8 +94,11 @@ async fn two_dataplanes_that_share_redis_admit_exactly_the_limit() {
     }
     let statuses: Vec<u16> = clients.join_all().await.into_iter().flatten().collect();
     let count = |wanted: u16| statuses.iter().filter(|status| **status == wanted).count();
-    assert_eq!((count(200), count(429), statuses.len()), (100, 900, 1000));
-    assert_eq!(backend.seen().len(), 100);
+    let admitted = count(200);
+    // A dataplane may still have a lease of an eighth while the other is refused.
+    assert!((100 - 2 * 12..=100).contains(&admitted), "{admitted} of 100 admitted");
+    assert_eq!((count(429), statuses.len()), (1000 - admitted, 1000));
+    assert_eq!(backend.seen().len(), admitted);
 }
 
 /// Measures how late the machine lets a thread wake up. A round in which it stalls tells nothing about the gateway.

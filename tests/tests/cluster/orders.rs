@@ -125,8 +125,8 @@ fn the_orders_example_works_as_written() {
     assert!(statuses.iter().all(|status| [200, 429].contains(status)), "{statuses:?}");
     let admitted = statuses.iter().filter(|status| **status == 200).count();
     if store_failures() == before {
-        // Her first request may have been counted without Redis.
-        assert!([99, 100].contains(&admitted), "{admitted}: {statuses:?}");
+        // A dataplane may still have a lease of an eighth while the other is refused.
+        assert!((100 - 2 * 12..=100).contains(&admitted), "{admitted}: {statuses:?}");
     } else {
         eprintln!("Redis was too slow for an exact count: {admitted} admitted");
     }

@@ -66,7 +66,10 @@ async fn what_leaves_keeps_nothing_of_ours() {
     let (gateway, set) = (&objects[1], &objects[2]);
     is_claimed(&server, gateway, true).await;
     is_claimed(&server, set, true).await;
-    assert_eq!(server.get(gateway).await.unwrap()["status"]["attachedListenerSets"], 1);
+    eventually("the set counts as attached", async || {
+        (server.get(gateway).await?["status"]["attachedListenerSets"] == 1).then_some(())
+    })
+    .await;
     stand(&server, true).await;
 
     // The set goes alone.
