@@ -38,10 +38,12 @@ pub(super) fn send(
     recording: Option<&Recording>,
 ) {
     for service in services {
-        let mut parts = parts.clone();
         // Each backend has its own protocol.
-        let fit = head(&mut parts, outbound, &service).is_ok();
-        let Some(permit) = worker.mirror().filter(|_| fit) else {
+        let ready = worker.mirror().and_then(|permit| {
+            let mut parts = parts.clone();
+            head(&mut parts, outbound, &service).ok().map(|()| (permit, parts))
+        });
+        let Some((permit, parts)) = ready else {
             worker.sink.metrics().mirrored_lost.add(1);
             continue;
         };
