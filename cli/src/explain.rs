@@ -10,13 +10,13 @@ use gatehouse_controller::{
 };
 use gatehouse_dataplane::inspect::{Candidate, Verdict};
 use gatehouse_proto::config::v1::{self, resource::Kind};
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, Method, Uri};
 use serde::Serialize;
 
 use crate::{
     args::{ExplainOptions, Output},
     development::{Certificates, add_classes},
-    manifests::{Identity, Severity},
+    manifests::Identity,
     offline::{self, Places},
     run::RunError,
 };
@@ -25,6 +25,14 @@ pub(crate) use words::rule;
 
 /// Exit status where no rule takes the request.
 const UNTAKEN: u8 = 3;
+
+/// The request.
+struct Asked<'a> {
+    port: u16,
+    method: &'a Method,
+    url: &'a Uri,
+    headers: HeaderMap,
+}
 
 /// What a Gateway would do with the request.
 #[derive(Debug, Serialize)]
@@ -68,9 +76,16 @@ pub(crate) fn explain(options: &ExplainOptions) -> Result<ExitCode, RunError> {
     Certificates::default().add_missing(&mut resources, &implied, |_| false);
     let translation = translate::translate(&resources, &settings);
     let places = Places::of(&folder);
+    let headers = options.headers.iter().map(|header| (header.name.clone(), header.value.clone()));
+    let asked = Asked {
+        port: port(&options.url)?,
+        method: &options.method,
+        url: &options.url,
+        headers: headers.collect(),
+    };
     let mut answers = Vec::new();
     for (gateway, config) in &translation.gateways {
-        answers.extend(answer(gateway, config, options, &places)?);
+        answers.extend(answer(gateway, config, &asked, &places)?);
     }
     let mut out = std::io::stdout().lock();
     // Whoever asked for it may have gone.
@@ -87,13 +102,11 @@ pub(crate) fn explain(options: &ExplainOptions) -> Result<ExitCode, RunError> {
 fn answer(
     gateway: &ObjectKey,
     config: &Config,
-    options: &ExplainOptions,
+    asked: &Asked<'_>,
     places: &Places<'_>,
 ) -> Result<Option<Answer>, RunError> {
-    let headers: HeaderMap =
-        options.headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect();
     let explained = offline::inspect(config)
-        .explain(port(&options.url)?, &options.method, &options.url, &headers)
+        .explain(asked.port, asked.method, asked.url, &asked.headers)
         .map_err(|reason| RunError::Request(reason.detail().to_owned()))?;
     let Some(listener) = explained.listener else { return Ok(None) };
     let (mut candidates, mut taken) = (Vec::new(), None);
@@ -101,7 +114,7 @@ fn answer(
         let Some(Kind::Route(route)) = config.get(&*candidate.route).map(|kind| &**kind) else { continue };
         if let Verdict::Taken { backend_path } = &candidate.verdict {
             taken = Some(Taken {
-                rule: format!("{} {}", object(candidate), words::rule(route)),
+                rule: format!("{} {}", Identity::text_of_resource(&candidate.route), words::rule(route)),
                 policies: words::policies(route),
                 does: words::action(route, backend_path.as_deref()),
             });
@@ -119,18 +132,13 @@ fn answer(
 }
 
 fn told(candidate: &Candidate, route: &v1::Route, places: &Places<'_>) -> Told {
-    let about = format!(" {} match {}", words::rule(route), candidate.index);
-    let place = match Identity::of_resource(&candidate.route) {
-        Some(identity) => places.problem(&identity, Severity::Error, &about).to_string(),
-        None => candidate.route.clone(),
-    };
-    let wanted = route.matches.get(candidate.index);
-    Told { place, asks: words::asked(wanted), verdict: words::verdict(&candidate.verdict) }
-}
-
-fn object(candidate: &Candidate) -> String {
-    Identity::of_resource(&candidate.route)
-        .map_or_else(|| candidate.route.clone(), |identity| identity.to_string())
+    let object = Identity::of_resource(&candidate.route);
+    let object = object.map_or_else(|| candidate.route.clone(), |identity| places.named(&identity));
+    Told {
+        place: format!("{object} {} match {}", words::rule(route), candidate.index),
+        asks: words::asked(route.matches.get(candidate.index)),
+        verdict: words::verdict(&candidate.verdict),
+    }
 }
 
 fn port(url: &Uri) -> Result<u16, RunError> {

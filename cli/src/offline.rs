@@ -65,6 +65,14 @@ impl<'a> Places<'a> {
         Places(folder.objects().map(|object| (&object.identity, object)).collect())
     }
 
+    /// An object, and where it stands.
+    pub(crate) fn named(&self, identity: &Identity) -> String {
+        match self.0.get(identity) {
+            Some(object) => format!("{}:{}: {identity}", object.file, object.line),
+            None => identity.to_string(),
+        }
+    }
+
     /// A problem of an object. `about` continues its name.
     pub(crate) fn problem(&self, identity: &Identity, severity: Severity, about: &str) -> Problem {
         let place = self.0.get(identity);

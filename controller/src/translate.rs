@@ -53,6 +53,7 @@ pub(crate) use address::requested;
 pub use conditions::{Condition, ConditionType};
 pub(crate) use listener::route_group;
 pub(crate) use listener_set::parent as gateway_of_set;
+pub use names::object_of;
 pub use references::wanted;
 pub use status::{ListenerStatus, ObjectId, ObjectStatus, ParentStatus, Statuses};
 pub use translator::{Translator, Update};

@@ -24,7 +24,7 @@ pub(super) fn shadowed(inspected: &Inspected, config: &Config, places: &Places<'
     for one in inspected.shadowed() {
         let Some(identity) = Identity::of_resource(&one.route) else { continue };
         let (Some(loser), Some(winner)) = (route(&one.route), route(&one.by)) else { continue };
-        let taker = Identity::of_resource(&one.by).map_or_else(|| one.by.clone(), |taker| taker.to_string());
+        let taker = Identity::text_of_resource(&one.by);
         let about = format!(
             ": {} match {} gets no request: {} of {taker} has the same match and is tried first",
             rule(loser),

@@ -72,10 +72,7 @@ pub(super) fn verdict(verdict: &Verdict) -> String {
 /// In the order that they decide.
 pub(super) fn policies(route: &v1::Route) -> Vec<String> {
     let names = route.auth.iter().chain(&route.rate_limits);
-    names
-        .map(|name| Identity::of_resource(name).map_or_else(|| name.clone(), |identity| identity.to_string()))
-        .map(|policy| format!("{policy} applies"))
-        .collect()
+    names.map(|name| format!("{} applies", Identity::text_of_resource(name))).collect()
 }
 
 pub(super) fn action(route: &v1::Route, backend_path: Option<&str>) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use gatehouse_controller::resources::ObjectKey;
+use gatehouse_controller::{resources::ObjectKey, translate};
 use serde_json::Value;
 
 /// Kinds without a namespace, of those that mean something here.
@@ -33,21 +33,12 @@ impl Identity {
 
     /// Of the object that a resource of the configuration was made from, where its name tells.
     pub(crate) fn of_resource(name: &str) -> Option<Self> {
-        let (kind, rest) = match name.split_once('/')? {
-            ("route", rest) => rest.split_once('/')?,
-            ("listener", rest) => match rest.strip_prefix("ListenerSet/") {
-                Some(rest) => ("ListenerSet", rest),
-                None => ("Gateway", rest),
-            },
-            ("certificate", rest) => ("Secret", rest),
-            ("service" | "endpoints", rest) => ("Service", rest),
-            ("auth", rest) => ("AuthPolicy", rest),
-            ("ratelimit", rest) => ("RateLimitPolicy", rest),
-            ("consumer", rest) => ("Consumer", rest),
-            _ => return None,
-        };
-        let mut parts = rest.split('/');
-        Some(Identity::new(kind, &ObjectKey::new(parts.next()?, parts.next()?)))
+        translate::object_of(name).map(|object| Identity::new(object.kind, &object.key))
+    }
+
+    /// What to call a resource by: the object that it was made from, or else its own name.
+    pub(crate) fn text_of_resource(name: &str) -> String {
+        Identity::of_resource(name).map_or_else(|| name.to_owned(), |identity| identity.to_string())
     }
 }
 

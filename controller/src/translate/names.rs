@@ -84,33 +84,44 @@ impl Owner {
 
 /// The inverse of the names above. `None`: no name of ours.
 pub(crate) fn owner(resource: &str) -> Option<Owner> {
-    let mut parts = resource.split('/');
-    let sort = parts.next()?;
     if resource == SETTINGS {
         return Some(Owner::Gateway);
     }
-    let kind = match sort {
-        "listener" => {
-            let is_of_set = parts.clone().next() == Some(LISTENER_SET);
-            if is_of_set {
-                parts.next();
-            }
-            let holder = ObjectKey::new(parts.next()?, parts.next()?);
-            let section = parts.next()?.to_owned();
-            return Some(Owner::Listener { set: is_of_set.then_some(holder), section });
+    let (object, rest) = parse(resource)?;
+    if !resource.starts_with("listener/") {
+        return Some(Owner::Object(object));
+    }
+    let section = rest?.split('/').next()?.to_owned();
+    Some(Owner::Listener { set: (object.kind == LISTENER_SET).then_some(object.key), section })
+}
+
+/// The object that a resource is made from; of a listener, what it stands in. `None`: its name does not tell.
+pub fn object_of(resource: &str) -> Option<ObjectId> {
+    parse(resource).map(|(object, _)| object)
+}
+
+/// The object, and what follows it in the name.
+fn parse(resource: &str) -> Option<(ObjectId, Option<&str>)> {
+    let (sort, rest) = resource.split_once('/')?;
+    let (kind, rest) = match sort {
+        "listener" => match rest.split_once('/')? {
+            (LISTENER_SET, rest) => (LISTENER_SET, rest),
+            _ => ("Gateway", rest),
+        },
+        "route" => {
+            let (kind, rest) = rest.split_once('/')?;
+            (ROUTES.into_iter().find(|known| *known == kind)?, rest)
         }
-        "route" => ROUTES.into_iter().find(|kind| parts.clone().next() == Some(*kind))?,
-        "certificate" => "Secret",
-        "service" | "endpoints" => "Service",
-        "auth" => "AuthPolicy",
-        "ratelimit" => "RateLimitPolicy",
-        "consumer" => "Consumer",
+        "certificate" => ("Secret", rest),
+        "service" | "endpoints" => ("Service", rest),
+        "auth" => ("AuthPolicy", rest),
+        "ratelimit" => ("RateLimitPolicy", rest),
+        "consumer" => ("Consumer", rest),
         _ => return None,
     };
-    if sort == "route" {
-        parts.next();
-    }
-    Some(Owner::Object(ObjectId { kind, key: ObjectKey::new(parts.next()?, parts.next()?) }))
+    let mut parts = rest.splitn(3, '/');
+    let key = ObjectKey::new(parts.next()?, parts.next()?);
+    Some((ObjectId { kind, key }, parts.next()))
 }
 
 /// What a resource names, that is no resource of its owner: a route's backends, a listener's certificates.
