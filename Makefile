@@ -7,7 +7,7 @@ NAME ?= gatehouse
 , := ,
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: help demo check test crds golden tools images bench bench-micro bench-scale cluster cluster-down conformance
+.PHONY: help demo check test crds golden tools images bench bench-micro bench-scale limits cluster cluster-down conformance
 
 help: ## What there is to do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -33,7 +33,7 @@ golden: ## Write the outputs of the golden tests anew; read the diff
 	UPDATE=1 $(CARGO) test -p gatehouse-controller --test golden --test golden_provision
 	UPDATE=1 tests/chart/run
 
-tools: ## Install what the tests need: redis-server and curl
+tools: ## Install what the tests need: redis-server, curl and python3
 	@tests/tools.sh
 
 images: ## Build the images of controller and dataplane into target/images
@@ -45,6 +45,14 @@ bench: ## Compare with nginx, HAProxy, Caddy and Envoy (QUICK=1: under 5 minutes
 
 bench-micro: ## Count the instructions of the measured pieces and compare (UPDATE=1: keep them)
 	@tests/bench/micro
+
+limits: tools ## Prove the limits: dataplanes, Redis and what goes wrong; writes target/limits/report.json (QUICK=1: under a minute)
+	$(CARGO) build --release --locked -p gatehouse-limits
+	@"$${CARGO_TARGET_DIR:-target}/release/gatehouse-limits" $(if $(QUICK),--quick)
+
+soak: ## Change everything under load and lose nothing; writes target/soak/report.json (QUICK=1: a tenth)
+	$(CARGO) build --release --locked -p gatehouse-controller -p gatehouse-dataplane -p gatehouse-soak --bins
+	@"$${CARGO_TARGET_DIR:-target}/release/gatehouse-soak" $(if $(QUICK),--quick)
 
 cluster: ## Start a real one-node Kubernetes for tests (NAME=gatehouse)
 	@NAME=$(NAME) tests/cluster/up

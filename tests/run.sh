@@ -16,7 +16,7 @@ fi
 
 # Kubernetes itself, once; then it comes from the cache.
 tests/cluster/build >/dev/null
-tests/cluster/build conformance >/dev/null
+tests/cluster/build conformance older >/dev/null
 tests/chart/run
 
 # The end-to-end tests run the binaries.

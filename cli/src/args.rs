@@ -24,14 +24,96 @@ pub(crate) enum Command {
     Run(RunOptions),
     /// Serve examples/orders with built-in backends, and print commands to try.
     Demo(Common),
-    /// Say what is wrong with a folder of Kubernetes manifests, without serving it.
+    /// Say what is wrong with a folder of Kubernetes manifests, or with the objects of a cluster, without serving them.
     ///
     /// Exit status: 0 nothing but notes, 3 warnings, 4 errors, 2 it could not be checked.
     Check(CheckOptions),
-    /// Say which rule of a folder takes a request, why the others don't, and what happens to it then.
+    /// Say which rule of a folder or of a cluster takes a request, why the others don't, and what happens to it then.
     ///
-    /// Exit status: 0 a rule takes it, 3 none does, 2 it could not be told.
+    /// Exit status: 0 a rule takes it, 3 none does, 2 it could not be told. With --log: 3 some would go elsewhere.
     Explain(ExplainOptions),
+    /// Turn the configuration of another gateway into manifests, with a report on each of its fields.
+    #[command(subcommand)]
+    Convert(ConvertCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConvertCommand {
+    /// From Kong: kong.yml (1.1, 2.1, 3.0, as decK writes it).
+    ///
+    /// Exit status: 0 all is converted exactly, 3 something changes, 4 something is not converted, 2 nothing could be read.
+    Kong(ConvertOptions),
+    /// From ingress-nginx: Ingresses with its annotations, the Services, Secrets and ConfigMaps that they name, and the ConfigMap
+    /// of its controller, as `kubectl get -o yaml` prints them.
+    ///
+    /// Exit status: 0 all is converted exactly, 3 something changes, 4 something is not converted, 2 nothing could be read.
+    IngressNginx {
+        #[command(flatten)]
+        common: ConvertOptions,
+        /// Match paths of hosts with regular expressions exactly as before, case and all, where prefixes would do for most.
+        #[arg(long)]
+        exact_paths: bool,
+    },
+    /// Send the requests of a probes.json to both gateways and compare what they answer: the status, and where redirects lead.
+    ///
+    /// Exit status: 0 nothing differs but what the report says, 3 something does, 2 it could not be told.
+    Verify(VerifyOptions),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct VerifyOptions {
+    /// As `convert` wrote it.
+    pub(crate) probes: PathBuf,
+    /// The gateway that is to be replaced, as http://127.0.0.1:8000.
+    #[arg(long, value_name = "URL")]
+    pub(crate) old: String,
+    /// The gateway that is to replace it.
+    #[arg(long, value_name = "URL")]
+    pub(crate) new: String,
+    /// A header for every request, as a credential. May be repeated.
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub(crate) headers: Vec<HeaderArg>,
+    /// Send requests other than GET, HEAD and OPTIONS too: backends get them twice.
+    #[arg(long)]
+    pub(crate) all_methods: bool,
+    /// Take any certificate.
+    #[arg(long)]
+    pub(crate) insecure: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ConvertOptions {
+    /// Read together, as one configuration. Of folders, their YAML and JSON files.
+    #[arg(required_unless_present = "cluster", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Read the objects of the kubeconfig's cluster in place of files. What Secrets hold is not written: the report says which
+    /// to make.
+    #[arg(long, conflicts_with = "files")]
+    pub(crate) cluster: bool,
+    /// Of the kubeconfig, in place of its current context.
+    #[arg(long, value_name = "NAME", requires = "cluster", conflicts_with = "files")]
+    pub(crate) context: Option<String>,
+    /// Read the objects of this namespace of the cluster alone. May be repeated.
+    #[arg(long, value_name = "NAME", requires = "cluster", conflicts_with = "files")]
+    pub(crate) from_namespace: Vec<String>,
+    /// Gets REPORT.md, report.json, probes.json and a folder `manifests`.
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Of the objects that are written, but for those that belong to an object of the input with a namespace.
+    #[arg(long, default_value = "default")]
+    pub(crate) namespace: String,
+    /// Name of the Gateway that is written. Default: that of the origin.
+    #[arg(long)]
+    pub(crate) gateway: Option<String>,
+    /// Write manifests although something is not converted. Routes that it guarded are closed.
+    #[arg(long)]
+    pub(crate) allow_refused: bool,
+    /// Write none if anything changes.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Serve routes without this plugin or annotation, where it can't be converted or is not wanted. May be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) without: Vec<String>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -45,14 +127,34 @@ pub(crate) struct RunOptions {
     pub(crate) common: Common,
 }
 
+/// A cluster in place of a folder.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct ClusterOptions {
+    /// Read the objects of the kubeconfig's cluster in place of a folder.
+    #[arg(long, conflicts_with = "folder")]
+    pub(crate) cluster: bool,
+    /// Of the kubeconfig, in place of its current context.
+    #[arg(long, value_name = "NAME", requires = "cluster", conflicts_with = "folder")]
+    pub(crate) context: Option<String>,
+    /// Read the objects of this namespace of the cluster alone, and those that have none. May be repeated.
+    #[arg(short, long = "namespace", value_name = "NAME", requires = "cluster", conflicts_with = "folder")]
+    pub(crate) namespaces: Vec<String>,
+}
+
 #[derive(Debug, ClapArgs)]
 pub(crate) struct CheckOptions {
     /// YAML and JSON files in it and below it are read.
-    pub(crate) folder: PathBuf,
+    #[arg(required_unless_present = "cluster")]
+    pub(crate) folder: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterOptions,
+    /// Instead: which requests this folder would treat differently. Exit status 3 if there are any.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) diff: Option<PathBuf>,
     /// Warn of certificates that expire within so many days.
     #[arg(long, default_value_t = 21)]
     pub(crate) certificate_days: u16,
-    /// `json`: an array of findings.
+    /// `json`: an array of findings; with --diff, an object.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
 }
@@ -60,12 +162,23 @@ pub(crate) struct CheckOptions {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ExplainOptions {
     /// As GET.
-    pub(crate) method: Method,
+    #[arg(required_unless_present_any = ["log", "requests"])]
+    pub(crate) method: Option<Method>,
     /// As `http://shop.example.com/orders?page=2`. Its port is the listener's; 80 or 443 where it has none.
-    pub(crate) url: Uri,
+    #[arg(required_unless_present_any = ["log", "requests"])]
+    pub(crate) url: Option<Uri>,
+    /// Requests, `-` for standard input: one JSON object a line, as
+    /// `{"method": "GET", "url": "http://shop.example.com/orders", "headers": {"x-version": "2"}}`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["method", "url", "headers", "log"])]
+    pub(crate) requests: Option<PathBuf>,
+    /// An access log, `-` for standard input: sums up which of its requests would go to another rule.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["method", "url", "headers"])]
+    pub(crate) log: Option<PathBuf>,
     /// YAML and JSON files in it and below it are read.
-    #[arg(short, long)]
-    pub(crate) folder: PathBuf,
+    #[arg(short, long, required_unless_present = "cluster")]
+    pub(crate) folder: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterOptions,
     /// A header of the request, as `name: value`. May be repeated.
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub(crate) headers: Vec<HeaderArg>,
@@ -88,6 +201,9 @@ pub(crate) struct Common {
     /// Threads that serve requests; 0: one a processor.
     #[arg(long, default_value_t = 0)]
     pub(crate) workers: usize,
+    /// The zone that this is, as endpoints name theirs. Default: of none.
+    #[arg(long, env = "GATEHOUSE_ZONE")]
+    pub(crate) zone: Option<String>,
     /// Count rate limits here, whatever the GatewayConfig says: redis://HOST:PORT.
     #[arg(long, env = "GATEHOUSE_REDIS_URL", hide_env_values = true)]
     pub(crate) redis: Option<String>,

@@ -1,12 +1,14 @@
-//! `gatehouse check`: what the controller and a dataplane would say of a folder, and what neither says but its owner
+//! `gatehouse check`: what the controller and a dataplane would say of a folder or a cluster, and what neither says but its owner
 //! should know, without starting anything.
 
 mod certificates;
+mod diff;
 mod findings;
 mod policies;
+mod probes;
 mod routes;
 
-use std::{collections::BTreeMap, io::Write, path::Path, process::ExitCode};
+use std::{collections::BTreeMap, io::Write, process::ExitCode};
 
 use gatehouse_controller::{
     resources::ObjectKey,
@@ -18,27 +20,35 @@ use serde_json::json;
 use crate::{
     args::{CheckOptions, Output},
     development::add_classes,
-    manifests::Severity,
+    manifests::{Folder, Severity},
     offline::{self, Places},
+    print::print,
     run::RunError,
 };
 use findings::{Code, Findings};
 
-/// Exit status where warnings are the worst.
+/// Exit status where warnings are the worst, or two folders differ.
 const WARNED: u8 = 3;
 /// Exit status where something is not used as it is written.
 const WRONG: u8 = 4;
 
 pub(crate) fn check(options: &CheckOptions) -> Result<ExitCode, RunError> {
-    let findings = findings_of(&options.folder, options.certificate_days)?;
-    let mut out = std::io::stdout().lock();
-    // Whoever asked for it may have gone.
-    let _ = match options.output {
+    if let Some(then) = &options.diff {
+        let now = offline::objects(options.folder.as_deref(), &options.cluster)?;
+        let difference = diff::between(&now, &offline::folder(then)?);
+        print(|out| match options.output {
+            Output::Text => difference.write(out),
+            Output::Json => writeln!(out, "{}", serde_json::to_string(&difference)?),
+        })?;
+        return Ok(if difference.is_none() { ExitCode::SUCCESS } else { ExitCode::from(WARNED) });
+    }
+    let folder = offline::objects(options.folder.as_deref(), &options.cluster)?;
+    let findings = findings_of(&folder, options.certificate_days);
+    print(|out| match options.output {
         Output::Text => {
-            findings.all().try_for_each(|(_, problem)| writeln!(out, "{problem}")).and_then(|()| {
-                let [errors, warnings, notes] = findings.counts();
-                writeln!(out, "{errors} errors, {warnings} warnings, {notes} notes")
-            })
+            findings.all().try_for_each(|(_, problem)| writeln!(out, "{problem}"))?;
+            let [errors, warnings, notes] = findings.counts();
+            writeln!(out, "{errors} errors, {warnings} warnings, {notes} notes")
         }
         Output::Json => {
             let all = findings.all().map(|(code, problem)| {
@@ -52,7 +62,7 @@ pub(crate) fn check(options: &CheckOptions) -> Result<ExitCode, RunError> {
             });
             writeln!(out, "{}", serde_json::Value::Array(all.collect()))
         }
-    };
+    })?;
     Ok(match findings.worst() {
         Some(Severity::Error) => ExitCode::from(WRONG),
         Some(Severity::Warning) => ExitCode::from(WARNED),
@@ -60,14 +70,13 @@ pub(crate) fn check(options: &CheckOptions) -> Result<ExitCode, RunError> {
     })
 }
 
-fn findings_of(path: &Path, certificate_days: u16) -> Result<Findings, RunError> {
-    let folder = offline::folder(path)?;
+fn findings_of(folder: &Folder, certificate_days: u16) -> Findings {
     let mut findings = Findings::default();
-    let (mut resources, problems) = offline::resources(&folder);
+    let (mut resources, problems) = offline::resources(folder);
     findings.extend(Code::Manifest, folder.problems().cloned().chain(problems));
     add_classes(&mut resources);
     let translation = translate::translate(&resources, &offline::settings());
-    let places = Places::of(&folder);
+    let places = Places::of(folder);
     for (_, condition, problem) in places.told(&translation.statuses) {
         // Keys are fetched by who serves; here nobody has asked.
         if condition.reason != "KeysPending" {
@@ -84,7 +93,7 @@ fn findings_of(path: &Path, certificate_days: u16) -> Result<Findings, RunError>
     routes::unguarded(&translation.gateways, &places, &mut findings);
     policies::unused(&resources, &translation, &places, &mut findings);
     certificates::expiring(&translation.gateways, certificate_days, &places, &mut findings);
-    Ok(findings)
+    findings
 }
 
 type Configs = BTreeMap<ObjectKey, Config>;

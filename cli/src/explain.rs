@@ -1,37 +1,55 @@
 //! `gatehouse explain`: which rule of a folder takes a request, why the others don't, and what happens to it then.
 
+mod lines;
+mod replay;
 mod words;
 
-use std::{io::Write, process::ExitCode};
+use std::{
+    collections::HashMap,
+    fmt::{self, Display},
+    io::Write,
+    process::ExitCode,
+};
 
 use gatehouse_controller::{
     resources::ObjectKey,
-    translate::{self, Config},
+    translate::{self, Config, Translation},
 };
-use gatehouse_dataplane::inspect::{Candidate, Verdict};
-use gatehouse_proto::config::v1::{self, resource::Kind};
+use gatehouse_dataplane::inspect::{Candidate, Explained, Inspected, Verdict};
+use gatehouse_proto::config::v1;
 use http::{HeaderMap, Method, Uri};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     args::{ExplainOptions, Output},
     development::{Certificates, add_classes},
-    manifests::Identity,
+    manifests::{Folder, Identity},
     offline::{self, Places},
+    print::print,
     run::RunError,
 };
 
 pub(crate) use words::rule;
 
-/// Exit status where no rule takes the request.
+/// Exit status where no rule takes the request, or not all go where a log says.
 const UNTAKEN: u8 = 3;
 
 /// The request.
-struct Asked<'a> {
+struct Asked {
     port: u16,
-    method: &'a Method,
-    url: &'a Uri,
+    method: Method,
+    url: Uri,
     headers: HeaderMap,
+}
+
+/// A request as a file holds it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    method: String,
+    url: String,
+    #[serde(default)]
+    headers: HashMap<String, String>,
 }
 
 /// What a Gateway would do with the request.
@@ -58,8 +76,8 @@ struct Told {
     verdict: String,
 }
 
-#[derive(Debug, Serialize)]
-struct Taken {
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Taken {
     rule: String,
     /// In the order that they decide.
     policies: Vec<String>,
@@ -67,68 +85,130 @@ struct Taken {
 }
 
 pub(crate) fn explain(options: &ExplainOptions) -> Result<ExitCode, RunError> {
-    let folder = offline::folder(&options.folder)?;
-    let (mut resources, _) = offline::resources(&folder);
+    let folder = offline::objects(options.folder.as_deref(), &options.cluster)?;
+    let translation = translated(&folder);
+    if let Some(log) = &options.log {
+        let replayed = replay::replay(log, &translation)?;
+        print(|out| match options.output {
+            Output::Json => writeln!(out, "{}", serde_json::to_string(&replayed)?),
+            Output::Text => replayed.write(out),
+        })?;
+        return Ok(exit(replayed.is_same()));
+    }
+    let places = Places::of(&folder);
+    let gateways: Vec<_> = translation
+        .gateways
+        .iter()
+        .map(|(gateway, config)| (gateway, config, offline::inspect(config)))
+        .collect();
+    let mut all_taken = true;
+    for asked in asked(options)? {
+        let asked = asked?;
+        let mut answers = Vec::new();
+        for (gateway, config, inspected) in &gateways {
+            answers.extend(answer(gateway, config, inspected, &asked, &places)?);
+        }
+        all_taken &= answers.iter().any(|answer| answer.taken.is_some());
+        // Each at once: whoever asks may wait for it before the next.
+        let is_read = print(|out| match options.output {
+            Output::Json => writeln!(out, "{}", serde_json::to_string(&answers)?),
+            Output::Text if answers.is_empty() => {
+                writeln!(out, "no listener of a Gateway takes {}", asked.url)
+            }
+            Output::Text => answers.iter().try_for_each(|answer| words::write(out, answer)),
+        })?;
+        if !is_read {
+            break;
+        }
+    }
+    Ok(exit(all_taken))
+}
+
+fn exit(is_well: bool) -> ExitCode {
+    if is_well { ExitCode::SUCCESS } else { ExitCode::from(UNTAKEN) }
+}
+
+type AllAsked = Box<dyn Iterator<Item = Result<Asked, RunError>>>;
+
+fn asked(options: &ExplainOptions) -> Result<AllAsked, RunError> {
+    if let Some(file) = &options.requests {
+        return Ok(Box::new(lines::of(file)?.map(|line| Asked::read(&line?))));
+    }
+    let (Some(method), Some(url)) = (&options.method, &options.url) else {
+        return Err(RunError::Request("Give METHOD and URL.".to_owned()));
+    };
+    let headers = options.headers.iter().map(|header| (header.name.clone(), header.value.clone()));
+    let (method, url) = (method.clone(), url.clone());
+    let asked = Asked { port: port(&url)?, method, url, headers: headers.collect() };
+    Ok(Box::new([Ok(asked)].into_iter()))
+}
+
+impl Asked {
+    fn read(line: &str) -> Result<Self, RunError> {
+        let written = |error: &dyn Display| RunError::Request(format!("{line}: {error}"));
+        let one: Written = serde_json::from_str(line).map_err(|error| written(&error))?;
+        let url: Uri = one.url.parse().map_err(|error| written(&error))?;
+        Ok(Asked {
+            port: port(&url)?,
+            method: one.method.parse().map_err(|error| written(&error))?,
+            url,
+            headers: HeaderMap::try_from(&one.headers).map_err(|error| written(&error))?,
+        })
+    }
+}
+
+/// What `run` would serve with.
+pub(crate) fn translated(folder: &Folder) -> Translation {
+    let (mut resources, _) = offline::resources(folder);
     add_classes(&mut resources);
     let settings = offline::settings();
     let implied = translate::implied_gateways(&resources, &settings);
-    // What `run` would serve with.
     Certificates::default().add_missing(&mut resources, &implied, |_| false);
-    let translation = translate::translate(&resources, &settings);
-    let places = Places::of(&folder);
-    let headers = options.headers.iter().map(|header| (header.name.clone(), header.value.clone()));
-    let asked = Asked {
-        port: port(&options.url)?,
-        method: &options.method,
-        url: &options.url,
-        headers: headers.collect(),
-    };
-    let mut answers = Vec::new();
-    for (gateway, config) in &translation.gateways {
-        answers.extend(answer(gateway, config, &asked, &places)?);
-    }
-    let mut out = std::io::stdout().lock();
-    // Whoever asked for it may have gone.
-    let _ = match options.output {
-        Output::Json => writeln!(out, "{}", serde_json::to_string(&answers).unwrap_or_default()),
-        Output::Text if answers.is_empty() => writeln!(out, "no listener of a Gateway takes {}", options.url),
-        Output::Text => answers.iter().try_for_each(|answer| words::write(&mut out, answer)),
-    };
-    let is_taken = answers.iter().any(|answer| answer.taken.is_some());
-    Ok(if is_taken { ExitCode::SUCCESS } else { ExitCode::from(UNTAKEN) })
+    translate::translate(&resources, &settings)
 }
 
 /// `None`: the Gateway has no listener for it.
 fn answer(
     gateway: &ObjectKey,
     config: &Config,
-    asked: &Asked<'_>,
+    inspected: &Inspected,
+    asked: &Asked,
     places: &Places<'_>,
 ) -> Result<Option<Answer>, RunError> {
-    let explained = offline::inspect(config)
-        .explain(asked.port, asked.method, asked.url, &asked.headers)
+    let explained = inspected
+        .explain(asked.port, &asked.method, &asked.url, &asked.headers)
         .map_err(|reason| RunError::Request(reason.detail().to_owned()))?;
-    let Some(listener) = explained.listener else { return Ok(None) };
-    let (mut candidates, mut taken) = (Vec::new(), None);
-    for candidate in &explained.candidates {
-        let Some(Kind::Route(route)) = config.get(&*candidate.route).map(|kind| &**kind) else { continue };
-        if let Verdict::Taken { backend_path } = &candidate.verdict {
-            taken = Some(Taken {
-                rule: format!("{} {}", Identity::text_of_resource(&candidate.route), words::rule(route)),
-                policies: words::policies(route),
-                does: words::action(route, backend_path.as_deref()),
-            });
-        }
-        candidates.push(told(candidate, route, places));
-    }
+    let Some(listener) = &explained.listener else { return Ok(None) };
+    let told =
+        |candidate: &Candidate| Some(told(candidate, offline::route(config, &candidate.route)?, places));
     Ok(Some(Answer {
         gateway: gateway.to_string(),
+        candidates: explained.candidates.iter().filter_map(told).collect(),
+        taken: taken(config, &explained),
         listener: listener.rsplit('/').next().unwrap_or_default().to_owned(),
         host: explained.host,
         path: explained.path,
-        candidates,
-        taken,
     }))
+}
+
+/// What the rule that takes it does with a request.
+pub(crate) fn taken(config: &Config, explained: &Explained) -> Option<Taken> {
+    explained.candidates.iter().find_map(|candidate| {
+        let Verdict::Taken { backend_path } = &candidate.verdict else { return None };
+        let route = offline::route(config, &candidate.route)?;
+        Some(Taken {
+            rule: format!("{} {}", Identity::text_of_resource(&candidate.route), words::rule(route)),
+            policies: words::policies(route),
+            does: words::action(route, backend_path.as_deref()),
+        })
+    })
+}
+
+impl Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.rule)?;
+        self.policies.iter().chain(&self.does).try_for_each(|line| write!(f, "; {line}"))
+    }
 }
 
 fn told(candidate: &Candidate, route: &v1::Route, places: &Places<'_>) -> Told {

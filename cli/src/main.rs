@@ -2,14 +2,20 @@
 
 mod args;
 mod check;
+mod cluster;
+mod convert;
 mod demo;
 mod development;
 mod explain;
 mod manifests;
 mod offline;
+mod print;
 mod run;
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -32,12 +38,13 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::demo(&options).map(|()| ExitCode::SUCCESS),
         Command::Check(options) => check::check(&options),
         Command::Explain(options) => explain::explain(&options),
+        Command::Convert(command) => convert::convert(&command),
     };
     match result {
         Ok(code) => code,
         // Nothing was started, or everything was ended again: the caller has something to mend.
         Err(error) => {
-            eprintln!("gatehouse: {error}");
+            let _ = writeln!(io::stderr(), "gatehouse: {error}");
             ExitCode::from(2)
         }
     }

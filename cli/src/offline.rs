@@ -1,4 +1,4 @@
-//! What every command that reads a folder shares: its objects as the controller takes them, and what translation and
+//! What every command that reads a folder, or a cluster in its place, shares: its objects as the controller takes them, and what translation and
 //! dataplanes say of them, each with the place of its object.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
@@ -11,9 +11,19 @@ use gatehouse_dataplane::inspect::Inspected;
 use gatehouse_proto::config::v1;
 
 use crate::{
+    args::ClusterOptions,
+    cluster::Cluster,
     manifests::{Folder, Identity, Problem, Severity, folder::Object},
     run::RunError,
 };
+
+/// What the user wants to be read: a folder, or else the objects of a cluster.
+pub(crate) fn objects(folder: Option<&Path>, cluster: &ClusterOptions) -> Result<Folder, RunError> {
+    match folder {
+        Some(path) => self::folder(path),
+        None => Ok(Folder::of_objects(Cluster::of(cluster)?.all()?)),
+    }
+}
 
 /// Fails where there is nothing to read.
 pub(crate) fn folder(path: &Path) -> Result<Folder, RunError> {
@@ -47,6 +57,22 @@ pub(crate) fn resources(folder: &Folder) -> (Resources, Vec<Problem>) {
     (resources, problems)
 }
 
+/// A route resource, by its name.
+pub(crate) fn route<'a>(config: &'a Config, name: &str) -> Option<&'a v1::Route> {
+    match config.get(name).map(Arc::as_ref) {
+        Some(v1::resource::Kind::Route(route)) => Some(route),
+        _ => None,
+    }
+}
+
+/// A listener resource, by its name.
+pub(crate) fn listener<'a>(config: &'a Config, name: &str) -> Option<&'a v1::Listener> {
+    match config.get(name).map(Arc::as_ref) {
+        Some(v1::resource::Kind::Listener(listener)) => Some(listener),
+        _ => None,
+    }
+}
+
 /// As a dataplane of the Gateway would hold it.
 pub(crate) fn inspect(config: &Config) -> Inspected {
     let resource = |(name, kind): (&Arc<str>, &Arc<v1::resource::Kind>)| v1::Resource {
@@ -68,8 +94,10 @@ impl<'a> Places<'a> {
     /// An object, and where it stands.
     pub(crate) fn named(&self, identity: &Identity) -> String {
         match self.0.get(identity) {
-            Some(object) => format!("{}:{}: {identity}", object.file, object.line),
-            None => identity.to_string(),
+            Some(object) if !object.file.is_empty() => {
+                format!("{}:{}: {identity}", object.file, object.line)
+            }
+            _ => identity.to_string(),
         }
     }
 

@@ -3,6 +3,7 @@
 mod gateways;
 mod local;
 pub(crate) mod report;
+mod rollouts;
 mod world;
 
 use std::{
@@ -32,9 +33,12 @@ use crate::{
 };
 use gateways::Gateways;
 use report::Report;
+use rollouts::Rollouts;
 use world::World;
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// From one fetch of a JWKS URL to the next. Whoever develops has changed keys and wants to see it.
+const JWKS_GAP: Duration = Duration::from_secs(1);
 
 /// Why nothing is served. Each is one line for the user.
 #[derive(Debug, thiserror::Error)]
@@ -61,10 +65,18 @@ pub(crate) enum RunError {
     Signals(io::Error),
     #[error("can't fetch JWKS documents: {0}")]
     Fetch(#[from] fetch::ClientError),
+    #[error("{file}: {error}")]
+    Lines { file: String, error: io::Error },
+    #[error("the cluster: {0}")]
+    Cluster(String),
+    #[error("standard output: {0}")]
+    Output(io::Error),
     #[error("the request: {0}")]
     Request(String),
     #[error("{0}")]
     Demo(String),
+    #[error("{0}")]
+    Convert(String),
 }
 
 /// What is served, and what to tell when it is.
@@ -141,23 +153,28 @@ async fn serve(session: Session<'_>) -> Result<(), RunError> {
     let mut changes =
         Watch::new(session.folder).map_err(|error| RunError::Watch { folder: name.clone(), error })?;
     let mut folder = offline::folder(session.folder)?;
-    let (wanted, wanted_urls) = watch::channel(BTreeMap::new());
+    let (wanted, wanted_jwks) = watch::channel(BTreeMap::new());
     let (states, mut jwks) = watch::channel(BTreeMap::new());
-    tokio::spawn(Fetcher::new(&fetch::Options::default())?.run(wanted_urls, states));
+    let fetcher = Fetcher::new(&fetch::Options { shortest_gap: JWKS_GAP, ..fetch::Options::default() })?;
+    let refresh = fetcher.refresh();
+    tokio::spawn(fetcher.run(wanted_jwks, states));
 
     let server = ConfigServer::new(serve::Options {
         heartbeat: HEARTBEAT,
         // The pipe is within this process.
         guarded: false,
+        refresh: Some(refresh),
         ..serve::Options::default()
     });
     let connect = local::serve(server.clone());
     let mut world = World::new(session.endpoints);
     let mut report = Report::default();
     let mut gateways = Gateways::new(session.common, server, connect);
+    let mut rollouts = Rollouts::default();
     let (mut started, mut reread) = (false, false);
     loop {
         world.build(&folder, jwks.borrow_and_update().clone());
+        rollouts.enter(&mut world);
         let mut translation = translate::translate(world.resources(), &offline::settings());
         override_redis(&mut translation, session.common.redis.as_deref());
         world.join(std::mem::take(&mut translation.joined));
@@ -171,7 +188,7 @@ async fn serve(session: Session<'_>) -> Result<(), RunError> {
         if !started && let Some(error) = unusable_certificate(&configs, &translation, &world) {
             return Err(error);
         }
-        latest::tell(&wanted, std::mem::take(&mut translation.jwks_urls));
+        latest::tell(&wanted, std::mem::take(&mut translation.jwks));
         match gateways.update(configs).await {
             Err(error) if !started => return Err(error),
             // A port is told of by the dataplane that can't open it.
@@ -183,6 +200,9 @@ async fn serve(session: Session<'_>) -> Result<(), RunError> {
         }
         started = true;
         loop {
+            if rollouts.look(&world, &translation.statuses, &gateways.reports()) {
+                break;
+            }
             report.update(&folder, &world, &translation.statuses, &gateways.refused());
             for opened in gateways.opened() {
                 (session.serving)(&Serving {
@@ -205,6 +225,7 @@ async fn serve(session: Session<'_>) -> Result<(), RunError> {
                 },
                 _ = jwks.changed() => break,
                 () = gateways.news() => {}
+                () = rollouts.due() => {}
                 () = stop.received() => {
                     eprintln!("draining; press Ctrl-C again to stop at once");
                     tokio::select! {
@@ -244,7 +265,7 @@ fn override_redis(translation: &mut Translation, url: Option<&str>) {
     for kind in translation.gateways.values_mut().flat_map(BTreeMap::values_mut) {
         if let Kind::Settings(settings) = Arc::make_mut(kind) {
             let timeout_ms = settings.redis.as_ref().map_or(20, |redis| redis.timeout_ms);
-            settings.redis = Some(v1::Redis { url: url.to_owned(), timeout_ms });
+            settings.redis = Some(v1::Redis { url: url.to_owned(), timeout_ms, ..v1::Redis::default() });
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The command line. Each flag has a twin in the environment: `GATEHOUSE_` and its name.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use gatehouse_controller::provision::PullPolicy;
+use gatehouse_crds::parse_duration;
 
 /// Watches the cluster, serves configuration to dataplanes, writes statuses and provisions.
 #[derive(Debug, Parser)]
@@ -51,6 +52,9 @@ pub(crate) struct Options {
     /// When nodes fetch it anew: Always, IfNotPresent or Never.
     #[arg(long, env = "GATEHOUSE_DATAPLANE_IMAGE_PULL_POLICY", default_value = "IfNotPresent")]
     pub(crate) dataplane_image_pull_policy: PullPolicy,
+    /// The shortest time from one fetch of a JWKS URL to the next, however many tokens name an unknown key.
+    #[arg(long, env = "GATEHOUSE_JWKS_SHORTEST_GAP", default_value = "10s", value_parser = parse_duration)]
+    pub(crate) jwks_shortest_gap: Duration,
     /// Watch these namespaces only. None: all.
     #[arg(long = "watch-namespace", env = "GATEHOUSE_WATCH_NAMESPACE", value_delimiter = ',')]
     pub(crate) watch_namespaces: Vec<String>,

@@ -11,6 +11,7 @@ mod document;
 mod get;
 mod jwks_state;
 mod schedule;
+mod wanted;
 
 use std::{
     collections::BTreeMap,
@@ -29,6 +30,7 @@ use {get::Getter, schedule::Schedule};
 
 pub use get::ClientError;
 pub use jwks_state::JwksState;
+pub use wanted::Wanted;
 
 /// Fetches at one time.
 const CONCURRENT: usize = 16;
@@ -68,15 +70,16 @@ pub struct Fetcher {
     ask: mpsc::Sender<String>,
 }
 
-/// Asks for a document before its time.
+/// Asks for a document before its time. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Refresh(mpsc::Sender<String>);
 
 impl Refresh {
-    /// Fetches a wanted URL as soon as its last fetch is long enough ago; for a token that names an unknown key.
-    pub fn refresh_now(&self, url: &str) {
+    /// Fetches what is wanted under this id as soon as its last fetch is long enough ago; for a token that names an unknown
+    /// key.
+    pub fn refresh_now(&self, id: &str) {
         // A full queue means that enough is asked for already.
-        let _ = self.0.try_send(url.to_owned());
+        let _ = self.0.try_send(id.to_owned());
     }
 }
 
@@ -93,20 +96,21 @@ impl Fetcher {
         Refresh(self.ask.clone())
     }
 
-    /// Runs until the sender of `wanted` (refresh interval by URL) is dropped. A URL has no entry in `states` until its
-    /// first fetch has ended.
+    /// Runs until the sender of `wanted` (by id) is dropped. What is wanted has no entry in `states` until its first fetch has
+    /// ended.
     pub async fn run(
         mut self,
-        mut wanted: watch::Receiver<BTreeMap<String, Duration>>,
+        mut wanted: watch::Receiver<BTreeMap<String, Wanted>>,
         states: watch::Sender<BTreeMap<String, JwksState>>,
     ) {
         let mut running = FuturesUnordered::new();
         wanted.mark_changed();
         loop {
             while running.len() < CONCURRENT
-                && let Some(url) = self.schedule.take_due(Instant::now())
+                && let Some(id) = self.schedule.take_due(Instant::now())
             {
-                running.push(fetched(&self.getter, url));
+                let one = wanted.borrow().get(&id).cloned().unwrap_or_default();
+                running.push(fetched(&self.getter, id, one));
             }
             let free = running.len() < CONCURRENT;
             let due: OptionFuture<_> = self.schedule.next_due().filter(|_| free).map(sleep_until).into();
@@ -116,7 +120,8 @@ impl Fetcher {
                         return;
                     }
                     let wanted = wanted.borrow_and_update();
-                    self.schedule.want(&wanted, Instant::now());
+                    let intervals = wanted.iter().map(|(id, one)| (id.clone(), one.interval)).collect();
+                    self.schedule.want(&intervals, Instant::now());
                     states.send_if_modified(|states| {
                         let before = states.len();
                         states.retain(|url, _| wanted.contains_key(url));
@@ -135,9 +140,9 @@ impl Fetcher {
     }
 }
 
-async fn fetched(getter: &Getter, url: String) -> (String, Result<String, String>) {
-    let result = getter.get(&url).await.and_then(document::check);
-    (url, result)
+async fn fetched(getter: &Getter, id: String, wanted: Wanted) -> (String, Result<String, String>) {
+    let result = getter.get(&wanted).await.and_then(document::check);
+    (id, result)
 }
 
 fn record(state: &mut JwksState, result: Result<String, String>) {

@@ -1,6 +1,10 @@
 //! What the controller counts of itself, in the OpenMetrics text format. Labels come from this program alone.
 
+mod jwks;
+mod process;
+
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{
         Arc,
@@ -20,7 +24,12 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::status::{EventCounters, WriterCounters};
+use tokio::sync::watch;
+
+use crate::{
+    fetch::JwksState,
+    status::{EventCounters, WriterCounters},
+};
 
 /// Handles are cheap to use; `/metrics` shows all of them.
 #[derive(Debug)]
@@ -37,7 +46,9 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("gatehouse_controller");
+        let mut whole = Registry::default();
+        whole.register_collector(Box::new(process::Usage));
+        let registry = whole.sub_registry_with_prefix("gatehouse_controller");
         let changes = Counter::default();
         registry.register("watch_changes", "Changes that the API server told", changes.clone());
         let translations = Histogram::new(exponential_buckets(0.0005, 2.0, 14));
@@ -51,7 +62,7 @@ impl Default for Metrics {
         registry.register("leader", "1 while this replica writes statuses and provisions", leader.clone());
         let (statuses, events) = (Arc::<WriterCounters>::default(), Arc::<EventCounters>::default());
         registry.register_collector(Box::new(Written(Arc::clone(&statuses), Arc::clone(&events))));
-        Metrics { registry, changes, translations, leader, statuses, events }
+        Metrics { registry: whole, changes, translations, leader, statuses, events }
     }
 }
 
@@ -78,6 +89,12 @@ impl Collector for Written {
 }
 
 impl Metrics {
+    /// Tells how old keys are, and whether they can be fetched.
+    pub fn show_jwks(&mut self, states: watch::Receiver<BTreeMap<String, JwksState>>) {
+        let registry = self.registry.sub_registry_with_prefix("gatehouse_controller");
+        registry.register_collector(Box::new(jwks::Jwks(states)));
+    }
+
     pub(crate) fn translated(&self, took: Duration) {
         self.translations.observe(took.as_secs_f64());
     }

@@ -13,6 +13,7 @@
 mod acks;
 mod plans;
 mod referenced;
+mod rollouts;
 mod told;
 mod update;
 
@@ -33,12 +34,13 @@ use tracing::{error, info};
 
 use crate::{
     channel::{self, Authority, ServiceAccountKeys},
-    fetch::JwksState,
+    fetch::{JwksState, Wanted},
     latest::tell,
     metrics::Metrics,
     provision::{self, Failures, Plans},
     replicas::{AcksByGateway, Replica, SharedAcks},
     resources::{ObjectKey, Resources},
+    rollout::{Look, Rollouts},
     serve::ConfigServer,
     status::{Affected, Planned, Tracker, Write},
     translate::{self, ObjectId, Settings, Translator, names},
@@ -48,6 +50,13 @@ use {acks::AllAcks, referenced::Referenced, told::Told};
 
 /// How long a new leader waits for dataplanes to speak to it before it says that they don't.
 const SETTLING: Duration = Duration::from_secs(15);
+
+/// So many times as long as everything took to translate, its statuses wait for the dataplanes to acknowledge it: it may take
+/// them as long to bring into force, and one write can tell of both.
+const STATUSES_WAIT: u32 = 10;
+
+/// How often the reports of dataplanes are collected. They come once a second.
+const REPORTS: Duration = Duration::from_secs(1);
 
 /// What comes in.
 #[derive(Debug)]
@@ -66,8 +75,8 @@ pub struct Inputs {
 #[derive(Debug)]
 pub struct Outputs {
     pub server: ConfigServer,
-    /// Refresh interval by JWKS URL.
-    pub jwks_wanted: watch::Sender<BTreeMap<String, Duration>>,
+    /// JWKS documents, by id.
+    pub jwks_wanted: watch::Sender<BTreeMap<String, Wanted>>,
     pub plans: watch::Sender<Arc<Plans>>,
     /// Its reader does nothing but take them, so that they never pile up.
     pub statuses: mpsc::UnboundedSender<Planned>,
@@ -101,6 +110,13 @@ pub struct Reconciler {
     acks: AllAcks,
     told: Told,
     leads_since: Option<Instant>,
+    /// Statuses wait for dataplanes until then.
+    statuses_wait: Option<Instant>,
+    rollouts: Rollouts,
+    /// How the rollouts should be; the leader's own.
+    look: Look,
+    /// When reports were last collected. `None`: nobody wants them.
+    collected: Option<Instant>,
     todo: Todo,
 }
 
@@ -139,6 +155,10 @@ impl Reconciler {
             acks: AllAcks::default(),
             told: Told::default(),
             leads_since: None,
+            statuses_wait: None,
+            rollouts: Rollouts::default(),
+            look: Look::default(),
+            collected: None,
             todo: Todo { anew: true, ..Todo::default() },
         }
     }
@@ -159,6 +179,7 @@ impl Reconciler {
                 if std::mem::take(&mut self.todo.plan_pods) {
                     self.plan_pods();
                 }
+                self.look_at_rollouts();
                 self.plan_statuses();
             }
         }
@@ -167,6 +188,9 @@ impl Reconciler {
     async fn wait(&mut self) {
         let deadline = self.referenced.deadline(Instant::now()).filter(|_| self.todo.anew);
         let settled = self.settling_ends();
+        let due = self.rollout_due();
+        let waiting = self.statuses_wait.filter(|_| !self.todo.anew);
+        let collecting = self.collected.map(|last| last + REPORTS);
         let inputs = &mut self.inputs;
         tokio::select! {
             changes = inputs.watches.next() => {
@@ -189,10 +213,13 @@ impl Reconciler {
             Ok(()) = inputs.failures.changed() => self.todo.affected = Affected::Everything,
             Ok(()) = inputs.elsewhere.changed() => self.todo.acks = true,
             () = self.acks.changed() => {
-                self.outputs.acks.send_replace(Arc::new(self.acks.by_gateway()));
+                self.tell_replicas();
                 self.todo.acks = true;
             }
             () = until(deadline) => {}
+            () = until(due) => {}
+            () = until(waiting) => {}
+            () = until(collecting) => self.collect_reports(),
             () = until(settled) => self.todo.affected = Affected::Everything,
         }
     }
@@ -211,7 +238,10 @@ impl Reconciler {
                     self.todo.affected = Affected::Everything;
                 }
             }
-            Effect::Observed(id) => self.todo.affected.extend([id]),
+            Effect::Observed(id) => {
+                self.note_rollouts(&id);
+                self.todo.affected.extend([id]);
+            }
             Effect::Endpoints(service) => {
                 self.todo.endpoints.insert(service);
             }
@@ -220,17 +250,21 @@ impl Reconciler {
                 self.todo.anew = true;
             }
             Effect::Route(id) => {
+                self.note_rollouts(&id);
                 self.todo.routes.insert(id);
             }
             Effect::Service(service) => {
                 self.todo.services.insert(service);
             }
-            Effect::Configuration => self.todo.anew = true,
+            Effect::Configuration => {
+                self.rollouts.rescan(&self.view);
+                self.todo.anew = true;
+            }
         }
     }
 
     fn gateways(&self) -> impl Iterator<Item = &ObjectKey> {
-        self.translator.iter().flat_map(|translator| translator.translation().gateways.keys())
+        self.translator.iter().flat_map(|translator| translator.configs().keys())
     }
 
     async fn translate(&mut self) {
@@ -260,31 +294,33 @@ impl Reconciler {
                 return std::future::pending().await;
             }
         };
-        self.outputs.metrics.translated(started.elapsed());
+        let took = started.elapsed();
+        self.outputs.metrics.translated(took);
         self.publish(translator);
+        self.statuses_wait.get_or_insert(Instant::now() + STATUSES_WAIT * took);
         self.todo = Todo { plan_pods: true, affected: Affected::Everything, ..Todo::default() };
     }
 
     fn publish(&mut self, mut translator: Translator) {
         self.add_siblings(&mut translator);
-        let gateways = &translator.translation().gateways;
+        let gateways = translator.configs();
         for gone in self.published.iter().filter(|gateway| !gateways.contains_key(*gateway)) {
             info!(gateway = %gone, "no longer served");
             self.outputs.server.remove(&gone.to_string());
         }
         self.published = gateways.keys().cloned().collect();
         for (gateway, config) in gateways {
-            let config = config.iter().map(|(name, kind)| (Arc::clone(name), Arc::clone(kind)));
+            let config = config.iter().map(|(name, content)| (Arc::clone(name), content.clone()));
             self.outputs.server.publish(&gateway.to_string(), config);
         }
-        let jwks_urls = translator.translation().jwks_urls.clone();
+        let jwks = translator.translation().jwks.clone();
         self.translator = Some(translator);
         for gateway in self.published.clone() {
             self.track(&gateway);
         }
         self.tracker.retain(|gateway| self.published.contains(gateway));
         self.acks.follow(&self.outputs.server, self.published.iter());
-        tell(&self.outputs.jwks_wanted, jwks_urls);
+        tell(&self.outputs.jwks_wanted, jwks);
         // A list may have brought other addresses without a word about Services.
         self.find_replicas();
         self.outputs.ready.send_replace(true);
@@ -295,7 +331,7 @@ impl Reconciler {
         let authority = self.inputs.authority.borrow().clone();
         let keys = self.inputs.account_keys.borrow().clone();
         let (Some(authority), Some(keys)) = (authority, keys) else { return };
-        let gateways: Vec<ObjectKey> = translator.translation().gateways.keys().cloned().collect();
+        let gateways: Vec<ObjectKey> = translator.configs().keys().cloned().collect();
         for gateway in gateways {
             match channel::siblings(&gateway, &authority, &keys) {
                 Ok(siblings) => translator.put(&gateway, names::SIBLINGS, Kind::Siblings(siblings)),

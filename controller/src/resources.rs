@@ -1,5 +1,6 @@
 //! Everything that translation reads: one immutable view of the objects, keyed so that iteration has one order.
 
+mod installed;
 mod key;
 
 use std::collections::BTreeMap;
@@ -7,7 +8,7 @@ use std::collections::BTreeMap;
 use gatehouse_crds::{
     AuthPolicy, BackendTlsPolicy, Consumer, GATEWAY_GROUP, GROUP, Gateway, GatewayClass, GatewayConfig,
     GatewayRoute, GrpcRoute, HttpRoute, ListenerSet, RateLimitPolicy, ReferenceGrant, TcpRoute, TlsRoute,
-    UdpRoute,
+    TrafficPolicy, UdpRoute,
 };
 use k8s_openapi::{
     ByteString,
@@ -17,12 +18,13 @@ use k8s_openapi::{
         networking::v1::{Ingress, IngressClass},
     },
 };
-use kube::ResourceExt;
+use kube::{ResourceExt, core::PartialObjectMeta};
 use serde::de::{DeserializeOwned, Error};
 use serde_json::Value;
 
 use crate::fetch::JwksState;
 
+pub use installed::{Bundle, Installed};
 pub use key::ObjectKey;
 
 /// API group of Ingress.
@@ -55,6 +57,7 @@ pub struct Resources {
     pub backend_tls_policies: Objects<BackendTlsPolicy>,
     pub auth_policies: Objects<AuthPolicy>,
     pub rate_limit_policies: Objects<RateLimitPolicy>,
+    pub traffic_policies: Objects<TrafficPolicy>,
     pub consumers: Objects<Consumer>,
     pub gateway_configs: Objects<GatewayConfig>,
     pub ingress_classes: BTreeMap<String, IngressClass>,
@@ -64,7 +67,10 @@ pub struct Resources {
     pub secrets: Objects<Secret>,
     pub config_maps: Objects<ConfigMap>,
     pub namespaces: BTreeMap<String, Namespace>,
-    /// What is known of JWKS URLs: fetched by others, enters as a value.
+    /// Which CRDs of the Gateway API the API server has. Empty where there is none.
+    pub installed: Installed,
+    /// What is known of JWKS documents, by the ids of what is [`Wanted`](crate::fetch::Wanted): fetched by others, enters as
+    /// a value.
     pub jwks: BTreeMap<String, JwksState>,
 }
 
@@ -102,6 +108,7 @@ impl Resources {
             (GROUP, "GatewayRoute") => namespaced(&mut self.gateway_routes, object),
             (GROUP, "AuthPolicy") => namespaced(&mut self.auth_policies, object),
             (GROUP, "RateLimitPolicy") => namespaced(&mut self.rate_limit_policies, object),
+            (GROUP, "TrafficPolicy") => namespaced(&mut self.traffic_policies, object),
             (GROUP, "Consumer") => namespaced(&mut self.consumers, object),
             (GROUP, "GatewayConfig") => namespaced(&mut self.gateway_configs, object),
             (INGRESS_GROUP, "IngressClass") => cluster_wide(&mut self.ingress_classes, object),
@@ -110,6 +117,11 @@ impl Resources {
             ("discovery.k8s.io", "EndpointSlice") => namespaced(&mut self.endpoint_slices, object),
             ("", "ConfigMap") => namespaced(&mut self.config_maps, object),
             ("", "Namespace") => cluster_wide(&mut self.namespaces, object),
+            ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+                let crd: PartialObjectMeta = serde_json::from_value(object)?;
+                self.installed.insert(&crd.name_any(), crd.annotations());
+                Ok(Applied::Taken)
+            }
             ("", "Secret") => {
                 let mut secret: Secret = named(object)?;
                 // The API server does this when it stores one.

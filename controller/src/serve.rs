@@ -10,10 +10,12 @@
 
 mod acks;
 mod admission;
+mod content;
 mod gateway;
 mod parts;
 mod peer;
 mod published;
+mod report;
 mod service;
 mod session;
 mod state;
@@ -29,16 +31,19 @@ use std::{
     time::Duration,
 };
 
-use gatehouse_proto::config::v1::{config_service_server::ConfigServiceServer, resource::Kind};
+use gatehouse_proto::config::v1::config_service_server::ConfigServiceServer;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::fetch::Refresh;
 use gateway::{Gateway, Seat};
 use published::Published;
 
 pub use acks::{Acks, DataplaneAck};
 pub use admission::Admission;
+pub use content::Content;
 pub use published::{Change, Generation};
+pub use report::{Report, VersionCounts};
 pub use state::{InvalidVersion, State, StateVersion};
 
 /// A `Hello` lists what its dataplane holds: about 100 bytes a resource.
@@ -53,6 +58,8 @@ pub struct Options {
     pub ack_deadline: Duration,
     /// Streams of one Gateway.
     pub max_streams: usize,
+    /// Who fetches keys anew that dataplanes ask for. `None`: nobody.
+    pub refresh: Option<Refresh>,
     /// Requests without an [`Admission`] are refused. False where nobody but this process can reach the server.
     pub guarded: bool,
 }
@@ -63,6 +70,7 @@ impl Default for Options {
             heartbeat: Duration::from_secs(5),
             ack_deadline: Duration::from_secs(60),
             max_streams: 1024,
+            refresh: None,
             guarded: true,
         }
     }
@@ -100,12 +108,12 @@ impl ConfigServer {
 
     /// Replaces the whole state of a Gateway (`namespace/name`). Each resource has another name. Gives the generation that
     /// dataplanes acknowledge; it is a new one only if something differs.
-    pub fn publish<Name: Into<Arc<str>>, Content: Into<Arc<Kind>>>(
+    pub fn publish<Name: Into<Arc<str>>>(
         &self,
         gateway: &str,
-        resources: impl IntoIterator<Item = (Name, Content)>,
+        resources: impl IntoIterator<Item = (Name, impl Into<Content>)>,
     ) -> Generation {
-        let resources = resources.into_iter().map(|(name, kind)| (name.into(), kind.into()));
+        let resources = resources.into_iter().map(|(name, content)| (name.into(), content));
         let next =
             |previous: Option<&Published>, generation| Published::after(previous, resources, generation);
         self.gateway(gateway).publish(next, &self.inner.next_generation)
@@ -142,6 +150,12 @@ impl ConfigServer {
         // Under the lock, so that the Gateway is not forgotten in between.
         let mut gateways = self.inner.gateways.lock();
         self.inner.entry(&mut gateways, gateway).acks()
+    }
+
+    /// The latest report of each dataplane that is connected and has made one.
+    pub fn reports(&self, gateway: &str) -> BTreeMap<String, Report> {
+        let found = self.inner.gateways.lock().get(gateway).cloned();
+        found.map_or_else(BTreeMap::new, |gateway| gateway.reports())
     }
 
     fn gateway(&self, name: &str) -> Arc<Gateway> {

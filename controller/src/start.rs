@@ -74,7 +74,11 @@ async fn serve(options: Options) -> Result<(), StartError> {
     let client = kube::Client::try_from(kube::Config::infer().await?)?;
 
     let mut parts = JoinSet::new();
-    let metrics = Arc::new(Metrics::default());
+    let (jwks_wanted, wanted_jwks) = watch::channel(BTreeMap::new());
+    let (states, jwks) = watch::channel(BTreeMap::new());
+    let mut metrics = Metrics::default();
+    metrics.show_jwks(jwks.clone());
+    let metrics = Arc::new(metrics);
     let (ready, is_ready) = watch::channel(false);
     let pages = Pages { metrics: Arc::clone(&metrics), ready: is_ready };
     parts.spawn(admin::serve(admin_port, Arc::new(pages)));
@@ -85,15 +89,18 @@ async fn serve(options: Options) -> Result<(), StartError> {
     let election = tokio::spawn(candidate.run(leads, stopping));
     parts.spawn(show_leading(leading.clone(), Arc::clone(&metrics)));
 
-    let (jwks_wanted, wanted_urls) = watch::channel(BTreeMap::new());
-    let (states, jwks) = watch::channel(BTreeMap::new());
-    parts.spawn(Fetcher::new(&fetch::Options::default())?.run(wanted_urls, states));
+    let fetcher = Fetcher::new(&fetch::Options {
+        shortest_gap: options.jwks_shortest_gap,
+        ..fetch::Options::default()
+    })?;
+    let refresh = fetcher.refresh();
+    parts.spawn(fetcher.run(wanted_jwks, states));
 
     let (authority, authorities) = watch::channel(None);
     parts.spawn(Keeper::new(client.clone(), &options.namespace).run(authority));
     let (account_keys, keys) = watch::channel(None);
     parts.spawn(ServiceAccountKeys::follow(client.clone(), account_keys));
-    let server = ConfigServer::new(serve::Options::default());
+    let server = ConfigServer::new(serve::Options { refresh: Some(refresh), ..serve::Options::default() });
     let identities = Identities::new(client.clone());
     let (acks, own_acks) = watch::channel(Arc::default());
     let (account, own_account) = watch::channel(None);

@@ -19,7 +19,7 @@ mod writer;
 pub use addresses::addresses;
 pub use affected::Affected;
 pub use events::{EventCounters, send_events};
-pub use plan::{Flip, GatewayFacts, Input, Trouble, Write, plan, plan_of};
+pub use plan::{Flip, GatewayFacts, Input, News, Trouble, Write, plan, plan_of};
 pub use programmed::{Programmed, Tracker};
 pub use ready::ready;
 pub use writer::{

@@ -7,6 +7,8 @@
 //! `Programmed` is not decided here: only acknowledgements of dataplanes can tell.
 
 mod address;
+mod affinity;
+mod aggregate;
 mod attach;
 mod authorities;
 mod backend;
@@ -16,6 +18,8 @@ pub(crate) mod conditions;
 mod conflicts;
 mod consumer;
 mod endpoints;
+mod external_name;
+mod fault;
 mod frontend;
 mod gateway;
 mod grant;
@@ -25,28 +29,34 @@ mod input;
 mod listener;
 mod listener_set;
 pub(crate) mod names;
+pub mod nginx;
 mod policy;
 mod references;
 mod rivals;
+mod rollout;
 mod route;
 mod rule;
 mod settings;
 mod status;
 mod translator;
 mod used;
+mod version;
 
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
     sync::Arc,
-    time::Duration,
 };
 
 use gatehouse_crds::{Gateway, GatewayConfigSpec, Listener};
 use gatehouse_proto::config::v1::resource::Kind;
 
-use crate::resources::{ObjectKey, Resources};
+use crate::{
+    fetch::Wanted,
+    resources::{ObjectKey, Resources},
+    serve::Content,
+};
 use ingress::Ingresses;
 
 pub(crate) use address::requested;
@@ -85,8 +95,8 @@ pub struct Translation {
     /// Gateways that nobody wrote: what each of our IngressClasses implies that an Ingress uses, with the class's name.
     /// They are in `gateways` and `provisioning` as well, and have no status of their own.
     pub implied_gateways: ImpliedGateways,
-    /// JWKS URLs that policies refer to, and how often each is to be fetched.
-    pub jwks_urls: BTreeMap<String, Duration>,
+    /// JWKS documents that policies refer to, by id.
+    pub jwks: BTreeMap<String, Wanted>,
 }
 
 /// What a Gateway's pods and Service are to be planned by.
@@ -101,7 +111,7 @@ pub enum Provisioning {
 /// By Gateway, the object and the name of its IngressClass.
 pub type ImpliedGateways = BTreeMap<ObjectKey, (Gateway, String)>;
 
-/// The resources of one Gateway, by name. Shared with whoever publishes them.
+/// The resources of one Gateway, by name.
 pub type Config = BTreeMap<Arc<str>, Arc<Kind>>;
 
 impl Translation {
@@ -124,11 +134,14 @@ pub fn implied_gateways(resources: &Resources, settings: &Settings) -> ImpliedGa
     Ingresses::new(resources, settings).gateways
 }
 
+/// The same as it is kept.
+pub type Contents = BTreeMap<Arc<str>, Content>;
+
 /// Namespaces whose consumers a Gateway needs.
 type Namespaces = BTreeMap<ObjectKey, BTreeSet<String>>;
 
 /// The resources whose names begin so.
-fn named(config: &Config, prefix: &str) -> Vec<Arc<str>> {
+fn named(config: &Contents, prefix: &str) -> Vec<Arc<str>> {
     let all = config.range::<str, _>((Bound::Included(prefix), Bound::Unbounded)).map(|(name, _)| name);
     all.take_while(|name| name.starts_with(prefix)).cloned().collect()
 }

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 
 use gatehouse_crds::{
     AuthPolicy, BackendTlsPolicy, Consumer, Gateway, GatewayClass, GatewayConfig, GatewayRoute, GrpcRoute,
-    HttpRoute, ListenerSet, RateLimitPolicy, ReferenceGrant, TcpRoute, TlsRoute, UdpRoute,
+    HttpRoute, ListenerSet, RateLimitPolicy, ReferenceGrant, TcpRoute, TlsRoute, TrafficPolicy, UdpRoute,
 };
 use k8s_openapi::api::{
     core::v1::{ConfigMap, Namespace, Secret, Service},
@@ -53,8 +53,10 @@ impl Watches {
         let (out, changes) = mpsc::channel(CHANGES);
         let (wanted, wanted_here) = watch::channel(BTreeSet::new());
         let mut tasks = tokio::task::JoinSet::new();
-        let crds = presence::watch(client.clone(), &mut tasks);
-        let mut starter = Starter { client, crds, out, tasks: &mut tasks, unlisted: BTreeSet::new() };
+        let (names, crds) = watch::channel(None);
+        tasks.spawn(presence::run(client.clone(), names, out.clone()));
+        let unlisted = BTreeSet::from([presence::source()]);
+        let mut starter = Starter { client, crds, out, tasks: &mut tasks, unlisted };
         let everywhere = [Place::Cluster];
         let named: Vec<Place> = namespaces.iter().cloned().map(Place::Namespace).collect();
         let places = if named.is_empty() { &everywhere[..] } else { &named[..] };
@@ -73,6 +75,7 @@ impl Watches {
         starter.watch::<GatewayRoute>(places);
         starter.watch::<AuthPolicy>(places);
         starter.watch::<RateLimitPolicy>(places);
+        starter.watch::<TrafficPolicy>(places);
         starter.watch::<Consumer>(places);
         starter.watch::<GatewayConfig>(places);
         starter.watch::<IngressClass>(&everywhere);

@@ -41,7 +41,7 @@ fn show(translation: &Translation) -> Value {
             (format!("{}/{}", id.kind, id.key), serde_json::to_value(status).expect("serializes"))
         })
         .collect();
-    let urls: Vec<&String> = translation.jwks_urls.keys().collect();
+    let urls: Vec<&String> = translation.jwks.keys().collect();
     let mut shown = json!({"config": gateways, "statuses": statuses});
     if !translation.implied_gateways.is_empty() {
         let implied = translation.implied_gateways.iter();

@@ -4,8 +4,11 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::pattern::{ALGORITHM, DURATION, SECRET_ENTRY, TOKEN, VISIBLE};
-use crate::{PolicyStatus, TargetRef};
+use crate::pattern::{ADDRESS_RANGE, ALGORITHM, DURATION, SECRET_ENTRY, TOKEN, VISIBLE};
+use crate::{
+    AuthorizationRule, BasicMethod, ClientCertificateMethod, ExternalMethod, Identity, LocalRef,
+    PolicyStatus, TargetRef,
+};
 
 /// Admits requests that carry one of several kinds of credential. The clients that it knows by name are the Consumers of
 /// its own namespace.
@@ -30,17 +33,32 @@ use crate::{PolicyStatus, TargetRef};
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("(has(self.anyOf) && size(self.anyOf) > 0) || (has(self.anonymous) && self.anonymous == 'Allow')").message("without a method in anyOf nobody gets in: add one, or anonymous: Allow"),
+    validation = Rule::new("!has(self.anyOf) || !self.anyOf.exists(m, has(m.external)) || !has(self.anonymous) || self.anonymous == 'Deny'").message("external decides about who shows nothing, too: leave anonymous at Deny").field_path(".anonymous"),
+    validation = Rule::new("!has(self.anyOf) || size(self.anyOf) == 0 || self.anyOf.filter(m, has(m.external)).size() == (has(self.anyOf[size(self.anyOf) - 1].external) ? 1 : 0)").message("external decides about all that comes to it: give one, as the last").field_path(".anyOf"),
+    validation = Rule::new("(has(self.anyOf) && size(self.anyOf) > 0) || (has(self.authorize) && size(self.authorize) > 0) || (has(self.denyClientIPs) && size(self.denyClientIPs) > 0)").message("without anyOf the policy needs authorize or denyClientIPs"),
+)]
 pub struct AuthPolicySpec {
     /// What it applies to, besides the GatewayRoutes that name it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub target_refs: Vec<TargetRef>,
     /// The first that finds its credential in the request decides.
-    #[schemars(length(min = 1, max = 8))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
     pub any_of: Vec<AuthMethod>,
     /// What happens to a request without any credential.
     #[serde(default)]
     pub anonymous: Anonymous,
+    /// Who of them may pass: whom any of these admits. Default: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub authorize: Vec<AuthorizationRule>,
+    /// Clients of these address ranges are refused before anything else is looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "denyClientIPs")]
+    #[schemars(length(max = 256), inner(length(max = 64), regex(pattern = ADDRESS_RANGE)), extend("x-kubernetes-list-type" = "set"))]
+    pub deny_client_ips: Vec<String>,
     /// How it stands to more specific ones.
     #[serde(default)]
     pub enforcement: Enforcement,
@@ -51,12 +69,19 @@ pub struct AuthPolicySpec {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.jwt) != has(self.apiKey)").message("give exactly one of jwt and apiKey"))]
+#[x_kube(validation = Rule::new("(has(self.jwt) ? 1 : 0) + (has(self.apiKey) ? 1 : 0) + (has(self.basic) ? 1 : 0) + (has(self.clientCertificate) ? 1 : 0) + (has(self.external) ? 1 : 0) == 1")
+    .message("give exactly one of jwt, apiKey, basic, clientCertificate and external"))]
 pub struct AuthMethod {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwt: Option<JwtMethod>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<ApiKeyMethod>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basic: Option<BasicMethod>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<ClientCertificateMethod>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalMethod>,
 }
 
 /// A JSON Web Token (RFC 7519). `exp` is required; `nbf` is honoured.
@@ -103,6 +128,7 @@ pub struct JwtMethod {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.caRefs) || size(self.caRefs) == 0 || self.url.startsWith('https://')").message("caRefs need a URL that begins with https://").field_path(".caRefs"))]
 pub struct JwksUrl {
     /// Of a JSON Web Key Set (RFC 7517), such as `https://issuer.example.com/.well-known/jwks.json`.
     #[schemars(length(max = 2048), regex(pattern = "^https?://[!-~]+$"))]
@@ -112,6 +138,11 @@ pub struct JwksUrl {
     #[schemars(length(max = 28), regex(pattern = DURATION))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('24h')").message("use 10s to 24h"))]
     pub refresh_interval: String,
+    /// ConfigMaps of this namespace whose entry `ca.crt` holds the authorities that the server's certificate must be of, PEM.
+    /// Default: the public ones, and those of the controller's system.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub ca_refs: Vec<LocalRef>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -210,29 +241,6 @@ pub enum Enforcement {
     Default,
     /// It always applies, besides any more specific one.
     Required,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Identity {
-    /// Claims that become request headers.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["header"]))]
-    pub claims: Vec<ClaimHeader>,
-    /// Leaves the credential in the request.
-    #[serde(default)]
-    pub forward_credential: bool,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
-pub struct ClaimHeader {
-    /// Dots descend into objects: `address.country`.
-    #[schemars(length(min = 1, max = 256))]
-    pub claim: String,
-    /// Such as `X-User-Email`. Always begins with `X-`; the fields that the gateway itself sets can't be taken.
-    #[schemars(length(min = 1, max = 256), regex(pattern = "^[Xx]-[A-Za-z0-9-]+$"))]
-    #[x_kube(validation = Rule::new("!self.matches('^(?i)x-(consumer|forwarded|real-ip$|request-id$)')").message("the gateway itself sets X-Consumer-*, X-Forwarded-*, X-Real-IP and X-Request-ID"))]
-    pub header: String,
 }
 
 fn half_a_minute() -> i32 {

@@ -379,7 +379,8 @@ pub enum FilterType {
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "gateway.networking.k8s.io",
-    version = "v1",
+    // Served by every bundle; those before v1.5 have no v1.
+    version = "v1beta1",
     kind = "ReferenceGrant",
     plural = "referencegrants",
     namespaced,

@@ -1,18 +1,23 @@
 //! What holds for a whole Gateway.
 
+mod external_names;
 mod infrastructure;
+mod redis;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ConditionsStatus;
-use crate::pattern::{ADDRESS_RANGE, DURATION, LINE, SECRET_ENTRY};
+use crate::pattern::{ADDRESS_RANGE, DURATION, LINE};
 
+pub use external_names::ExternalNames;
 pub use infrastructure::{
     Autoscaling, DeploymentConfig, DisruptionBudget, Drain, ExternalTrafficPolicy, Quantities,
     ResourcesConfig, ServiceConfig, ServiceType,
 };
+
+pub use redis::{Redis, RedisAuthority, RedisPasswordRef, RedisSecretRef, RedisSentinel, RedisTls};
 
 /// Referred to by `parametersRef` of a GatewayClass, or of a Gateway's `infrastructure`, which goes first.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -69,38 +74,12 @@ pub struct GatewayConfigSpec {
     pub trusted_proxies: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// Services of type `ExternalName` as backends. Default: they are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_names: Option<ExternalNames>,
     /// A route that no AuthPolicy covers is not accepted.
     #[serde(default)]
     pub require_auth: bool,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.url) != has(self.urlSecretRef)").message("give exactly one of url and urlSecretRef"))]
-pub struct Redis {
-    /// `redis://[user:password@]host:port[/db]`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048), regex(pattern = "^redis://[!-~]+$"))]
-    pub url: Option<String>,
-    /// A Secret of the GatewayConfig's namespace that holds the URL.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url_secret_ref: Option<RedisSecretRef>,
-    /// The longest that a decision waits for it, from `1ms` to `50ms`.
-    #[serde(default = "twenty_milliseconds")]
-    #[schemars(length(max = 28), regex(pattern = DURATION))]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1ms') && duration(self) <= duration('50ms')").message("use 1ms to 50ms"))]
-    pub timeout: String,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct RedisSecretRef {
-    /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
-    /// Which entry of the Secret.
-    #[serde(default = "url")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = SECRET_ENTRY))]
-    pub key: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -181,14 +160,6 @@ pub struct Limits {
     #[schemars(length(max = 28), regex(pattern = DURATION), extend("default" = "30s"))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('1h')").message("use 1s to 1h"))]
     pub udp_session_timeout: Option<String>,
-}
-
-fn twenty_milliseconds() -> String {
-    "20ms".into()
-}
-
-fn url() -> String {
-    "url".into()
 }
 
 fn yes() -> bool {

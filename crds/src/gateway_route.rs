@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::pattern::{HOSTNAME, NAMESPACE, SECTION};
 use crate::{
-    Cors, Header, HeaderChanges, LocalRef, Mirror, ParentRef, Redirect, Retry, RouteMatch, RouteStatus,
-    Timeouts, UrlRewrite,
+    Aggregate, Cors, Fault, GatewayRouteStatus, Header, HeaderChanges, LocalRef, Mirror, ParentRef, Redirect,
+    Retry, Rollout, RouteMatch, ServiceRef, SessionAffinity, Timeouts, UrlRewrite,
 };
 
 /// Says which requests of its Gateways it takes, who may send them and how many, and where they go.
@@ -21,7 +21,7 @@ use crate::{
     shortname = "gwr",
     category = "gatehouse",
     namespaced,
-    status = "RouteStatus",
+    status = "GatewayRouteStatus",
     derive = "PartialEq",
     derive = "Default",
     printcolumn = r#"{"name":"Hostnames","type":"string","jsonPath":".spec.hostnames"}"#,
@@ -29,6 +29,7 @@ use crate::{
     printcolumn = r#"{"name":"Accepted","type":"string","jsonPath":".status.parents[*].conditions[?(@.type==\"Accepted\")].status"}"#,
     printcolumn = r#"{"name":"Programmed","type":"string","jsonPath":".status.parents[*].conditions[?(@.type==\"gatehouse.dev/Programmed\")].status"}"#,
     printcolumn = r#"{"name":"Problem","type":"string","jsonPath":".status.parents[*].conditions[?(@.status==\"False\")].reason"}"#,
+    printcolumn = r#"{"name":"Rollout","type":"string","jsonPath":".status.rollouts[*].phase"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
@@ -63,15 +64,25 @@ pub struct Defaults {
     pub timeouts: Option<Timeouts>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+    /// Bytes that a request's body may have: one with more gets 413. 0: any number, which is the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_099_511_627_776_i64))]
+    pub max_request_body_bytes: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("(has(self.backendRefs) ? 1 : 0) + (has(self.redirect) ? 1 : 0) + (has(self.respond) ? 1 : 0) == 1")
-        .message("give exactly one of backendRefs, redirect and respond"),
+    validation = Rule::new("(has(self.backendRefs) ? 1 : 0) + (has(self.redirect) ? 1 : 0) + (has(self.respond) ? 1 : 0) + (has(self.aggregate) ? 1 : 0) == 1")
+        .message("give exactly one of backendRefs, redirect, respond and aggregate"),
     validation = Rule::new("!has(self.rewrite) || has(self.backendRefs)").message("rewrite needs backendRefs"),
     validation = Rule::new("!has(self.mirror) || has(self.backendRefs)").message("mirror needs backendRefs"),
+    validation = Rule::new("!has(self.fault) || has(self.backendRefs) || has(self.aggregate)").message("fault needs backendRefs or aggregate"),
+    validation = Rule::new("!has(self.failover) || has(self.backendRefs)").message("failover needs backendRefs"),
+    validation = Rule::new("!has(self.sessionAffinity) || has(self.backendRefs)").message("sessionAffinity needs backendRefs"),
+    validation = Rule::new("!has(self.timeouts) || !has(self.aggregate)").message("aggregate has timeouts of its own"),
+    validation = Rule::new("!has(self.rollout) || has(self.backendRefs)").message("rollout needs backendRefs: the stable version"),
+    validation = Rule::new("!has(self.rollout) || has(self.name)").message("a rule with a rollout needs a name"),
     validation = Rule::new("!has(self.rewrite) || !has(self.rewrite.path) || self.rewrite.path.type != 'ReplacePrefixMatch' || !has(self.matches) || self.matches.all(m, m.path.type == 'PathPrefix')")
         .message("ReplacePrefixMatch needs matches of type PathPrefix alone").field_path(".rewrite"),
     validation = Rule::new("!has(self.redirect) || !has(self.redirect.path) || self.redirect.path.type != 'ReplacePrefixMatch' || !has(self.matches) || self.matches.all(m, m.path.type == 'PathPrefix')")
@@ -112,13 +123,35 @@ pub struct GatewayRouteRule {
     /// Replaces `defaults.retry`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+    /// Replaces `defaults.maxRequestBodyBytes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_099_511_627_776_i64))]
+    pub max_request_body_bytes: Option<i64>,
+    /// Delays and errors on purpose. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
     /// Where requests go, by weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16))]
     pub backend_refs: Option<Vec<BackendRef>>,
+    /// Where requests go while those have too few endpoints that are fit: to the first of these that has enough. A Service
+    /// takes all requests while 5 of 7 of its endpoints are fit; with fewer, 1.4 times the share that is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub failover: Vec<ServiceRef>,
+    /// What keeps a client's requests at one backend and endpoint. Default: each goes by the weights, and as the Service's
+    /// TrafficPolicy says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_affinity: Option<SessionAffinity>,
+    /// How a new version takes their place. The rule needs a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
     /// Sends the client elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect: Option<Redirect>,
+    /// Asks several backends at once and puts their answers together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aggregate: Option<Aggregate>,
     /// Answers from the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub respond: Option<Respond>,

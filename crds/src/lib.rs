@@ -8,33 +8,47 @@
 
 #![allow(unreachable_pub, reason = "KubeSchema repeats each type in a scope of its own")]
 
+mod aggregate;
 mod auth_policy;
+mod authorization;
 mod consumer;
 mod cors;
 mod duration;
+mod external_auth;
+mod fault;
 mod gateway_api;
 mod gateway_config;
 mod gateway_route;
+mod identity;
 mod mirror;
 mod pattern;
 mod rate_limit_policy;
 mod reference;
 mod retry;
+mod rollout;
 mod route;
 mod schema;
+mod session_affinity;
 mod status;
+mod traffic_policy;
 mod yaml;
 
+pub use aggregate::{Aggregate, AggregatePart, PartFailure};
 pub use auth_policy::{
-    Anonymous, ApiKeyMethod, AuthMethod, AuthPolicy, AuthPolicySpec, ClaimHeader, CredentialSource,
-    Enforcement, HeaderSource, Identity, InlineKeys, JwksUrl, JwtMethod, KeyFormat, KeySecretRef,
-    NamedSource,
+    Anonymous, ApiKeyMethod, AuthMethod, AuthPolicy, AuthPolicySpec, CredentialSource, Enforcement,
+    HeaderSource, InlineKeys, JwksUrl, JwtMethod, KeyFormat, KeySecretRef, NamedSource,
 };
+pub use authorization::{AuthorizationRule, BasicMethod, ClaimRule, ClientCertificateMethod};
 pub use consumer::{
-    ApiKeyCredential, Consumer, ConsumerSpec, Credential, CredentialSecretRef, JwtCredential,
+    ApiKeyCredential, BasicCredential, CertificateCredential, Consumer, ConsumerSpec, Credential,
+    CredentialSecretRef, JwtCredential, PasswordSecretRef,
 };
 pub use cors::Cors;
 pub use duration::{InvalidDuration, parse_duration};
+pub use external_auth::{
+    ExternalAuthFailure, ExternalAuthProtocol, ExternalAuthVerb, ExternalBackend, ExternalMethod,
+};
+pub use fault::{Fault, FaultAbort, FaultDelay};
 pub use gateway_api::{
     AllowedListeners, AllowedRoutes, BackendTarget, BackendTls, BackendTlsPolicy, BackendTlsPolicySpec,
     BackendTlsValidation, CertificateRef, FilterType, FrontendTls, FrontendTlsConfig, FrontendTlsPort,
@@ -48,25 +62,38 @@ pub use gateway_api::{
     TlsRoute, TlsRouteSpec, UdpRoute, UdpRouteSpec,
 };
 pub use gateway_config::{
-    AccessLog, Autoscaling, DeploymentConfig, DisruptionBudget, Drain, ExternalTrafficPolicy, GatewayConfig,
-    GatewayConfigSpec, Limits, Quantities, Redis, RedisSecretRef, ResourcesConfig, ServiceConfig,
-    ServiceType, Tracing,
+    AccessLog, Autoscaling, DeploymentConfig, DisruptionBudget, Drain, ExternalNames, ExternalTrafficPolicy,
+    GatewayConfig, GatewayConfigSpec, Limits, Quantities, Redis, RedisAuthority, RedisPasswordRef,
+    RedisSecretRef, RedisSentinel, RedisTls, ResourcesConfig, ServiceConfig, ServiceType, Tracing,
 };
 pub use gateway_route::{
     Auth, BackendRef, Defaults, GatewayRoute, GatewayRouteRule, GatewayRouteSpec, Respond,
 };
-pub use mirror::{Fraction, Mirror, MirrorTarget};
+pub use identity::{ClaimHeader, Identity, IdentityToken, SigningAlgorithm, SigningSecretRef};
+pub use mirror::{Fraction, Mirror, ServiceRef};
 pub use rate_limit_policy::{
-    Algorithm, ClientIpKey, Empty, HeaderKey, Limit, LimitKey, LimitScope, LimitStore, RateLimitPolicy,
+    Algorithm, ClientIpKey, ConcurrencyLimit, ConditionHeader, ConditionRanges, Empty, HeaderKey, Limit,
+    LimitCondition, LimitKey, LimitResponse, LimitScope, LimitStore, QueryKey, RateLimitPolicy,
     RateLimitPolicySpec, StoreFailure, Tier,
 };
 pub use reference::{LocalRef, ParentRef, TargetRef, TypedRef};
 pub use retry::Retry;
+pub use rollout::{
+    BlueGreen, Canary, ForceCookie, ForceHeader, GatewayRouteStatus, Rollout, RolloutAnalysis, RolloutErrors,
+    RolloutForce, RolloutLatency, RolloutObserved, RolloutPhase, RolloutStatus, RolloutStep, Sticky,
+};
 pub use route::{
     Header, HeaderChanges, Method, PathMatch, PathMatchType, PathModifier, PathModifierType, Redirect,
-    RouteMatch, Timeouts, UrlRewrite, ValueMatch, ValueMatchType,
+    RegexReplacement, RouteMatch, Timeouts, UrlRewrite, ValueMatch, ValueMatchType,
 };
+pub use session_affinity::SessionAffinity;
 pub use status::{ConditionsStatus, PolicyAncestorStatus, PolicyStatus, RouteParentStatus, RouteStatus};
+pub use traffic_policy::{
+    ActiveCheck, CircuitBreaker, Coding, Compression, ConnectionPool, ConsistentHash, CookieKey,
+    FailurePercent, GrpcCheck, HealthCheck, HttpCheck, LoadBalancing, LoadBalancingType, PassiveCheck,
+    RetryBudget, RetryConstraint, RetryRate, ServiceTarget, SlowStart, TrafficDistribution, TrafficPolicy,
+    TrafficPolicySpec, WhenNoneHealthy,
+};
 pub use yaml::{ALL as CRDS, generated as generated_files, own as own_crds};
 
 /// API group of Gatehouse's own kinds.

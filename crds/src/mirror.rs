@@ -12,7 +12,7 @@ use crate::pattern::NAMESPACE;
     validation = Rule::new("!(has(self.percent) && has(self.fraction))").message("give percent or fraction, not both"),
 )]
 pub struct Mirror {
-    pub backend_ref: MirrorTarget,
+    pub backend_ref: ServiceRef,
     /// Of a hundred requests, how many are copied. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
@@ -25,7 +25,7 @@ pub struct Mirror {
 /// A Service (Gateway API BackendObjectReference).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = Rule::new("has(self.port)").message("a Service needs a port"))]
-pub struct MirrorTarget {
+pub struct ServiceRef {
     /// The core group, whose name is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = [""], "default" = ""))]

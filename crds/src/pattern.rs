@@ -26,17 +26,36 @@ pub(crate) const HOSTNAME: &str = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z
 pub(crate) const PRECISE_HOSTNAME: &str =
     r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
+/// A host name or IPv4 address, perhaps with a port.
+pub(crate) const PRECISE_AUTHORITY: &str =
+    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*(:[0-9]{1,5})?$";
+
 /// RFC 9110, 5.6.2: names of header fields and cookies, authentication schemes.
 pub(crate) const TOKEN: &str = r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$";
 
+/// Name of a header field that tells backends something of a client.
+pub(crate) const IDENTITY_HEADER: &str = "^[Xx]-[A-Za-z0-9-]+$";
+
 /// A header field's value: no control characters but the tab.
 pub(crate) const HEADER_VALUE: &str = r"^[^\x00-\x08\x0a-\x1f\x7f]*$";
+
+/// RFC 6265, 4.1.1: a cookie's value, without quotes.
+pub(crate) const COOKIE_VALUE: &str = r"^[!#-+\--:<-\[\]-~]*$";
 
 /// A path that a request is sent on to.
 pub(crate) const PATH: &str = "^/[^#?\\x00-\\x20\\x7f]*$";
 
 /// What takes the place of a path's prefix; nothing at all is `/`.
 pub(crate) const PREFIX_REPLACEMENT: &str = "^(/[^#?\\x00-\\x20\\x7f]*)?$";
+
+/// A path with references to groups.
+pub(crate) const SUBSTITUTION: &str = r"^([^#?$\x00-\x20\x7f]|\$[1-9$]|\$\{[A-Za-z_][0-9A-Za-z_]*\})+$";
+
+/// What a backend is asked for: a path and perhaps a query, with values of the request in braces.
+pub(crate) const TEMPLATE: &str = r"^/[^#\x00-\x20\x7f]*$";
+
+/// Name of a member of a JSON object that needs no escape, and fits into a list in a header.
+pub(crate) const MEMBER: &str = "^[A-Za-z0-9_][-.A-Za-z0-9_]*$";
 
 /// An origin, whose host may be or begin with a wildcard; or any origin.
 pub(crate) const ORIGIN: &str = r"^(\*|https?://(\*|(\*\.)?([a-zA-Z0-9-]+\.)*[a-zA-Z0-9-]+)(:[0-9]{1,5})?)$";
@@ -52,6 +71,9 @@ pub(crate) const LINE: &str = r"^[^\x00-\x1f\x7f]+$";
 
 /// The same without the comma that separates the entries of a list.
 pub(crate) const LIST_ENTRY: &str = r"^[^\x00-\x1f\x7f,]+$";
+
+/// A user's name (RFC 7617, 2): a colon ends it.
+pub(crate) const USER: &str = r"^[^\x00-\x1f\x7f:]+$";
 
 /// Name of an entry of a Secret.
 pub(crate) const SECRET_ENTRY: &str = "^[-._a-zA-Z0-9]+$";
@@ -80,8 +102,8 @@ mod tests {
     use regex::Regex;
 
     use super::{
-        ADDRESS_RANGE, ALGORITHM, COUNT_OR_PERCENT, HEADER_VALUE, HOSTNAME, LIST_ENTRY, ORIGIN, PATH,
-        PREFIX_REPLACEMENT, QUANTITY, SECTION, SUBJECT, TOKEN,
+        ADDRESS_RANGE, ALGORITHM, COOKIE_VALUE, COUNT_OR_PERCENT, HEADER_VALUE, HOSTNAME, LIST_ENTRY, ORIGIN,
+        PATH, PREFIX_REPLACEMENT, QUANTITY, SECTION, SUBJECT, SUBSTITUTION, TOKEN, USER,
     };
 
     #[test]
@@ -95,6 +117,7 @@ mod tests {
                 &["RS256", "PS512", "ES384", "EdDSA", "HS256"],
                 &["none", "ES512", "rs256", "RS256 "],
             ),
+            (COOKIE_VALUE, &["always", "a-b=c/d:e", "[~]"], &["a b", "a;b", "a,b", "\"a\"", "a\\b", "é"]),
             (COUNT_OR_PERCENT, &["0", "1", "50%", "100%"], &["", "-1", "%", "101%", "1.5"]),
             (HEADER_VALUE, &["", "a b", "a\tb", "é"], &["a\r\nb", "a\0", "\u{7f}"]),
             (
@@ -123,7 +146,13 @@ mod tests {
             (QUANTITY, &["0", "500m", "1.5Gi", ".5", "2e3", "1k"], &["", "-1", "1 Gi", "1GiB", "half"]),
             (SECTION, &["http", "a.b"], &["", "Http", "a_b", "-a"]),
             (SUBJECT, &["alice", "svc-*", "*"], &["a*b", "**"]),
+            (
+                SUBSTITUTION,
+                &["/$1", "$1", "/a/${rest}/$$", "/$10"],
+                &["", "/$", "/$0", "/${1}", "/$a", "/a?b", "/a b"],
+            ),
             (TOKEN, &["X-API-Key", "`", "~"], &["", "a b", "a:b", "é"]),
+            (USER, &["zoë", "a b"], &["", "a:b", "a\nb"]),
         ] {
             let regex = Regex::new(pattern).unwrap();
             for text in good {

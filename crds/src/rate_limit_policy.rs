@@ -1,11 +1,19 @@
 //! How many requests may pass.
 
+mod concurrency;
+mod condition;
+mod response;
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::pattern::{DURATION, LINE, SECTION, TOKEN};
 use crate::{PolicyStatus, TargetRef};
+
+pub use concurrency::ConcurrencyLimit;
+pub use condition::{ConditionHeader, ConditionRanges, LimitCondition};
+pub use response::LimitResponse;
 
 /// Limits requests, by token bucket or sliding window, for each consumer, credential, address or header value.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -31,14 +39,23 @@ use crate::{PolicyStatus, TargetRef};
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("(has(self.limits) && self.limits.size() > 0) || (has(self.concurrency) && self.concurrency.size() > 0)").message("give limits, concurrency or both"),
+    validation = Rule::new("!has(self.limits) || !has(self.concurrency) || self.concurrency.all(c, !self.limits.exists(l, l.name == c.name))").message("limits and concurrency share their names: give each its own").field_path(".concurrency"),
+)]
 pub struct RateLimitPolicySpec {
     /// What it applies to, besides the GatewayRoutes that name it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub target_refs: Vec<TargetRef>,
     /// All of them must have room for a request.
-    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub limits: Vec<Limit>,
+    /// How many requests may be under way at once. Each dataplane counts for itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub concurrency: Vec<ConcurrencyLimit>,
     /// Who shares the counts.
     #[serde(default)]
     pub scope: LimitScope,
@@ -48,12 +65,17 @@ pub struct RateLimitPolicySpec {
     /// What happens while Redis does not answer.
     #[serde(default)]
     pub on_store_failure: StoreFailure,
+    /// What a refused request gets, with the fields of the limits. Default: 429 with problem details. gRPC calls always
+    /// get `RESOURCE_EXHAUSTED`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<LimitResponse>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.burst) || self.algorithm == 'TokenBucket'").message("burst belongs to the algorithm TokenBucket").field_path(".burst"),
+    validation = Rule::new("!has(self.cost) || (self.algorithm == 'TokenBucket' && has(self.burst) ? self.cost <= self.burst : self.cost <= self.requests)").message("cost is more than a request can have").field_path(".cost"),
     validation = Rule::new("!has(self.tiers) || self.algorithm == 'TokenBucket' || self.tiers.all(t, !has(t.burst))").message("burst belongs to the algorithm TokenBucket").field_path(".tiers"),
 )]
 pub struct Limit {
@@ -67,9 +89,9 @@ pub struct Limit {
     /// How many in `per`.
     #[schemars(range(min = 1, max = 1_000_000_000_000_i64))]
     pub requests: i64,
-    /// A duration from `100ms` to `24h`, such as `1m`.
+    /// A duration from `100ms` to `744h`, which is 31 days, such as `1m`.
     #[schemars(length(max = 28), regex(pattern = DURATION))]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('100ms') && duration(self) <= duration('24h')").message("use 100ms to 24h"))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('100ms') && duration(self) <= duration('744h')").message("use 100ms to 744h"))]
     pub per: String,
     /// Depth of the bucket. Default: `requests`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,6 +104,17 @@ pub struct Limit {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["tier"]))]
     pub tiers: Vec<Tier>,
+    /// Which requests it counts: those for which all hold. Default: every one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub when: Vec<LimitCondition>,
+    /// How much of `requests` and `burst` one request takes. Default: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = 1))]
+    pub cost: Option<i64>,
+    /// It counts and never refuses: its metrics tell what it would have done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -95,7 +128,7 @@ pub struct Tier {
     /// Default: the limit's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 28), regex(pattern = DURATION))]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('100ms') && duration(self) <= duration('24h')").message("use 100ms to 24h"))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('100ms') && duration(self) <= duration('744h')").message("use 100ms to 744h"))]
     pub per: Option<String>,
     /// Default: `requests` of this tier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,7 +138,7 @@ pub struct Tier {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("(has(self.consumer) ? 1 : 0) + (has(self.credential) ? 1 : 0) + (has(self.clientIP) ? 1 : 0) + (has(self.header) ? 1 : 0) == 1").message("give exactly one of consumer, credential, clientIP and header"))]
+#[x_kube(validation = Rule::new("[has(self.consumer), has(self.credential), has(self.clientIP), has(self.header), has(self.cookie), has(self.query), has(self.claim), has(self.path), has(self.host), has(self.method)].filter(one, one).size() == 1").message("give exactly one of consumer, credential, clientIP, header, cookie, query, claim, path, host and method"))]
 pub struct LimitKey {
     /// The consumer, else the credential, else the client's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,6 +151,24 @@ pub struct LimitKey {
     /// The value of a request header; requests without it share a count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<HeaderKey>,
+    /// The value of a cookie; requests without it share a count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<HeaderKey>,
+    /// The first value of a query parameter; requests without it share a count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<QueryKey>,
+    /// A claim of the token or certificate: a text, a number or a truth value. Requests without it share a count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<ClaimKey>,
+    /// The path, without query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<Empty>,
+    /// The host, without port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Empty>,
+    /// The method.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<Empty>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -141,6 +192,20 @@ pub struct ClientIpKey {
 pub struct HeaderKey {
     /// Such as `X-Tenant`.
     #[schemars(length(min = 1, max = 256), regex(pattern = TOKEN))]
+    pub name: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ClaimKey {
+    /// Such as `tenant.id`: dots descend into objects.
+    #[schemars(length(min = 1, max = 256), regex(pattern = LINE))]
+    pub name: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct QueryKey {
+    /// Such as `tenant`.
+    #[schemars(length(min = 1, max = 256), regex(pattern = LINE))]
     pub name: String,
 }
 

@@ -4,7 +4,9 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::pattern::{DURATION, HEADER_VALUE, PATH, PRECISE_HOSTNAME, PREFIX_REPLACEMENT, TOKEN};
+use crate::pattern::{
+    DURATION, HEADER_VALUE, PATH, PRECISE_HOSTNAME, PREFIX_REPLACEMENT, SUBSTITUTION, TOKEN,
+};
 
 /// All that must hold of a request (HTTPRouteMatch).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -166,6 +168,8 @@ pub struct UrlRewrite {
         .message("give replaceFullPath with type ReplaceFullPath, and only then"),
     validation = Rule::new("(self.type == 'ReplacePrefixMatch') == has(self.replacePrefixMatch)")
         .message("give replacePrefixMatch with type ReplacePrefixMatch, and only then"),
+    validation = Rule::new("(self.type == 'ReplaceRegexMatch') == has(self.replaceRegexMatch)")
+        .message("give replaceRegexMatch with type ReplaceRegexMatch, and only then"),
 )]
 pub struct PathModifier {
     /// What is replaced.
@@ -179,15 +183,32 @@ pub struct PathModifier {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024), regex(pattern = PREFIX_REPLACEMENT))]
     pub replace_prefix_match: Option<String>,
+    /// Only in a GatewayRoute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replace_regex_match: Option<RegexReplacement>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PathModifierType {
     ReplaceFullPath,
     ReplacePrefixMatch,
+    ReplaceRegexMatch,
 }
 
-/// HTTPRouteTimeouts: durations such as `10s`; `0s` is none.
+/// Puts a path together anew from parts of the old: `{pattern: "/v1/([^/]+)/(.*)", substitution: "/$2/of/$1"}`. A path that the
+/// pattern does not match stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RegexReplacement {
+    /// A regular expression for the whole path.
+    #[schemars(length(min = 1, max = 1024))]
+    pub pattern: String,
+    /// Takes the place of the whole path. `$1` to `$9` and `${name}` stand for what a group of the pattern matched, `$$` for a
+    /// dollar sign.
+    #[schemars(length(min = 1, max = 1024), regex(pattern = SUBSTITUTION))]
+    pub substitution: String,
+}
+
+/// HTTPRouteTimeouts, and two of a GatewayRoute's own: durations such as `10s`; `0s` is none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.request) || !has(self.backendRequest) || duration(self.request) == duration('0s') || duration(self.backendRequest) <= duration(self.request)")
@@ -201,6 +222,18 @@ pub struct Timeouts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 28), regex(pattern = DURATION))]
     pub backend_request: Option<String>,
+    /// For a connection to an endpoint, and as long for TLS on it; with more, another endpoint is tried. Default: 3s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 28), regex(pattern = DURATION))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('10ms') && duration(self) <= duration('5m')").message("use 10ms to 5m"))]
+    pub connect: Option<String>,
+    /// How long nothing of a request may go to its backend and nothing of the answer come, from the first byte to the last,
+    /// WebSockets among them. Before the answer it ends an attempt, as `backendRequest` does; after its head the answer breaks
+    /// off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 28), regex(pattern = DURATION))]
+    #[x_kube(validation = Rule::new("duration(self) == duration('0s') || duration(self) >= duration('10ms')").message("use 0s, or 10ms and more"))]
+    pub idle: Option<String>,
 }
 
 impl Default for PathMatch {

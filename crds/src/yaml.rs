@@ -4,13 +4,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 
 use crate::schema::without_null;
-use crate::{AuthPolicy, Consumer, GatewayConfig, GatewayRoute, RateLimitPolicy};
+use crate::{AuthPolicy, Consumer, GatewayConfig, GatewayRoute, RateLimitPolicy, TrafficPolicy};
 
 /// Name and text of every CRD that objects are checked by: ours, and the Gateway API's of which something is read.
 pub const ALL: &[(&str, &str)] = &[
     ("gatewayroutes", include_str!("../generated/gatewayroutes.yaml")),
     ("ratelimitpolicies", include_str!("../generated/ratelimitpolicies.yaml")),
     ("authpolicies", include_str!("../generated/authpolicies.yaml")),
+    ("trafficpolicies", include_str!("../generated/trafficpolicies.yaml")),
     ("consumers", include_str!("../generated/consumers.yaml")),
     ("gatewayconfigs", include_str!("../generated/gatewayconfigs.yaml")),
     ("gatewayclasses", include_str!("../gateway-api/gateway.networking.k8s.io_gatewayclasses.yaml")),
@@ -44,6 +45,7 @@ pub fn own() -> Vec<CustomResourceDefinition> {
         GatewayRoute::crd(),
         RateLimitPolicy::crd(),
         AuthPolicy::crd(),
+        TrafficPolicy::crd(),
         Consumer::crd(),
         GatewayConfig::crd(),
     ];

@@ -2,24 +2,42 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests; clippy only knows the test functions")]
 
-use gatehouse_crds::{AuthPolicy, Consumer, GatewayConfig, GatewayRoute, RateLimitPolicy};
+use gatehouse_crds::{AuthPolicy, Consumer, GatewayConfig, GatewayRoute, RateLimitPolicy, TrafficPolicy};
 use kube::CustomResourceExt;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 /// Of two alternatives an example gives one.
-const ALTERNATIVES: [&str; 4] = [
+const ALTERNATIVES: [&str; 19] = [
+    "spec.healthCheck.active.tcp",
+    "spec.healthCheck.active.grpc",
+    "spec.loadBalancing.slowStart",
+    "spec.loadBalancing.slowStart.window",
+    "spec.loadBalancing.consistentHash.header",
+    "spec.healthCheck.active.grpc.service",
+    "spec.loadBalancing.consistentHash.clientIP",
+    "spec.loadBalancing.consistentHash.consumer",
     "spec.redis.url",
+    "spec.redis.sentinel",
+    "spec.redis.sentinel.primary",
+    "spec.redis.sentinel.addresses",
+    "spec.redis.sentinel.username",
+    "spec.redis.sentinel.passwordSecretRef",
+    "spec.redis.cluster",
+    "spec.redis.cluster.addresses",
     "spec.anyOf[].jwt.inline.pem",
     "spec.deployment.replicas",
     "spec.disruptionBudget.maxUnavailable",
 ];
 /// Where a type stands a second time, or is Kubernetes' own, it is not filled in.
-const SHOWN_ELSEWHERE: [&str; 4] = [
+const SHOWN_ELSEWHERE: [&str; 7] = [
     "spec.rules[].responseHeaders",
     "spec.defaults.auth",
     "spec.anyOf[].apiKey.sources",
     "spec.deployment.affinity",
+    "spec.redis.sentinel.passwordSecretRef",
+    "spec.loadBalancing.consistentHash.clientIP",
+    "spec.loadBalancing.consistentHash.header",
 ];
 
 #[test]
@@ -27,6 +45,7 @@ fn whole_objects_survive_the_types() {
     survives::<GatewayRoute>(include_str!("examples/gatewayroute.yaml"));
     survives::<RateLimitPolicy>(include_str!("examples/ratelimitpolicy.yaml"));
     survives::<AuthPolicy>(include_str!("examples/authpolicy.yaml"));
+    survives::<TrafficPolicy>(include_str!("examples/trafficpolicy.yaml"));
     survives::<Consumer>(include_str!("examples/consumer.yaml"));
     survives::<GatewayConfig>(include_str!("examples/gatewayconfig.yaml"));
 }
@@ -73,12 +92,33 @@ fn the_types_have_the_defaults_of_the_schemas() {
     assert_eq!([&filled["anonymous"], &filled["enforcement"]], ["Deny", "Default"]);
     assert_eq!(filled["identity"]["forwardCredential"], false);
 
+    let traffic: TrafficPolicy = read(
+        r#"{"spec": {"targetRefs": [{"name": "s"}], "loadBalancing": {},
+            "healthCheck": {"passive": {"failurePercent": {"threshold": 9}}, "active": {"http": {}}}}}"#,
+    );
+    let filled = serde_json::to_value(&traffic.spec).unwrap();
+    assert_eq!(filled["targetRefs"][0], json!({"group": "", "kind": "Service", "name": "s"}));
+    assert_eq!(filled["loadBalancing"]["type"], "LeastRequest");
+
+    let passive = &filled["healthCheck"]["passive"];
+    assert_eq!(passive["failurePercent"], json!({"threshold": 9, "minimumRequests": 20, "interval": "10s"}));
+    assert_eq!([&passive["consecutive5xxErrors"], &passive["consecutiveGatewayErrors"]], [5, 0]);
+    assert_eq!((&passive["baseEjectionTime"], &passive["maxEjectionPercent"]), (&json!("30s"), &json!(50)));
+
+    assert_eq!(
+        filled["healthCheck"]["active"],
+        json!({"http": {"path": "/"}, "interval": "3s", "timeout": "1s", "healthyThreshold": 1, "unhealthyThreshold": 3,
+            "whenNoneHealthy": "UseAll"})
+    );
+
     let config: GatewayConfig = read(
         r#"{"spec": {"redis": {"url": "redis://r"}, "accessLog": {}, "tracing": {"endpoint": "http://c"},
             "autoscaling": {"maxReplicas": 5}, "service": {}, "drain": {}}}"#,
     );
     let filled = serde_json::to_value(&config.spec).unwrap();
     assert_eq!(filled["redis"]["timeout"], "20ms");
+    let secret: GatewayConfig = read(r#"{"spec": {"redis": {"passwordSecretRef": {"name": "r"}}}}"#);
+    assert_eq!(serde_json::to_value(&secret.spec.redis).unwrap()["passwordSecretRef"]["key"], "password");
     assert_eq!(filled["accessLog"], json!({"enabled": true, "samplingPercent": 100.0}));
     assert_eq!(filled["tracing"]["samplingPercent"], 100.0);
     assert_eq!(filled["requireAuth"], false);

@@ -8,6 +8,7 @@
 //! A snapshot shares with the one before what did not change. A route costs what it touches, and so does whatever routes
 //! refer to. A listener or certificate rebuilds what the ports serve, but no table; a consumer, the index of consumers.
 
+mod aggregate;
 pub(crate) mod certificate;
 mod listener;
 mod ports;
@@ -26,23 +27,36 @@ use rustls::sign::CertifiedKey;
 use crate::{
     auth, limit,
     listen::ListenPort,
+    names::{self, Named},
     observe::metrics::Metrics,
     route::{Entry, Hostname},
     siblings::Identity,
     snapshot::{Rule, Settings, Snapshot},
-    upstream::{EndpointCell, OwnCertificate, Protocol, Service, Tls},
+    upstream::{EndpointCell, OwnCertificate, Place, Protocol, Service, Tls, Traffic},
 };
-use {route::Known, routes::Routes};
+use {
+    route::{Common, Known},
+    routes::Routes,
+};
 
 /// Every resource in force, compiled. Keys are resource names.
 #[derive(Debug)]
 pub(crate) struct State {
     metrics: Arc<Metrics>,
+    /// That this dataplane is in.
+    zone: Option<String>,
     settings: Settings,
+    /// How names are looked up.
+    looking_up: names::Options,
     listeners: BTreeMap<String, listener::Part>,
     certificates: BTreeMap<String, Arc<CertifiedKey>>,
     routes: Routes,
+    common: Common,
     services: BTreeMap<String, Arc<Service>>,
+    /// Those whose endpoints are watched.
+    watched: Arc<BTreeMap<String, Arc<Service>>>,
+    /// Those that are names, by the names of their resources.
+    named: BTreeMap<String, Named>,
     /// What the connections to the endpoints of a cell are made by, as it came. Absent: clear text.
     service_tls: BTreeMap<String, v1::UpstreamTls>,
     /// What backends are shown.
@@ -53,18 +67,29 @@ pub(crate) struct State {
     endpoints: HashMap<String, Arc<EndpointCell>>,
     auth: BTreeMap<String, Arc<auth::Policy>>,
     limits: BTreeMap<String, Arc<limit::Policy>>,
-    consumers: BTreeMap<String, v1::Consumer>,
+    consumers: auth::Register,
     siblings: Option<Arc<Identity>>,
     assembled: Assembled,
     /// What is assembled and does not hold any more.
     stale: Stale,
 }
 
+/// Policies that may come to know more keys, by name.
+pub(crate) type Keyed = HashMap<Box<str>, Arc<auth::Policy>>;
+
+/// Backends that say whether requests may pass, by name.
+pub(crate) type Asked = HashMap<Box<str>, Arc<Service>>;
+
+/// Of their names.
+const ASKED: &str = "/auth";
+
 /// What the last snapshot was made of.
 #[derive(Debug, Default)]
 struct Assembled {
     ports: ports::Built,
     consumers: Arc<auth::Consumers>,
+    keyed: Arc<Keyed>,
+    asked: Arc<Asked>,
     unfit_consumers: Vec<Refused>,
 }
 
@@ -73,6 +98,10 @@ struct Stale {
     /// A listener or a certificate changed.
     ports: bool,
     consumers: bool,
+    /// An AuthConfig changed.
+    keyed: bool,
+    /// A backend that says whether requests may pass.
+    asked: bool,
 }
 
 /// A resource that was refused, and why, in a sentence for the user whose object it comes from.
@@ -96,22 +125,32 @@ impl State {
     pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
         State {
             metrics,
+            zone: None,
             settings: Settings::default(),
+            looking_up: names::Options::default(),
             listeners: BTreeMap::new(),
             certificates: BTreeMap::new(),
             routes: Routes::default(),
+            common: Common::default(),
             services: BTreeMap::new(),
+            watched: Arc::default(),
+            named: BTreeMap::new(),
             service_tls: BTreeMap::new(),
             own_certificate: OwnCertificate::default(),
             own_certificate_name: String::new(),
             endpoints: HashMap::new(),
             auth: BTreeMap::new(),
             limits: BTreeMap::new(),
-            consumers: BTreeMap::new(),
+            consumers: auth::Register::default(),
             siblings: None,
             assembled: Assembled::default(),
             stale: Stale::default(),
         }
+    }
+
+    /// Endpoints of this zone are near.
+    pub(crate) fn in_zone(self, zone: Option<String>) -> Self {
+        State { zone, ..self }
     }
 
     /// What siblings are served by.
@@ -119,7 +158,16 @@ impl State {
         self.siblings.clone()
     }
 
-    pub(crate) fn apply(&mut self, upserts: Vec<v1::Resource>, removals: &[String]) -> Applied {
+    /// Backends that are names, and how these are looked up.
+    pub(crate) fn named(&self) -> (&BTreeMap<String, Named>, &names::Options) {
+        (&self.named, &self.looking_up)
+    }
+
+    pub(crate) fn apply(
+        &mut self,
+        upserts: impl IntoIterator<Item = v1::Resource>,
+        removals: &[String],
+    ) -> Applied {
         let mut applied = Applied::default();
         for name in removals {
             applied.tables |= self.remove(name);
@@ -141,24 +189,32 @@ impl State {
         let key = || name.to_owned();
         match kind {
             Kind::Settings(settings) => {
+                let looking_up = names::Options::compile(settings.names.as_ref())?;
                 self.settings = settings::compile(&settings)?;
+                self.looking_up = looking_up;
                 self.own_certificate_name = settings.backend_certificate;
             }
             Kind::Listener(listener) => {
                 self.listeners.insert(key(), listener::Part::compile(name, &listener)?);
                 self.stale.ports = true;
             }
-            Kind::Route(route) => self.routes.upsert(name, &route, &self.metrics)?,
+            Kind::Route(route) => self.routes.upsert(name, &route, &self.metrics, &mut self.common)?,
             Kind::Service(service) => {
+                self.stale.asked |= name.ends_with(ASKED);
                 let before = self.services.remove(name);
+                self.unwatch(name);
+                self.named.remove(name);
                 // What was there must not serve on if the new one is refused: it may be less strict, or in clear text.
                 self.routes.changed(name);
                 let service = self.service(name, service, before.as_deref())?;
+                if service.is_watched() {
+                    Arc::make_mut(&mut self.watched).insert(key(), Arc::clone(&service));
+                }
                 self.services.insert(key(), service);
             }
             Kind::Endpoints(endpoints) => {
-                let addresses = addresses(&endpoints)?;
-                self.cell(&endpoints.service).replace(addresses);
+                let places = places(&endpoints, self.zone.as_deref())?;
+                self.cell(&endpoints.service).replace(places, endpoints.prefer_zone);
             }
             Kind::Certificate(certificate) => {
                 self.certificates.insert(key(), certificate::compile(&certificate)?);
@@ -167,18 +223,21 @@ impl State {
             Kind::Auth(config) => {
                 // Keys that were taken back must not live on in the policy that was there before: without one, what it
                 // guards is closed.
-                self.auth.remove(name);
+                self.stale.keyed |= self.auth.remove(name).is_some();
                 self.routes.changed(name);
                 let policy = auth::Policy::compile(&config).map_err(|invalid| invalid.to_string())?;
-                self.auth.insert(key(), Arc::new(policy));
+                self.auth.insert(key(), Arc::new(policy.named(name)));
+                self.stale.keyed = true;
             }
             Kind::RateLimit(config) => {
-                let policy = limit::Policy::compile(name, &config).map_err(|invalid| invalid.to_string())?;
-                self.limits.insert(key(), Arc::new(policy));
+                let policy = limit::Policy::compile(name, &config, &self.metrics)
+                    .map_err(|invalid| invalid.to_string())?;
+                let response = config.response.as_ref().map(route::respond).transpose()?;
+                self.limits.insert(key(), Arc::new(policy.answering(response)));
                 self.routes.changed(name);
             }
             Kind::Consumer(consumer) => {
-                self.consumers.insert(key(), consumer);
+                self.consumers.put(name, &consumer);
                 self.stale.consumers = true;
             }
             Kind::Siblings(siblings) => {
@@ -196,7 +255,7 @@ impl State {
         if let Some(service) = name.strip_prefix("endpoints/") {
             let service = format!("service/{service}");
             if let Some(cell) = self.endpoints.get(&service) {
-                cell.replace(Vec::new());
+                cell.replace(Vec::new(), false);
                 self.forget_cell(&service);
             }
             return false;
@@ -207,13 +266,18 @@ impl State {
         }
         if name == "settings" {
             self.settings = Settings::default();
+            self.looking_up = names::Options::default();
             self.own_certificate_name.clear();
         }
         if self.routes.remove(name) {
             return true;
         }
         self.stale.ports |= self.listeners.remove(name).is_some() | self.certificates.remove(name).is_some();
-        self.stale.consumers |= self.consumers.remove(name).is_some();
+        self.stale.consumers |= self.consumers.remove(name);
+        self.unwatch(name);
+        self.named.remove(name);
+        self.stale.keyed |= self.auth.contains_key(name);
+        self.stale.asked |= name.ends_with(ASKED);
         let referred = [
             self.services.remove(name).is_some(),
             self.auth.remove(name).is_some(),
@@ -222,8 +286,15 @@ impl State {
         if referred.contains(&true) {
             self.routes.changed(name);
             self.forget_cell(name);
+            self.endpoints.remove(&cell_of_name(name));
         }
         true
+    }
+
+    fn unwatch(&mut self, service: &str) {
+        if self.watched.contains_key(service) {
+            Arc::make_mut(&mut self.watched).remove(service);
+        }
     }
 
     /// Drops the cell of a service if that is gone, and its addresses too.
@@ -247,7 +318,8 @@ impl State {
             v1::UpstreamProtocol::H2c => Protocol::H2c,
             v1::UpstreamProtocol::Http1 | v1::UpstreamProtocol::Unspecified => Protocol::Http1,
         };
-        let label = name.strip_prefix("service/").unwrap_or(name).into();
+        let traffic = Traffic::compile(&service)?;
+        let label: Arc<str> = name.strip_prefix("service/").unwrap_or(name).into();
         let changed = service.tls.as_ref() != self.service_tls.get(name);
         let kept = before.filter(|before| !changed && before.protocol == protocol);
         let tls = match (&service.tls, kept) {
@@ -259,11 +331,22 @@ impl State {
             Some(tls) => self.service_tls.insert(name.to_owned(), tls),
             None => self.service_tls.remove(name),
         };
+        // What DNS says and what the controller says of the same Service never meet.
+        let of_name = cell_of_name(name);
+        let cell = if service.dns.is_some() { &of_name } else { name };
         if changed {
-            let renewed = self.cell(name).renewed();
-            self.endpoints.insert(name.to_owned(), Arc::new(renewed));
+            let renewed = self.cell(cell).renewed();
+            self.endpoints.insert(cell.to_owned(), Arc::new(renewed));
         }
-        Ok(Arc::new(Service { label, protocol, tls, endpoints: self.cell(name) }))
+        let endpoints = self.cell(cell);
+        match &service.dns {
+            Some(dns) => {
+                let named = Named::new(Arc::clone(&label), dns, Arc::clone(&endpoints))?;
+                self.named.insert(name.to_owned(), named);
+            }
+            None => drop(self.endpoints.remove(&of_name)),
+        }
+        Ok(Arc::new(Service { label, protocol, tls, endpoints, traffic }))
     }
 
     fn cell(&mut self, service: &str) -> Arc<EndpointCell> {
@@ -275,7 +358,7 @@ impl State {
         self.own_certificate.replace(self.certificates.get(&self.own_certificate_name).cloned());
         let known = Known { auth: &self.auth, limits: &self.limits, services: &self.services };
         let touched = self.routes.settle(known);
-        let Stale { ports, consumers } = std::mem::take(&mut self.stale);
+        let Stale { ports, consumers, keyed, asked } = std::mem::take(&mut self.stale);
         let assembled = &mut self.assembled;
         if ports {
             assembled.ports = ports::build(&self.listeners, &self.certificates, &self.routes);
@@ -283,17 +366,29 @@ impl State {
             ports::update(&mut assembled.ports, &touched, &self.listeners, &self.routes);
         }
         if consumers {
-            let all = self.consumers.iter().map(|(name, consumer)| (name.as_str(), consumer));
-            let (consumers, unfit) = auth::Consumers::compile(all);
+            let (consumers, unfit) = self.consumers.index();
             assembled.consumers = Arc::new(consumers);
             assembled.unfit_consumers =
                 unfit.into_iter().map(|(name, reason)| Refused { name, reason }).collect();
+        }
+        if keyed {
+            let keyed = self.auth.values().filter(|policy| policy.has_jwks());
+            let keyed = keyed.map(|policy| (policy.name().into(), Arc::clone(policy)));
+            assembled.keyed = Arc::new(keyed.collect());
+        }
+        if asked {
+            let asked = self.services.iter().filter(|(name, _)| name.ends_with(ASKED));
+            let asked = asked.map(|(name, service)| (name.as_str().into(), Arc::clone(service)));
+            assembled.asked = Arc::new(asked.collect());
         }
         let snapshot = Snapshot {
             settings: self.settings.clone(),
             ports: assembled.ports.ports.clone(),
             datagrams: assembled.ports.datagrams.clone(),
             consumers: Arc::clone(&assembled.consumers),
+            watched: Arc::clone(&self.watched),
+            keyed: Arc::clone(&assembled.keyed),
+            asked: Arc::clone(&assembled.asked),
         };
         (snapshot, [&*assembled.unfit_consumers, &*assembled.ports.refused].concat())
     }
@@ -323,10 +418,15 @@ impl State {
 /// Compiles a route by itself.
 #[cfg(feature = "bench")]
 pub(crate) fn route_alone(name: &str, wire: &v1::Route, metrics: &Metrics) -> Result<impl Sized, String> {
-    route::Part::compile(name, wire, metrics, &Routes::default())
+    route::Part::compile(name, wire, metrics, &Routes::default(), &mut Common::default())
 }
 
-fn addresses(endpoints: &v1::Endpoints) -> Result<Vec<SocketAddr>, String> {
+/// Where the addresses are of a backend that is a name.
+fn cell_of_name(service: &str) -> String {
+    format!("name/{service}")
+}
+
+fn places(endpoints: &v1::Endpoints, zone: Option<&str>) -> Result<Vec<Place>, String> {
     endpoints
         .endpoints
         .iter()
@@ -335,7 +435,8 @@ fn addresses(endpoints: &v1::Endpoints) -> Result<Vec<SocketAddr>, String> {
                 endpoint.address.parse().map_err(|_| format!("{:?} is no IP address", endpoint.address))?;
             let port =
                 u16::try_from(endpoint.port).map_err(|_| format!("port {} is above 65535", endpoint.port))?;
-            Ok(SocketAddr::new(address, port))
+            let is_near = zone.is_some_and(|zone| endpoint.zones.iter().any(|one| one == zone));
+            Ok(Place { address: SocketAddr::new(address, port), is_near })
         })
         .collect()
 }

@@ -4,12 +4,16 @@ use std::{
     fmt, io,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, SystemTime},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use gatehouse_proto::config::v1::Report;
 use tokio::{
     runtime::Runtime,
     sync::{mpsc, watch},
@@ -19,10 +23,13 @@ use tracing::info;
 
 use crate::{
     admin::{self, Pages},
+    auth::WantedKeys,
     compile::{Refused, State},
-    discover::{self, Apply, Changes, Link, Outcome, Status},
+    discover::{self, Apply, Changes, Link, Outcome, Reports, Status},
+    health::Checks,
     kept::{Kept, Noted},
     listen::{Bind, Binder, Listening, TlsPorts},
+    names::{Names, Unsettled},
     observe::{
         Observer,
         metrics::{Gauges, Metrics},
@@ -31,6 +38,7 @@ use crate::{
     siblings::{self, Siblings},
     snapshot::Snapshot,
     state_file::StateFile,
+    upstream::Standing,
     worker::{self, Command, Shared},
 };
 
@@ -46,6 +54,8 @@ pub struct Options {
     pub node: String,
     /// `namespace/name`.
     pub gateway: String,
+    /// Endpoints of which zone are near. `None`: of none.
+    pub zone: Option<String>,
     /// Threads that serve requests.
     pub workers: usize,
     pub bind: Bind,
@@ -112,11 +122,13 @@ impl Dataplane {
             let _inside = control.enter();
             Observer::new(Arc::clone(&metrics), Box::new(io::stdout())).map_err(StartError::Thread)?
         };
+        let (wanted_keys, questions) = WantedKeys::new();
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Snapshot::default()),
             tls: TlsPorts::default(),
             observer,
             counters: Arc::default(),
+            wanted_keys,
             connections: 0.into(),
         });
         shared.tls.attach(&shared);
@@ -139,11 +151,14 @@ impl Dataplane {
 
         let admin = options.admin.local_addr().map_err(StartError::Admin)?;
         options.admin.set_nonblocking(true).map_err(StartError::Admin)?;
+        let names = Names::new(control.handle().clone(), Arc::clone(&metrics));
         let pages = Operator {
             shared: Arc::clone(&shared),
             metrics: Arc::clone(&metrics),
             status: status.clone(),
             draining: draining.subscribe(),
+            unsettled: names.unsettled(),
+            was_ready: AtomicBool::new(false),
         };
         {
             let _inside = control.enter();
@@ -174,8 +189,13 @@ impl Dataplane {
         }
         let (retired, replaced) = mpsc::unbounded_channel();
         control.spawn(retire(replaced));
+        let (process, counted) = (seed(), Arc::clone(&metrics));
+        let reports = Reports::new(move || {
+            let rollouts = counted.rollouts();
+            (!rollouts.is_empty()).then_some(Report { process, rollouts })
+        });
         let in_force = InForce {
-            state: State::new(Arc::clone(&metrics)),
+            state: State::new(Arc::clone(&metrics)).in_zone(options.zone),
             shared: Arc::clone(&shared),
             binder,
             metrics,
@@ -183,16 +203,20 @@ impl Dataplane {
             identity,
             unfit: Vec::new(),
             retired,
+            checks: Checks::new(control.handle().clone()),
+            names,
         };
         let channel = discover::Options {
             node: options.node,
             gateway: options.gateway,
             heartbeat: options.heartbeat,
             longest_backoff: LONGEST_BACKOFF,
+            reports,
         };
         let recovery = discover::recover(file, ask, status.clone());
-        control
-            .spawn(async move { discover::run(connect, channel, in_force, status_sender, recovery).await });
+        control.spawn(async move {
+            discover::run(connect, channel, in_force, status_sender, recovery, questions).await;
+        });
         Ok(Dataplane { shared, workers, control: Some(control), status, listening, admin, draining })
     }
 
@@ -287,12 +311,20 @@ struct InForce {
     unfit: Vec<Refused>,
     /// Where states go that were in force.
     retired: mpsc::UnboundedSender<Arc<Snapshot>>,
+    checks: Checks,
+    names: Names,
 }
 
 impl Apply for InForce {
-    fn apply(&mut self, changes: Changes) -> Outcome {
-        let noted = self.kept.is_some().then(|| Noted::of(&changes.upserts, &changes.removals));
-        let applied = self.state.apply(changes.upserts, &changes.removals);
+    fn apply(&mut self, Changes { upserts, removals }: Changes<'_>) -> Outcome {
+        let mut noted = self.kept.is_some().then(|| Noted::of(removals));
+        let upserts = upserts.map(|upsert| {
+            if let Some(noted) = &mut noted {
+                noted.upsert(&upsert);
+            }
+            upsert.resource
+        });
+        let applied = self.state.apply(upserts, removals);
         if let (Some(kept), Some(noted)) = (&self.kept, noted) {
             kept.settle(noted, &applied.refused);
         }
@@ -306,6 +338,9 @@ impl Apply for InForce {
             let old = self.shared.snapshot.swap(Arc::clone(&snapshot));
             // If nobody takes it any more, the dataplane ends.
             let _ = self.retired.send(old);
+            let (named, options) = self.state.named();
+            self.names.update(named, options);
+            self.checks.update(&snapshot.watched);
             let closed = self.binder.update(&snapshot);
             self.unfit = unfit;
             self.unfit.extend(self.state.listeners_of(&closed));
@@ -321,12 +356,17 @@ struct Operator {
     metrics: Arc<Metrics>,
     status: watch::Receiver<Status>,
     draining: watch::Receiver<bool>,
+    unsettled: Unsettled,
+    /// Names that come later don't take it back.
+    was_ready: AtomicBool,
 }
 
 impl Pages for Operator {
     fn metrics(&self) -> String {
         let status = self.status.borrow().clone();
-        self.metrics.render(&Gauges {
+        let watched = Arc::clone(&self.shared.snapshot.load().watched);
+        let watched: Vec<Standing> = watched.values().map(|service| service.standing()).collect();
+        let gauges = Gauges {
             connections: self.shared.connections.load(Ordering::Relaxed),
             connected: status.connected,
             synced: status.synced,
@@ -334,7 +374,8 @@ impl Pages for Operator {
             unknown: status.unknown,
             source: status.source,
             age: status.confirmed.map(|at| at.elapsed()),
-        })
+        };
+        self.metrics.render(&gauges, &watched)
     }
 
     fn ready(&self) -> Result<(), &'static str> {
@@ -344,6 +385,10 @@ impl Pages for Operator {
         if !self.status.borrow().synced {
             return Err("no whole configuration yet");
         }
+        if !self.was_ready.load(Ordering::Relaxed) && !self.unsettled.is_none() {
+            return Err("names of backends are looked up");
+        }
+        self.was_ready.store(true, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -12,15 +12,17 @@ mod connect;
 mod holdings;
 mod recovery;
 mod session;
+mod upserts;
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use gatehouse_proto::config::v1::Resource;
+use gatehouse_proto::config::v1::Report;
 use tokio::{
-    sync::watch,
+    sync::{mpsc, watch},
     time::{sleep, timeout},
 };
 use tracing::warn;
@@ -31,6 +33,7 @@ use {backoff::Backoff, session::Session};
 pub use {
     connect::{ConnectError, Credentials, InvalidTarget, Link, Target},
     recovery::{Recovered, Source},
+    upserts::{Upsert, Upserts},
 };
 
 /// The server is taken for gone after this many silent beats.
@@ -41,15 +44,16 @@ const SILENT_BEATS: u32 = 3;
 /// It is called on a thread that may block, one call at a time.
 pub trait Apply: Send + 'static {
     /// Applies one batch as a whole, but for what it refuses. The first batch of a channel comes even if it is empty.
-    fn apply(&mut self, changes: Changes) -> Outcome;
+    fn apply(&mut self, changes: Changes<'_>) -> Outcome;
 }
 
-/// One batch. No name is in both lists, and every upsert is of a kind that this version knows.
-#[derive(Debug, Default)]
-pub struct Changes {
-    pub upserts: Vec<Resource>,
+/// One batch. No name is in both lists.
+#[derive(Debug)]
+pub struct Changes<'a> {
+    /// Those of kinds that this version knows. What is not taken does not count as given.
+    pub upserts: &'a mut Upserts,
     /// Names of resources to forget.
-    pub removals: Vec<String>,
+    pub removals: &'a [String],
 }
 
 /// What could not be done.
@@ -71,6 +75,34 @@ pub struct Options {
     pub heartbeat: Duration,
     /// The longest time between two attempts to connect.
     pub longest_backoff: Duration,
+    pub reports: Reports,
+}
+
+/// Makes what is reported once a second, if there is anything.
+#[derive(Clone)]
+pub struct Reports(Arc<dyn Fn() -> Option<Report> + Send + Sync>);
+
+impl Reports {
+    pub fn new(make: impl Fn() -> Option<Report> + Send + Sync + 'static) -> Self {
+        Reports(Arc::new(make))
+    }
+
+    fn make(&self) -> Option<Report> {
+        (self.0)()
+    }
+}
+
+/// Nothing is ever reported.
+impl Default for Reports {
+    fn default() -> Self {
+        Reports::new(|| None)
+    }
+}
+
+impl fmt::Debug for Reports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reports").finish_non_exhaustive()
+    }
 }
 
 /// How the channel stands.
@@ -118,7 +150,8 @@ impl Options {
 }
 
 /// Runs until it is dropped. `connect` opens a channel to the controller; it is called again whenever the last one broke.
-/// What `recovery` gives is applied if the controller has brought no state until then.
+/// What `recovery` gives is applied if the controller has brought no state until then. `questions` name sources of keys that
+/// the controller is to fetch anew.
 ///
 /// # Panics
 ///
@@ -129,13 +162,14 @@ pub async fn run<C, F, L, E>(
     applier: impl Apply,
     status: watch::Sender<Status>,
     recovery: impl Future<Output = Recovered>,
+    questions: mpsc::Receiver<String>,
 ) where
     C: Fn() -> F,
     F: Future<Output = Result<L, E>>,
     L: Into<Link>,
     E: fmt::Display,
 {
-    let mut session = Session::new(options, applier, status);
+    let mut session = Session::new(options, applier, status, questions);
     let mut backoff = Backoff::new(session.options().longest_backoff);
     let recovered = {
         let trying = keep_trying(&connect, &mut session, &mut backoff);

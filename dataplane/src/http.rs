@@ -1,14 +1,20 @@
 //! HTTP: from bytes to a request, through the pipeline, and back.
 
+pub(crate) mod aggregate;
 pub(crate) mod body;
 pub(crate) mod client_body;
+mod compressed;
 pub(crate) mod connection;
 pub(crate) mod exchange;
+mod external;
+mod failover;
+mod fault;
 pub(crate) mod forward;
 pub(crate) mod grpc;
 pub(crate) mod headers;
 pub(crate) mod http1;
 mod mirror;
+mod new_keys;
 pub(crate) mod pipeline;
 mod policies;
 mod respond;

@@ -6,12 +6,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use gatehouse_proto::config::v1::Resource;
 use parking_lot::Mutex;
-use prost::Message;
 use tokio::sync::watch;
 
-use crate::compile::Refused;
+use crate::{compile::Refused, discover::Upsert};
 
 /// Cheap to read while it changes: resources are shared, not copied.
 #[derive(Debug)]
@@ -29,9 +27,22 @@ pub(crate) struct Noted {
 }
 
 impl Noted {
-    pub(crate) fn of(upserts: &[Resource], removals: &[String]) -> Self {
-        let encoded = upserts.iter().map(|upsert| (upsert.name.clone(), upsert.encode_to_vec().into()));
-        Noted { upserts: encoded.collect(), removals: removals.to_vec() }
+    pub(crate) fn of(removals: &[String]) -> Self {
+        Noted { upserts: BTreeMap::new(), removals: removals.to_vec() }
+    }
+
+    /// To be called for each that comes.
+    pub(crate) fn upsert(&mut self, upsert: &Upsert) {
+        // A copy: what came is a piece of a whole message.
+        let encoded = Bytes::copy_from_slice(&upsert.encoded);
+        self.upserts.insert(upsert.resource.name.clone(), encoded);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn whole(upserts: &[gatehouse_proto::config::v1::Resource], removals: &[String]) -> Self {
+        let mut noted = Noted::of(removals);
+        upserts.iter().cloned().map(Upsert::of).for_each(|upsert| noted.upsert(&upsert));
+        noted
     }
 }
 
@@ -95,7 +106,7 @@ mod tests {
         let removals: Vec<_> = removals.iter().map(|name| (*name).to_owned()).collect();
         let refused: Vec<_> =
             refused.iter().map(|name| Refused { name: (*name).into(), reason: "bad".into() }).collect();
-        kept.settle(Noted::of(&upserts, &removals), &refused);
+        kept.settle(Noted::whole(&upserts, &removals), &refused);
     }
 
     fn held(kept: &Kept) -> Vec<(String, u8)> {

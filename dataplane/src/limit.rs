@@ -13,8 +13,12 @@
 
 mod bounded;
 mod bucket;
+mod cluster;
 mod compile;
+mod concurrency;
+mod condition;
 mod escrow;
+mod facts;
 mod key;
 mod lease;
 mod link;
@@ -23,37 +27,49 @@ mod plan;
 mod quota;
 mod redis;
 mod rule;
+mod server;
 mod store;
 mod window;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ::http::HeaderMap;
-
 pub(crate) use compile::Invalid;
+pub(crate) use concurrency::Permit;
+pub(crate) use facts::Facts;
 pub(crate) use local::Counters;
 pub(crate) use quota::Quota;
-pub(crate) use redis::RedisTarget;
+pub(crate) use server::RedisTarget;
 pub(crate) use store::StoreError;
 
-use escrow::Decision;
+use concurrency::Concurrency;
+use escrow::{Decision, Failed};
 use local::Local;
 use plan::{Charge, Limit, Pick};
 use quota::Entry;
 use redis::Remote;
 
+use crate::snapshot::Respond;
+
 /// A compiled `gatehouse.config.v1.RateLimit`.
 #[derive(Debug)]
 pub(crate) struct Policy {
-    before: Vec<Limit>,
-    with: Vec<Limit>,
+    before: Limits,
+    with: Limits,
     store: Place,
     on_failure: OnFailure,
-    /// Each route object has its own counts.
-    per_route: bool,
     broken: bool,
+    /// What a refused request gets in place of 429.
+    response: Option<Arc<Respond>>,
+}
+
+/// Those of a phase.
+#[derive(Debug, Default)]
+struct Limits {
+    enforced: Vec<Limit>,
+    /// They count and never refuse.
+    shadow: Vec<Limit>,
+    concurrency: Vec<Concurrency>,
 }
 
 /// When a limit is checked.
@@ -65,22 +81,6 @@ pub(crate) enum Phase {
     WithIdentity,
 }
 
-/// What a limit may look at.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Facts<'a> {
-    /// The client, behind trusted proxies.
-    pub client: IpAddr,
-    pub headers: &'a HeaderMap,
-    /// The consumer, unique in the cluster: `namespace/name`.
-    pub consumer: Option<&'a str>,
-    /// The credential, unique within its consumer.
-    pub credential: Option<&'a str>,
-    /// The consumer's tier.
-    pub tier: Option<&'a str>,
-    /// The route object, as `Kind/namespace/name`.
-    pub route: &'a str,
-}
-
 /// A decision, and how it came about.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -88,7 +88,6 @@ pub(crate) struct Outcome {
     /// Why the store could not be asked, in which case the policy's `onStoreFailure` decided.
     pub degraded: Option<StoreError>,
     /// When it spent leases, on the clock of [`Counters`]: for those who check that no limit is passed.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests look"))]
     pub leased_at: Option<u64>,
 }
 
@@ -111,6 +110,15 @@ pub(crate) struct Stores {
     remote: Option<Remote>,
 }
 
+/// By which a decision is made that Redis could not make.
+struct Ways<'a> {
+    counters: &'a Arc<Counters>,
+    remote: &'a Remote,
+    now: Instant,
+    /// Nobody waits longer.
+    end: Option<tokio::time::Instant>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Local,
@@ -122,6 +130,12 @@ enum OnFailure {
     Local,
     Allow,
     Deny,
+}
+
+impl Limits {
+    fn is_empty(&self) -> bool {
+        self.enforced.is_empty() && self.shadow.is_empty() && self.concurrency.is_empty()
+    }
 }
 
 impl Stores {
@@ -138,6 +152,13 @@ impl Policy {
         self.broken || !self.limits(phase).is_empty()
     }
 
+    /// Counts the request as under way for as long as the permits live. `None`: as many as may be are, and it is refused.
+    pub(crate) fn enter(&self, phase: Phase, facts: &Facts<'_>, stores: &Stores) -> Option<Vec<Permit>> {
+        let limits = self.limits(phase).concurrency.iter();
+        let permits = limits.filter_map(|limit| limit.enter(facts, &stores.counters).transpose());
+        permits.collect::<Result<_, ()>>().ok()
+    }
+
     /// Counts the request and decides. `now` is read once a request.
     ///
     /// Call it within a tokio runtime: a connection to Redis is driven by a task of its own.
@@ -152,21 +173,42 @@ impl Policy {
             return Outcome { verdict: Verdict::Broken, degraded: None, leased_at: None };
         }
         let limits = self.limits(phase);
-        if limits.is_empty() {
+        let picks: Vec<Pick<'_>> = limits.enforced.iter().filter_map(|limit| limit.pick(facts)).collect();
+        let outcome = self.decide(&picks, stores, now).await;
+        if matches!(outcome.verdict, Verdict::Admit(_)) {
+            for pick in limits.shadow.iter().filter_map(|limit| limit.pick(facts)) {
+                // By itself: one that is used up must not keep others from counting. What it says is in its metrics.
+                self.decide(&[pick], stores, now).await;
+            }
+        }
+        outcome
+    }
+
+    /// What a refused request gets in place of 429 with problem details.
+    pub(crate) fn response(&self) -> Option<&Arc<Respond>> {
+        self.response.as_ref()
+    }
+
+    #[must_use]
+    pub(crate) fn answering(self, response: Option<Respond>) -> Policy {
+        Policy { response: response.map(Arc::new), ..self }
+    }
+
+    async fn decide(&self, picks: &[Pick<'_>], stores: &Stores, now: Instant) -> Outcome {
+        if picks.is_empty() {
             return Outcome { verdict: Verdict::Admit(None), degraded: None, leased_at: None };
         }
-        let picks: Vec<Pick<'_>> = limits.iter().map(|limit| limit.pick(facts, self.per_route)).collect();
         match (self.store, &stores.remote) {
-            (Place::Redis, Some(remote)) => self.check_remote(&picks, &stores.counters, remote, now).await,
+            (Place::Redis, Some(remote)) => self.check_remote(picks, &stores.counters, remote, now).await,
             (Place::Redis, None) | (Place::Local, _) => Outcome {
-                verdict: check_local(&picks, &stores.counters, now),
+                verdict: check_local(picks, &stores.counters, now),
                 degraded: None,
                 leased_at: None,
             },
         }
     }
 
-    fn limits(&self, phase: Phase) -> &[Limit] {
+    fn limits(&self, phase: Phase) -> &Limits {
         match phase {
             Phase::BeforeIdentity => &self.before,
             Phase::WithIdentity => &self.with,
@@ -180,33 +222,77 @@ impl Policy {
         remote: &Remote,
         now: Instant,
     ) -> Outcome {
+        let mut end = None;
         let strict = self.on_failure == OnFailure::Deny;
-        match escrow::take(picks, strict, counters, remote.link()).await {
-            Ok(Decision::Admit { taken, at }) => {
-                Outcome { verdict: verdict(picks, &taken), degraded: None, leased_at: Some(at) }
-            }
-            Ok(Decision::Refuse(denied)) => {
-                let wait = denied.iter().copied().flatten().max().unwrap_or_default();
-                let entries = picks.iter().zip(denied).map(|(pick, wait)| Entry {
-                    shown: Arc::clone(&pick.numbers.shown),
-                    left: wait.map(|wait| (0, wait)),
-                });
-                Outcome {
-                    verdict: Verdict::Refuse(Quota::refused(entries.collect(), wait)),
-                    degraded: None,
-                    leased_at: None,
-                }
-            }
-            Err(error) => {
-                let verdict = match self.on_failure {
-                    OnFailure::Local => check_local(picks, counters, now),
-                    OnFailure::Allow => Verdict::Admit(None),
-                    OnFailure::Deny => Verdict::Unavailable,
-                };
-                Outcome { verdict, degraded: Some(error), leased_at: None }
+        match escrow::take(picks, strict, counters, remote, &mut end).await {
+            Ok(decision) => decided(picks, decision),
+            Err(failed) => {
+                let ways = Ways { counters, remote, now, end };
+                self.fall_back(picks.to_vec(), failed, ways).await
             }
         }
     }
+
+    /// `onStoreFailure` decides on the limits whose counts can't be asked for. In a cluster that may be some: the others
+    /// are asked for.
+    async fn fall_back(&self, mut asked: Vec<Pick<'_>>, mut lost: Failed, ways: Ways<'_>) -> Outcome {
+        let Ways { counters, remote, now, mut end } = ways;
+        let strict = self.on_failure == OnFailure::Deny;
+        let degraded = Some(lost.error);
+        let mut failed = Vec::new();
+        let decision = loop {
+            let by = asked[lost.at];
+            failed.extend(asked.extract_if(.., |pick| remote.together(&by, pick)));
+            if asked.is_empty() {
+                break Decision::Admit { taken: Vec::new(), at: 0 };
+            }
+            match escrow::take(&asked, strict, counters, remote, &mut end).await {
+                Ok(decision) => break decision,
+                Err(more) => lost = more,
+            }
+        };
+        failed.iter().for_each(|pick| pick.metrics.fell_back.add(1));
+        let (mut taken, at) = match decision {
+            Decision::Admit { taken, at } => (taken, at),
+            refusal @ Decision::Refuse(_) => return Outcome { degraded, ..decided(&asked, refusal) },
+        };
+        let verdict = match self.on_failure {
+            OnFailure::Local => {
+                let charges: Vec<Charge> = failed.iter().map(Pick::share).collect();
+                taken.extend(Local { counters, now: counters.micros(now) }.take(&charges));
+                verdict(&[asked.as_slice(), &failed].concat(), &taken)
+            }
+            OnFailure::Allow => {
+                failed.iter().for_each(Pick::admitted);
+                if asked.is_empty() { Verdict::Admit(None) } else { verdict(&asked, &taken) }
+            }
+            OnFailure::Deny => Verdict::Unavailable,
+        };
+        let admitted = matches!(verdict, Verdict::Admit(_));
+        if !admitted {
+            escrow::put_back(&asked, at, counters, remote);
+        }
+        Outcome { verdict, degraded, leased_at: Some(at).filter(|_| admitted && !asked.is_empty()) }
+    }
+}
+
+/// What leases decide.
+fn decided(picks: &[Pick<'_>], decision: Decision) -> Outcome {
+    let (verdict, leased_at) = match decision {
+        Decision::Admit { taken, at } => (verdict(picks, &taken), Some(at)),
+        Decision::Refuse(denied) => {
+            for (pick, _) in picks.iter().zip(&denied).filter(|(_, wait)| wait.is_some()) {
+                pick.refused();
+            }
+            let wait = denied.iter().copied().flatten().max().unwrap_or_default();
+            let entries = picks.iter().zip(denied).map(|(pick, wait)| Entry {
+                shown: Arc::clone(&pick.numbers.shown),
+                left: wait.map(|wait| (0, wait)),
+            });
+            (Verdict::Refuse(Quota::refused(entries.collect(), wait)), None)
+        }
+    };
+    Outcome { verdict, degraded: None, leased_at }
 }
 
 fn check_local(picks: &[Pick<'_>], counters: &Counters, now: Instant) -> Verdict {
@@ -218,12 +304,19 @@ fn check_local(picks: &[Pick<'_>], counters: &Counters, now: Instant) -> Verdict
 fn verdict(picks: &[Pick<'_>], taken: &[rule::Taken]) -> Verdict {
     let entries = picks.iter().zip(taken).map(|(pick, taken)| Entry {
         shown: Arc::clone(&pick.numbers.shown),
-        left: Some((taken.remaining, if taken.remaining == 0 { taken.free_in } else { taken.reset_in })),
+        left: Some((
+            taken.remaining.saturating_mul(pick.numbers.cost),
+            if taken.remaining == 0 { taken.free_in } else { taken.reset_in },
+        )),
     });
     let entries = entries.collect();
-    match taken.iter().filter(|taken| !taken.admitted).map(|taken| taken.free_in).max() {
+    let refused = picks.iter().zip(taken).filter(|(_, taken)| !taken.admitted);
+    match refused.inspect(|(pick, _)| pick.refused()).map(|(_, taken)| taken.free_in).max() {
         Some(wait) => Verdict::Refuse(Quota::refused(entries, wait)),
-        None => Verdict::Admit(Some(Quota::admitted(entries))),
+        None => {
+            picks.iter().for_each(Pick::admitted);
+            Verdict::Admit(Some(Quota::admitted(entries)))
+        }
     }
 }
 

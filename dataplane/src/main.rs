@@ -31,6 +31,9 @@ struct Args {
     /// Names this dataplane; unique within its Gateway, as a pod's name is.
     #[arg(long, env = "GATEHOUSE_NODE")]
     node: String,
+    /// The zone that it is in, as endpoints name theirs. Empty: nobody knows, and all zones are one to it.
+    #[arg(long, env = "GATEHOUSE_ZONE", default_value = "")]
+    zone: String,
     /// Where the controller is, as https://HOST:PORT.
     #[arg(long, env = "GATEHOUSE_CONTROLLER", value_parser = Target::from_url)]
     controller: Target,
@@ -130,12 +133,18 @@ async fn serve(args: Args) -> Result<(), RunError> {
     let mut stop = StopSignals::register().map_err(RunError::Signals)?;
     let (delay, limit) =
         (Duration::from_secs(args.drain_delay_seconds), Duration::from_secs(args.drain_timeout_seconds));
+    let zone = args.zone.clone();
     let dataplane = start(args)?;
-    tokio::select! {
-        _ = dataplane.ready() => info!("serving"),
-        () = stop.received() => return Ok(()),
-    }
-    stop.received().await;
+    let delay = tokio::select! {
+        biased;
+        _ = dataplane.ready() => {
+            info!(zone, "serving");
+            stop.received().await;
+            delay
+        }
+        // Nobody was told to send anything yet. Listeners may be open all the same: what came is answered.
+        () = stop.received() => Duration::ZERO,
+    };
     info!(?delay, ?limit, "draining");
     tokio::select! {
         () = dataplane.drain(delay, limit) => info!("drained"),
@@ -167,6 +176,7 @@ fn start(args: Args) -> Result<Dataplane, RunError> {
     let options = Options {
         node: args.node,
         gateway: args.gateway.to_string(),
+        zone: Some(args.zone).filter(|zone| !zone.is_empty()),
         workers,
         bind: Bind { address: args.bind, ports: Ports::AsWritten },
         admin: listen("admin-address", args.admin_address)?,

@@ -13,6 +13,8 @@ pub enum Reason {
     HeadTooLarge,
     /// The head or body did not arrive in time.
     RequestTimeout,
+    /// The body has more bytes than the rule takes.
+    BodyTooLarge,
     /// A transfer coding other than chunked.
     CodingUnsupported,
     /// A version other than HTTP/1.0, 1.1 or 2.
@@ -23,6 +25,10 @@ pub enum Reason {
     ExpectationFailed,
     /// The TLS connection was made for another host than the request names (RFC 9110, 15.5.20).
     MisdirectedRequest,
+    /// The route takes the request, but not by this method.
+    MethodNotAllowed,
+    /// A value that the route takes from the request is not there, or is one that it must not be.
+    ValueMissing,
     /// No listener or route takes the request.
     NoRoute,
     /// The matched rule answers with a redirect.
@@ -31,6 +37,8 @@ pub enum Reason {
     Direct,
     /// No credential, or one that is not accepted.
     Unauthenticated,
+    /// The policy does not admit who asks, or where it comes from.
+    Forbidden,
     /// The policy that guards the route can't be enforced: its keys or references are missing.
     PolicyUnavailable,
     /// A rate limit is used up.
@@ -39,6 +47,8 @@ pub enum Reason {
     LimitUnavailable,
     /// The rule or the chosen backend reference is broken.
     BrokenRoute,
+    /// What guarded the route at another gateway could not be taken over, and its owner has not opened it.
+    Unconverted,
     /// No backend is eligible: no endpoints, or every weight is 0.
     NoEndpoints,
     /// The backend could not be connected to.
@@ -47,6 +57,18 @@ pub enum Reason {
     UpstreamFailed,
     /// The backend did not answer in time.
     UpstreamTimeout,
+    /// The backend has as many requests under way as its policy lets it have.
+    UpstreamFull,
+    /// A part of an aggregate was answered with a status that is no success.
+    UpstreamStatus,
+    /// A part of an aggregate was answered with something that is not one JSON value.
+    UpstreamNotJson,
+    /// A part of an aggregate was answered with more than is taken.
+    UpstreamTooLarge,
+    /// A rule held the request up on purpose; where it answers, until the request's time was over.
+    FaultDelayed,
+    /// A rule answered in place of the backend on purpose.
+    FaultAborted,
     /// The client went away before the answer.
     ClientGone,
     /// The gateway has reached a limit of its own, such as its number of connections.
@@ -59,28 +81,39 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason; its position is its index.
-    pub const ALL: [Reason; 25] = [
+    pub const ALL: [Reason; 36] = [
         Reason::BadRequest,
         Reason::UriTooLong,
         Reason::HeadTooLarge,
         Reason::RequestTimeout,
+        Reason::BodyTooLarge,
         Reason::CodingUnsupported,
         Reason::VersionUnsupported,
         Reason::MethodUnsupported,
         Reason::ExpectationFailed,
         Reason::MisdirectedRequest,
+        Reason::MethodNotAllowed,
+        Reason::ValueMissing,
         Reason::NoRoute,
         Reason::Redirect,
         Reason::Direct,
         Reason::Unauthenticated,
+        Reason::Forbidden,
         Reason::PolicyUnavailable,
         Reason::RateLimited,
         Reason::LimitUnavailable,
         Reason::BrokenRoute,
+        Reason::Unconverted,
         Reason::NoEndpoints,
         Reason::ConnectFailed,
         Reason::UpstreamFailed,
         Reason::UpstreamTimeout,
+        Reason::UpstreamFull,
+        Reason::UpstreamStatus,
+        Reason::UpstreamNotJson,
+        Reason::UpstreamTooLarge,
+        Reason::FaultDelayed,
+        Reason::FaultAborted,
         Reason::ClientGone,
         Reason::Overloaded,
         Reason::StreamIdle,
@@ -99,23 +132,34 @@ impl Reason {
             Reason::UriTooLong => "uri_too_long",
             Reason::HeadTooLarge => "head_too_large",
             Reason::RequestTimeout => "request_timeout",
+            Reason::BodyTooLarge => "body_too_large",
             Reason::CodingUnsupported => "coding_unsupported",
             Reason::VersionUnsupported => "version_unsupported",
             Reason::MethodUnsupported => "method_unsupported",
             Reason::ExpectationFailed => "expectation_failed",
             Reason::MisdirectedRequest => "misdirected_request",
+            Reason::MethodNotAllowed => "method_not_allowed",
+            Reason::ValueMissing => "value_missing",
             Reason::NoRoute => "no_route",
             Reason::Redirect => "redirect",
             Reason::Direct => "direct",
             Reason::Unauthenticated => "unauthenticated",
+            Reason::Forbidden => "forbidden",
             Reason::PolicyUnavailable => "policy_unavailable",
             Reason::RateLimited => "rate_limited",
             Reason::LimitUnavailable => "limit_unavailable",
             Reason::BrokenRoute => "broken_route",
+            Reason::Unconverted => "unconverted",
             Reason::NoEndpoints => "no_endpoints",
             Reason::ConnectFailed => "connect_failed",
             Reason::UpstreamFailed => "upstream_failed",
             Reason::UpstreamTimeout => "upstream_timeout",
+            Reason::UpstreamFull => "upstream_full",
+            Reason::UpstreamStatus => "upstream_status",
+            Reason::UpstreamNotJson => "upstream_not_json",
+            Reason::UpstreamTooLarge => "upstream_too_large",
+            Reason::FaultDelayed => "fault_delayed",
+            Reason::FaultAborted => "fault_aborted",
             Reason::ClientGone => "client_gone",
             Reason::Overloaded => "overloaded",
             Reason::StreamIdle => "stream_idle",
@@ -126,27 +170,37 @@ impl Reason {
     /// The status of the answer; redirects and direct answers bring their own.
     pub fn status(self) -> StatusCode {
         match self {
-            Reason::BadRequest => StatusCode::BAD_REQUEST,
+            Reason::BadRequest | Reason::ValueMissing => StatusCode::BAD_REQUEST,
             Reason::UriTooLong => StatusCode::URI_TOO_LONG,
             Reason::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Reason::RequestTimeout | Reason::StreamIdle => StatusCode::REQUEST_TIMEOUT,
+            Reason::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Reason::CodingUnsupported | Reason::MethodUnsupported => StatusCode::NOT_IMPLEMENTED,
             Reason::VersionUnsupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Reason::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
             Reason::MisdirectedRequest => StatusCode::MISDIRECTED_REQUEST,
+            Reason::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Reason::NoRoute => StatusCode::NOT_FOUND,
             Reason::Redirect => StatusCode::FOUND,
             Reason::Direct => StatusCode::OK,
             Reason::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Reason::Forbidden => StatusCode::FORBIDDEN,
             Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Reason::BrokenRoute => StatusCode::INTERNAL_SERVER_ERROR,
             Reason::PolicyUnavailable
             | Reason::LimitUnavailable
+            | Reason::Unconverted
             | Reason::NoEndpoints
+            | Reason::UpstreamFull
+            | Reason::FaultAborted
             | Reason::Overloaded
             | Reason::Draining => StatusCode::SERVICE_UNAVAILABLE,
-            Reason::ConnectFailed | Reason::UpstreamFailed => StatusCode::BAD_GATEWAY,
-            Reason::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Reason::ConnectFailed
+            | Reason::UpstreamFailed
+            | Reason::UpstreamStatus
+            | Reason::UpstreamNotJson
+            | Reason::UpstreamTooLarge => StatusCode::BAD_GATEWAY,
+            Reason::UpstreamTimeout | Reason::FaultDelayed => StatusCode::GATEWAY_TIMEOUT,
             // nginx's habit: never sent, only logged.
             Reason::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
         }
@@ -159,22 +213,32 @@ impl Reason {
             Reason::UriTooLong => "The request target is too long.",
             Reason::HeadTooLarge => "The request's header section is too large.",
             Reason::RequestTimeout => "The request did not arrive in time.",
+            Reason::BodyTooLarge => "The request's body is too large.",
             Reason::CodingUnsupported => "The transfer coding is not supported.",
             Reason::VersionUnsupported => "The HTTP version is not supported.",
             Reason::MethodUnsupported => "The method is not supported.",
             Reason::ExpectationFailed => "The expectation is not supported.",
             Reason::MisdirectedRequest => "The connection was not made for this host.",
+            Reason::MethodNotAllowed => "The route does not take this method.",
+            Reason::ValueMissing => "The request lacks a value that the route needs.",
             Reason::NoRoute => "No route matches the request.",
             Reason::Redirect | Reason::Direct => "",
             Reason::Unauthenticated => "The request carries no acceptable credential.",
+            Reason::Forbidden => "The request is not allowed.",
             Reason::PolicyUnavailable => "The policy that guards this route is not available.",
             Reason::RateLimited => "The rate limit is used up.",
             Reason::LimitUnavailable => "The rate limit can not be checked.",
             Reason::BrokenRoute => "The route is not configured correctly.",
+            Reason::Unconverted => "The route is closed.",
             Reason::NoEndpoints => "No backend is available.",
             Reason::ConnectFailed => "The backend can not be reached.",
             Reason::UpstreamFailed => "The backend broke off.",
-            Reason::UpstreamTimeout => "The backend did not answer in time.",
+            Reason::UpstreamFull => "The backend has too much to do.",
+            Reason::FaultAborted => "The gateway was told to answer so.",
+            Reason::UpstreamTimeout | Reason::FaultDelayed => "The backend did not answer in time.",
+            Reason::UpstreamStatus => "A backend did not answer with success.",
+            Reason::UpstreamNotJson => "A backend did not answer with JSON.",
+            Reason::UpstreamTooLarge => "A backend answered with too much.",
             Reason::ClientGone => "The client went away.",
             Reason::Overloaded => "The gateway is overloaded.",
             Reason::StreamIdle => "Nothing was sent for too long.",

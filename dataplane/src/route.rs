@@ -32,7 +32,7 @@ pub(crate) use expression::WholeExpression;
 pub(crate) use host::{HostMap, Hostname};
 use path::PathTable;
 pub(crate) use path::{PathMatch, normal_prefix};
-pub(crate) use precedence::Age;
+pub(crate) use precedence::{Age, usual_name};
 pub(crate) use shadowed::{Shadowed, shadowed};
 
 /// The routes of one listener.
@@ -82,6 +82,11 @@ impl<T> Entry<T> {
     pub(crate) fn new(name: &str, age: Age, matches: Box<[Match]>, target: T) -> Self {
         let name = (name != age.usual_name()).then(|| Box::new(name.to_owned()));
         Entry { name, age, matches, target }
+    }
+
+    /// `Kind/namespace/name`.
+    pub(crate) fn object(&self) -> &Arc<str> {
+        &self.age.object
     }
 
     pub(crate) fn name(&self) -> Cow<'_, str> {

@@ -4,7 +4,15 @@
 //! handles. Things that live longer than a state (connections, counts, endpoints) are handles carried over from the
 //! state before, so that a change to one route never touches another.
 
-use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
+mod aggregate;
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    num::{NonZeroU32, NonZeroU64},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use ipnet::IpNet;
@@ -12,14 +20,18 @@ use rustls::sign::CertifiedKey;
 
 use crate::{
     auth,
-    filter::{Cors, HeaderChanges, Redirect, Rewrite},
+    compile::{Asked, Keyed},
+    filter::{Cors, Fault, HeaderChanges, Redirect, Rewrite},
     http::http1,
     limit,
     listen::Clients,
     observe::metrics::RouteMetrics,
+    rollout::Rollout,
     route::{HostMap, Table},
-    upstream::Service,
+    upstream::{Key, Patience, Service},
 };
+
+pub(crate) use aggregate::{Aggregate, OnFailure, Part};
 
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
@@ -29,6 +41,12 @@ pub(crate) struct Snapshot {
     /// Ports of UDP, by number.
     pub(crate) datagrams: BTreeMap<u16, Arc<Listener>>,
     pub(crate) consumers: Arc<auth::Consumers>,
+    /// Services whose endpoints are watched, by the names of their resources.
+    pub(crate) watched: Arc<BTreeMap<String, Arc<Service>>>,
+    /// For tokens that name a key which is not known yet.
+    pub(crate) keyed: Arc<Keyed>,
+    /// Who says whether requests may pass.
+    pub(crate) asked: Arc<Asked>,
 }
 
 /// What holds for the whole Gateway.
@@ -105,12 +123,18 @@ impl Protocol {
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
     pub(crate) plan: Plan,
-    /// `None` stands for a policy that this dataplane does not have: it refuses.
-    pub(crate) auth: Box<[Option<Arc<auth::Policy>>]>,
-    /// The same.
-    pub(crate) limits: Box<[Option<Arc<limit::Policy>>]>,
-    /// One for each backend of the plan, then one for each mirror; `None`: a broken reference.
+    /// Most rules have none: it takes one word.
+    pub(crate) policies: Option<Box<Policies>>,
+    /// One for each backend of the plan, then one for each mirror and each that stands in, or one for each part; `None`: a
+    /// broken reference.
     pub(crate) services: Box<[Option<Arc<Service>>]>,
+}
+
+/// `None` stands for a policy that this dataplane does not have: it refuses.
+#[derive(Debug, Clone)]
+pub(crate) struct Policies {
+    pub(crate) auth: Box<[Option<Arc<auth::Policy>>]>,
+    pub(crate) limits: Box<[Option<Arc<limit::Policy>>]>,
 }
 
 /// What a rule does, by itself.
@@ -119,8 +143,13 @@ pub(crate) struct Plan {
     pub(crate) request_headers: HeaderChanges,
     pub(crate) response_headers: HeaderChanges,
     pub(crate) timeouts: Timeouts,
-    /// Rare: one word for most.
+    /// Rare: one word for most, here and below.
+    pub(crate) patience: Option<Box<Patience>>,
     pub(crate) cors: Option<Box<Cors>>,
+    /// The same.
+    pub(crate) fault: Option<Box<Fault>>,
+    /// Bytes that a request's body may have.
+    pub(crate) max_body: Option<NonZeroU64>,
     pub(crate) action: Action,
     pub(crate) metrics: Arc<RouteMetrics>,
 }
@@ -137,7 +166,10 @@ pub(crate) enum Action {
     Forward(Forward),
     Redirect(Box<Redirect>),
     Respond(Box<Respond>),
+    Aggregate(Box<Aggregate>),
     Broken,
+    /// 503: what guarded it elsewhere is missing.
+    Closed,
 }
 
 #[derive(Debug, Clone)]
@@ -147,13 +179,19 @@ pub(crate) struct Forward {
     pub(crate) rewrite: Rewrite,
     /// Rare: one word for most.
     pub(crate) repeats: Option<Box<Repeats>>,
+    /// The same.
+    pub(crate) rollout: Option<Box<Rollout>>,
 }
 
-/// How a request goes out more than once.
+/// How a request goes out more than once, or elsewhere.
 #[derive(Debug, Clone)]
 pub(crate) struct Repeats {
     pub(crate) mirrors: Box<[Share]>,
     pub(crate) retry: Option<Retry>,
+    /// How many Services stand in for the backends.
+    pub(crate) failovers: usize,
+    /// What requests share that go to the same backend and endpoint.
+    pub(crate) affinity: Option<Key>,
 }
 
 /// When a request is sent again.
@@ -185,6 +223,21 @@ pub(crate) struct Respond {
     pub(crate) status: StatusCode,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) body: bytes::Bytes,
+}
+
+impl Rule {
+    pub(crate) fn auth(&self) -> &[Option<Arc<auth::Policy>>] {
+        self.policies.as_ref().map_or(&[], |policies| &policies.auth)
+    }
+
+    pub(crate) fn limits(&self) -> &[Option<Arc<limit::Policy>>] {
+        self.policies.as_ref().map_or(&[], |policies| &policies.limits)
+    }
+
+    /// The Services that stand in for its backends.
+    pub(crate) fn failover(&self, repeats: &Repeats) -> &[Option<Arc<Service>>] {
+        &self.services[self.services.len() - repeats.failovers..]
+    }
 }
 
 impl Plan {

@@ -18,7 +18,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use gatehouse_proto::config::v1::Resource;
+use bytes::Bytes;
 use tokio::{
     task::spawn_blocking,
     time::{Instant, sleep_until},
@@ -43,9 +43,9 @@ pub(crate) struct StateFile {
 }
 
 /// A state that was kept.
-#[derive(Debug)]
 pub(crate) struct Loaded {
-    pub(crate) resources: Vec<Resource>,
+    /// Encoded.
+    pub(crate) resources: Vec<Bytes>,
     /// It was written by this very version.
     pub(crate) exact: bool,
     /// Since it was written.
@@ -108,7 +108,7 @@ impl StateFile {
         if length > MOST_BYTES {
             return Err(Unusable::TooLarge(length));
         }
-        let (header, resources) = format::decode(&fs::read(&path)?)?;
+        let (header, resources) = format::decode(&fs::read(&path)?.into())?;
         if header.gateway != self.gateway {
             return Err(Unusable::OtherGateway(header.gateway));
         }

@@ -25,7 +25,7 @@ use crate::{
     http::http1::Transport,
     route::Facts,
     snapshot::{Action, Listener},
-    upstream::{self, Service},
+    upstream::{self, Outcome, Service, Tried},
     worker::Worker,
 };
 use observed::Observed;
@@ -122,7 +122,7 @@ fn choose(
     let facts = Facts { host, path: "/", method: &method, headers: &headers, query: None };
     let rule = listener.routes.find(&facts).ok_or(Reason::NoRoute)?.target;
     observed.routed(&listener.name, &rule.plan.metrics);
-    if !rule.auth.is_empty() || !rule.limits.is_empty() {
+    if rule.policies.is_some() {
         // Nothing on a stream could satisfy them.
         return Err(Reason::PolicyUnavailable);
     }
@@ -139,13 +139,17 @@ async fn connect(
     service: &Service,
     observed: &mut Observed,
 ) -> Result<(TcpStream, upstream::Active), Reason> {
-    let mut avoid = None;
+    let (key, mut tried) = (service.key(&observed.asker()), Tried::default());
     for _ in 0..ATTEMPTS {
-        let endpoint = service.endpoints.pick(|| worker.random(), avoid).ok_or(Reason::NoEndpoints)?;
-        observed.attempt(endpoint.address);
-        avoid = Some(endpoint.id);
-        let active = endpoint.begin();
-        if let Ok(backend) = upstream::tcp(&endpoint).await {
+        let active = service.take(|| worker.random(), key, &tried)?;
+        observed.attempt(active.endpoint().address);
+        tried.add(active.endpoint());
+        let watched = service.watch(active.endpoint());
+        let connected = upstream::tcp(active.endpoint()).await;
+        if let Some(watched) = watched {
+            watched.ended(if connected.is_ok() { Outcome::Success } else { Outcome::GatewayError });
+        }
+        if let Ok(backend) = connected {
             return Ok((backend, active));
         }
     }

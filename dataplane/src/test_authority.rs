@@ -1,7 +1,7 @@
 //! An authority for tests, and what it signs.
 
 use gatehouse_proto::config::v1::{Certificate, PrivateKeyKind};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 
 use crate::compile::certificate;
 
@@ -32,6 +32,8 @@ impl Authority {
         } else {
             params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         }
+        // Whose subject is its issuer's is its own authority to OpenSSL.
+        params.distinguished_name.push(DnType::CommonName, name);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Certificate {
             chain: vec![certificate.der().to_vec()],

@@ -25,7 +25,8 @@ use tokio::{
 };
 
 use crate::{
-    auth::TokenCache,
+    auth::{AnswerCache, TokenCache, WantedKeys},
+    http::aggregate::Room,
     limit,
     listen::{self, ListenPort, TlsPorts},
     observe::{self, Observer},
@@ -34,10 +35,15 @@ use crate::{
     upstream::{Pool, SWEEP},
 };
 
-/// How long a log line waits at most.
-const LOG_TICK: Duration = Duration::from_millis(100);
+/// How long a log line waits at most, and an idle connection to an endpoint that is gone.
+const TICK: Duration = Duration::from_millis(100);
 /// Copies of requests that are under way at once; what comes on top is not copied.
 const MIRRORS: usize = 256;
+/// Answers that are compressed at once, each with up to some hundred KiB to remember; others go out as they come.
+const COMPRESSIONS: usize = 256;
+
+/// Requests that wait for keys at once; what comes on top is refused.
+const WAITING: usize = 64;
 
 /// What all workers share.
 #[derive(Debug)]
@@ -46,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) tls: TlsPorts,
     pub(crate) observer: Arc<Observer>,
     pub(crate) counters: Arc<limit::Counters>,
+    pub(crate) wanted_keys: WantedKeys,
     /// Client connections of all workers.
     pub(crate) connections: AtomicUsize,
 }
@@ -92,9 +99,16 @@ pub(crate) struct Worker {
     current: RefCell<Current>,
     stores: RefCell<Rc<limit::Stores>>,
     tokens: RefCell<TokenCache>,
+    answers: RefCell<AnswerCache>,
     pool: Rc<Pool>,
+    /// For the parts of aggregates.
+    room: Rc<Room>,
     /// One for each copy of a request that may be under way.
     mirrors: Arc<Semaphore>,
+    /// One for each answer that may be compressed.
+    compressions: Arc<Semaphore>,
+    /// One for each request that may wait for keys.
+    waits: Arc<Semaphore>,
 }
 
 /// The state that a request is served by, from its beginning to its end.
@@ -128,8 +142,12 @@ impl Worker {
             current: RefCell::new(current),
             stores: RefCell::new(Rc::new(stores)),
             tokens: RefCell::default(),
+            answers: RefCell::default(),
             pool: Rc::default(),
+            room: Rc::default(),
             mirrors: Arc::new(Semaphore::new(MIRRORS)),
+            compressions: Arc::new(Semaphore::new(COMPRESSIONS)),
+            waits: Arc::new(Semaphore::new(WAITING)),
             shared,
         }
     }
@@ -153,14 +171,33 @@ impl Worker {
         &self.pool
     }
 
+    pub(crate) fn room(&self) -> &Rc<Room> {
+        &self.room
+    }
+
     /// `None` when as many copies of requests are under way as may be.
     pub(crate) fn mirror(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.mirrors).try_acquire_owned().ok()
     }
 
+    /// `None` when as many answers are compressed as may be.
+    pub(crate) fn compress(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.compressions).try_acquire_owned().ok()
+    }
+
+    /// `None` when as many requests wait for keys as may.
+    pub(crate) fn wait_for_keys(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.waits).try_acquire_owned().ok()
+    }
+
     /// Not to be held across an await.
     pub(crate) fn tokens(&self) -> RefMut<'_, TokenCache> {
         self.tokens.borrow_mut()
+    }
+
+    /// Not to be held across an await.
+    pub(crate) fn answers(&self) -> RefMut<'_, AnswerCache> {
+        self.answers.borrow_mut()
     }
 
     pub(crate) fn stores(&self) -> Rc<limit::Stores> {
@@ -260,7 +297,7 @@ pub(crate) fn run(
     runtime.block_on(async move {
         let worker = Rc::new(Worker::new(seed, shared));
         spawn_local(sweep(Rc::clone(&worker)));
-        spawn_local(hand_over_log(Rc::clone(&worker)));
+        spawn_local(tick(Rc::clone(&worker)));
         // Dropping its sender closes a port.
         let mut open: HashMap<ListenPort, watch::Sender<()>> = HashMap::new();
         while let Some(command) = commands.recv().await {
@@ -308,10 +345,11 @@ async fn sweep(worker: Rc<Worker>) {
     }
 }
 
-async fn hand_over_log(worker: Rc<Worker>) {
-    let mut ticks = interval(LOG_TICK);
+async fn tick(worker: Rc<Worker>) {
+    let mut ticks = interval(TICK);
     loop {
         ticks.tick().await;
         worker.sink.tick();
+        worker.pool().part();
     }
 }

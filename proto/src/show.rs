@@ -26,6 +26,7 @@ by_name! {
     limit_scope: LimitScope,
     limit_store: LimitStore,
     store_failure: StoreFailure,
+    part_failure: PartFailure,
 }
 
 pub(crate) fn hex<S: Serializer>(value: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
@@ -38,7 +39,7 @@ pub(crate) fn hex<S: Serializer>(value: &[u8], serializer: S) -> Result<S::Ok, S
     serializer.serialize_str(&text)
 }
 
-pub(crate) fn hex_each<S: Serializer>(values: &[Vec<u8>], serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn hex_each<S: Serializer>(values: &[impl AsRef<[u8]>], serializer: S) -> Result<S::Ok, S::Error> {
     struct Hex<'a>(&'a [u8]);
 
     impl serde::Serialize for Hex<'_> {
@@ -47,5 +48,5 @@ pub(crate) fn hex_each<S: Serializer>(values: &[Vec<u8>], serializer: S) -> Resu
         }
     }
 
-    serializer.collect_seq(values.iter().map(|value| Hex(value)))
+    serializer.collect_seq(values.iter().map(|value| Hex(value.as_ref())))
 }

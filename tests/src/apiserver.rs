@@ -42,14 +42,16 @@ pub struct ApiServer {
 /// Where the programs are.
 fn programs() -> &'static [PathBuf] {
     static FOLDERS: OnceLock<Vec<PathBuf>> = OnceLock::new();
-    FOLDERS.get_or_init(|| {
-        let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster/build");
-        let output = Command::new(build).args(["kubernetes", "etcd"]).stderr(Stdio::inherit()).output();
-        let output = output.expect("tests/cluster/build runs");
-        assert!(output.status.success(), "tests/cluster/build failed");
-        let text = String::from_utf8(output.stdout).expect("paths");
-        text.lines().map(|line| Path::new(line).join("bin")).collect()
-    })
+    FOLDERS.get_or_init(|| parts(&["kubernetes", "etcd"]).iter().map(|part| part.join("bin")).collect())
+}
+
+/// Folders of parts of the cluster, made where they are not there yet.
+fn parts(names: &[&str]) -> Vec<PathBuf> {
+    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster/build");
+    let output = Command::new(build).args(names).stderr(Stdio::inherit()).output();
+    let output = output.expect("tests/cluster/build runs");
+    assert!(output.status.success(), "tests/cluster/build failed");
+    String::from_utf8(output.stdout).expect("paths").lines().map(PathBuf::from).collect()
 }
 
 fn program(name: &str) -> Command {
@@ -203,8 +205,16 @@ impl ApiServer {
 
     /// The CRDs of a folder of `crds/`: ours are in `generated`, the Gateway API's in `gateway-api`.
     pub async fn install_crds(&self, folder: &str) {
-        let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds").join(folder);
-        for entry in fs::read_dir(crds).expect("a folder") {
+        self.install(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds").join(folder)).await;
+    }
+
+    /// The Gateway API's of an earlier release, v1.4, of the standard channel.
+    pub async fn install_older_crds(&self) {
+        self.install(&parts(&["older"])[0].join("crds")).await;
+    }
+
+    async fn install(&self, folder: &Path) {
+        for entry in fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
             if path.extension().is_some_and(|extension| extension == "yaml") {
                 self.apply_all(&fs::read_to_string(path).expect("a CRD")).await;

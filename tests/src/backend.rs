@@ -216,7 +216,8 @@ fn headers(headers: &HeaderMap) -> BTreeHeaders {
     all
 }
 
-fn seen(parts: &Parts, body: Bytes) -> Seen {
+/// What a handler saw.
+pub fn seen(parts: &Parts, body: Bytes) -> Seen {
     Seen {
         method: parts.method.to_string(),
         path: parts.uri.path_and_query().map_or_else(String::new, ToString::to_string),

@@ -272,7 +272,7 @@ impl Drop for Gateway {
 }
 
 /// Sends a signal to a process that the test started.
-pub(crate) fn signal(process: u32, name: &str) {
+pub fn signal(process: u32, name: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status();
     assert!(status.expect("kill runs").success(), "kill -{name} {process}");
 }

@@ -4,12 +4,17 @@
 // The whole crate is test code: what fails in it should fail loudly.
 #![allow(clippy::unwrap_used, clippy::panic, missing_debug_implementations)]
 
+pub mod answer;
 pub mod apiserver;
 pub mod backend;
 pub mod certs;
 pub mod channel;
 pub mod client;
+pub mod dns;
 pub mod gateway;
+pub mod nginx;
+pub mod pretended;
+pub mod process;
 pub mod redis;
 pub mod tokens;
 

@@ -16,6 +16,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["gatehouse-proto", "gatehouse-crds", "gatehouse-controller", "gatehouse-dataplane"],
     ),
     ("gatehouse-bench", &["gatehouse-proto", "gatehouse-controller", "gatehouse-tests"]),
+    ("gatehouse-limits", &["gatehouse-proto", "gatehouse-dataplane", "gatehouse-tests"]),
+    ("gatehouse-soak", &["gatehouse-tests"]),
 ];
 
 /// What a crate must not see.

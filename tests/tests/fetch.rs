@@ -15,7 +15,8 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use gatehouse_controller::fetch::{Fetcher, JwksState, Options, Refresh};
+use gatehouse_controller::fetch::{Fetcher, JwksState, Options, Refresh, Wanted};
+use gatehouse_tests::certs::Authority;
 use http::{Response, header::LOCATION};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{body::Frame, server::conn::http1, service::service_fn};
@@ -114,7 +115,7 @@ async fn respond(answer: Answer, taken: Arc<AtomicUsize>) -> Response<BoxBody<By
 
 /// A fetcher at a quick pace.
 struct Running {
-    wanted: watch::Sender<BTreeMap<String, Duration>>,
+    wanted: watch::Sender<BTreeMap<String, Wanted>>,
     states: watch::Receiver<BTreeMap<String, JwksState>>,
     refresh: Refresh,
     task: JoinHandle<()>,
@@ -147,8 +148,13 @@ impl Running {
     }
 }
 
-fn urls_of(urls: &[(&str, Duration)]) -> BTreeMap<String, Duration> {
-    urls.iter().map(|(url, interval)| ((*url).to_owned(), *interval)).collect()
+fn urls_of(urls: &[(&str, Duration)]) -> BTreeMap<String, Wanted> {
+    let wanted = |url: &str, interval| Wanted { url: url.to_owned(), interval, roots: Vec::new() };
+    by_id(urls.iter().map(|(url, interval)| wanted(url, *interval)))
+}
+
+fn by_id(all: impl IntoIterator<Item = Wanted>) -> BTreeMap<String, Wanted> {
+    all.into_iter().map(|wanted| (wanted.id(), wanted)).collect()
 }
 
 fn has(keys: &str) -> impl Fn(&JwksState) -> bool {
@@ -243,6 +249,39 @@ async fn a_refresh_comes_before_its_time_but_not_more_often_than_the_gap() {
     let most = 2 + started.elapsed().as_millis() / GAP.as_millis() + 1;
     assert!(issuer.requests() as u128 <= most, "{} requests", issuer.requests());
     assert!(issuer.requests() > 2, "a refresh was made");
+}
+
+#[tokio::test]
+async fn a_server_must_be_of_the_authorities_that_are_given() {
+    let (ours, theirs) = (Authority::default(), Authority::default());
+    let acceptor = ours.issue(&["127.0.0.1"]).acceptor();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/jwks", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(stream) = acceptor.accept(stream).await else { return };
+                let service = service_fn(|_| async {
+                    Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(KEYS))))
+                });
+                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    let of = |authority: Option<&Authority>| Wanted {
+        url: url.clone(),
+        interval: LONG,
+        roots: authority.iter().map(|authority| authority.root.to_vec()).collect(),
+    };
+    let all = [of(Some(&ours)), of(Some(&theirs)), of(None)];
+    let mut fetcher = Running::start(&[]);
+    fetcher.wanted.send_replace(by_id(all.clone()));
+    fetcher.until(&all[0].id(), "keys", has(KEYS)).await;
+    for wanted in &all[1..] {
+        let state = fetcher.until(&wanted.id(), "an error", |state| state.error.is_some()).await;
+        assert_eq!(state.document, None, "what another trusts is not trusted here");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gatehouse_controller::translate::Config;
 use gatehouse_dataplane::inspect::Inspected;
-use gatehouse_proto::config::v1::{self, resource::Kind, route::Action};
+use gatehouse_proto::config::v1::{self, route::Action};
 
 use super::{
     Configs, all_routes,
@@ -13,14 +13,11 @@ use super::{
 use crate::{
     explain::rule,
     manifests::{Identity, Severity},
-    offline::Places,
+    offline::{self, Places},
 };
 
 pub(super) fn shadowed(inspected: &Inspected, config: &Config, places: &Places<'_>, findings: &mut Findings) {
-    let route = |name: &str| match config.get(name).map(|kind| &**kind) {
-        Some(Kind::Route(route)) => Some(route),
-        _ => None,
-    };
+    let route = |name: &str| offline::route(config, name);
     for one in inspected.shadowed() {
         let Some(identity) = Identity::of_resource(&one.route) else { continue };
         let (Some(loser), Some(winner)) = (route(&one.route), route(&one.by)) else { continue };
@@ -44,7 +41,8 @@ fn is_of_streams(route: &v1::Route) -> bool {
 pub(super) fn unguarded(configs: &Configs, places: &Places<'_>, findings: &mut Findings) {
     let mut open: BTreeMap<Identity, Vec<String>> = BTreeMap::new();
     for (name, route) in all_routes(configs) {
-        let forwards = matches!(route.action, Some(Action::Forward(_))) && !is_of_streams(route);
+        let forwards = matches!(route.action, Some(Action::Forward(_) | Action::Aggregate(_)));
+        let forwards = forwards && !is_of_streams(route);
         if !forwards || !route.auth.is_empty() || route.attachments.is_empty() {
             continue;
         }

@@ -3,7 +3,10 @@
 use std::io::{self, Write};
 
 use gatehouse_dataplane::inspect::Verdict;
-use gatehouse_proto::config::v1::{self, PathKind, ValueKind, ValueMatch, route::Action};
+use gatehouse_proto::config::v1::{
+    self, PartFailure, PathKind, TemplatePiece, ValueKind, ValueMatch, rollout_force, route::Action,
+    template_piece,
+};
 
 use super::Answer;
 use crate::manifests::Identity;
@@ -72,7 +75,41 @@ pub(super) fn verdict(verdict: &Verdict) -> String {
 /// In the order that they decide.
 pub(super) fn policies(route: &v1::Route) -> Vec<String> {
     let names = route.auth.iter().chain(&route.rate_limits);
-    names.map(|name| format!("{} applies", Identity::text_of_resource(name))).collect()
+    let policies = names.map(|name| format!("{} applies", Identity::text_of_resource(name)));
+    policies.chain(route.fault.iter().flat_map(faults)).collect()
+}
+
+/// Done to some requests on purpose.
+fn faults(fault: &v1::Fault) -> Vec<String> {
+    let who = match &fault.header {
+        Some(header) => format!(" that have header {} = {}", header.name, header.value),
+        None => String::new(),
+    };
+    let share = |ppm: u32| format!("{} % of requests{who}", f64::from(ppm) / 10_000.0);
+    let delay = fault
+        .delay
+        .iter()
+        .map(|delay| format!("holds up {} for {} ms", share(delay.share_ppm), delay.duration_ms));
+    let abort = fault
+        .abort
+        .iter()
+        .map(|abort| format!("answers {} with {} on purpose", share(abort.share_ppm), abort.status));
+    delay.chain(abort).collect()
+}
+
+/// Who gets the new version, besides by weight. It is the last of the backends.
+fn rollout(rollout: &v1::Rollout) -> Vec<String> {
+    let force = |force: &v1::RolloutForce| match &force.kind {
+        Some(rollout_force::Kind::Header(header)) => {
+            format!("header {} = {} gets the new version, the last", header.name, header.value)
+        }
+        Some(rollout_force::Kind::Cookie(cookie)) => {
+            format!("cookie {} = {} gets the new version, the last", cookie.name, cookie.value)
+        }
+        None => "something that this version does not know gets the new version".to_owned(),
+    };
+    let sticky = (!rollout.sticky_seed.is_empty()).then(|| "a consumer keeps its version".to_owned());
+    rollout.forces.iter().map(force).chain(sticky).collect()
 }
 
 pub(super) fn action(route: &v1::Route, backend_path: Option<&str>) -> Vec<String> {
@@ -90,11 +127,52 @@ pub(super) fn action(route: &v1::Route, backend_path: Option<&str>) -> Vec<Strin
                     format!("{place} ({} of {total})", backend.weight)
                 }
             });
-            to.chain(backend_path.map(|path| format!("the backend sees {path}"))).collect()
+            let rollout = forward.rollout.iter().flat_map(rollout);
+            to.chain(rollout).chain(backend_path.map(|path| format!("the backend sees {path}"))).collect()
         }
+        Some(Action::Aggregate(aggregate)) => parts(aggregate),
         Some(Action::Redirect(redirect)) => vec![format!("answers with a redirect, {}", redirect.status)],
         Some(Action::Respond(respond)) => vec![format!("answers by itself, {}", respond.status)],
         Some(Action::Broken(broken)) => vec![format!("answers 500: {}", broken.reason)],
+        Some(Action::Closed(closed)) => vec![format!("answers 503: {}", closed.reason)],
         None => Vec::new(),
+    }
+}
+
+/// What is asked of whom, in the order of the answer.
+fn parts(aggregate: &v1::Aggregate) -> Vec<String> {
+    let within = format!("answers with one JSON object, within {} ms", aggregate.timeout_ms);
+    let parts = aggregate.parts.iter().map(|part| {
+        let place = match part.service.strip_prefix("service/") {
+            Some(place) => format!("asks Service {place} for {}", template(part)),
+            None => format!("can't be asked: {}", part.broken),
+        };
+        let failure = match part.on_failure() {
+            PartFailure::Null => "null if that fails",
+            PartFailure::Omit => "left out if that fails",
+            PartFailure::Fail | PartFailure::Unspecified => "an error if that fails",
+        };
+        format!("{}: {place}, {failure}", part.name)
+    });
+    std::iter::once(within).chain(parts).collect()
+}
+
+/// As it stands in the manifest.
+fn template(part: &v1::AggregatePart) -> String {
+    let joined = |pieces: &[TemplatePiece]| -> String { pieces.iter().map(piece).collect() };
+    let fields: Vec<String> = part.query.iter().map(|field| joined(&field.pieces)).collect();
+    let sign = if fields.is_empty() { "" } else { "?" };
+    format!("{}{sign}{}", joined(&part.path), fields.join("&"))
+}
+
+fn piece(piece: &TemplatePiece) -> String {
+    use template_piece::Kind;
+    match &piece.kind {
+        Some(Kind::Literal(literal)) => literal.clone(),
+        Some(Kind::Segment(number)) => format!("{{segment.{number}}}"),
+        Some(Kind::Query(name)) => format!("{{query.{name}}}"),
+        Some(Kind::Claim(path)) => format!("{{claim.{path}}}"),
+        Some(Kind::Consumer(field)) => format!("{{consumer.{field}}}"),
+        None => String::new(),
     }
 }

@@ -50,6 +50,15 @@ impl Folder {
         Folder { path: path.to_owned(), files: BTreeMap::new(), repeated: Vec::new() }
     }
 
+    /// Objects that stand in no file, and that whoever has them has checked.
+    pub(crate) fn of_objects(objects: Vec<Value>) -> Self {
+        let object =
+            |value: Value| Object { identity: Identity::of(&value), value, file: String::new(), line: 0 };
+        let objects = objects.into_iter().map(object).collect();
+        let files = BTreeMap::from([(PathBuf::new(), Parsed { objects, ..Parsed::default() })]);
+        Folder { path: PathBuf::new(), files, repeated: Vec::new() }
+    }
+
     /// Reads what has changed, and tells whether anything has.
     ///
     /// # Errors
@@ -169,7 +178,7 @@ fn repeated<'a>(objects: impl Iterator<Item = &'a Object>) -> Vec<Problem> {
 }
 
 /// Every YAML and JSON file below, in order, but for hidden ones (editors keep their copies there).
-fn list(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
+pub(crate) fn list(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
     let mut entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {

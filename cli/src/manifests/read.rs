@@ -26,8 +26,7 @@ pub(crate) struct Unreadable {
 }
 
 impl Document {
-    /// A value that was made here and stands in no file.
-    #[cfg(test)]
+    /// A value that stands in no file.
     pub(crate) fn made(value: Value) -> Self {
         Self { value, line: 0, lines: HashMap::new() }
     }

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use gatehouse_controller::{resources::ObjectKey, serve::ConfigServer, translate::Config};
+use gatehouse_controller::{
+    resources::ObjectKey,
+    serve::{ConfigServer, Report},
+    translate::Config,
+};
 use gatehouse_dataplane::{Bind, Dataplane, ListenPort, Options, Ports};
 use tokio::sync::Notify;
 
@@ -103,6 +107,18 @@ impl<'a> Gateways<'a> {
         refused
     }
 
+    /// What the dataplanes have counted for rollouts, by names that each has alone.
+    pub(super) fn reports(&self) -> Vec<(String, Report)> {
+        let of = |gateway: &ObjectKey| {
+            let reports = self.server.reports(&gateway.to_string());
+            reports
+                .into_iter()
+                .map(move |(node, report)| (format!("{gateway}/{node}"), report))
+                .collect::<Vec<_>>()
+        };
+        self.running.keys().flat_map(of).collect()
+    }
+
     /// Ends all of them.
     pub(super) async fn drain(self) {
         let limit = Duration::from_secs(self.common.drain_seconds);
@@ -124,6 +140,7 @@ impl<'a> Gateways<'a> {
         let options = Options {
             node: "local".into(),
             gateway: gateway.to_string(),
+            zone: common.zone.clone(),
             workers,
             bind: Bind {
                 address: common.bind,

@@ -10,7 +10,7 @@ use gatehouse_controller::{
     resources::{ObjectKey, Resources, SERVICE_NAME, service_of},
     translate::{self, ConditionType, ImpliedGateways, ObjectId, Translation},
 };
-use gatehouse_crds::Listener;
+use gatehouse_crds::{Listener, RolloutStatus};
 use gatehouse_dataplane::ListenPort;
 use k8s_openapi::api::core::v1::Service;
 use serde_json::json;
@@ -72,6 +72,12 @@ impl World {
         self.resources
             .endpoint_slices
             .retain(|_, slice| !service_of(slice).is_some_and(|service| given.contains(&service)));
+        for key in &given {
+            let external = self.resources.services.get_mut(key).filter(|service| is_external_name(service));
+            if let Some(spec) = external.and_then(|service| service.spec.as_mut()) {
+                spec.type_ = None;
+            }
+        }
         for endpoint in &self.endpoints {
             let key = endpoint.key();
             let service = self.resources.services.get(&key);
@@ -90,10 +96,20 @@ impl World {
     fn note_services_without_endpoints(&mut self) {
         let slices = &self.resources.endpoint_slices;
         let served: BTreeSet<ObjectKey> = slices.values().filter_map(service_of).collect();
-        let unserved = self.resources.services.keys().filter(|key| !served.contains(*key));
-        self.notes.extend(unserved.map(|key| {
+        let unserved = self.resources.services.iter().filter(|(key, _)| !served.contains(*key));
+        let unserved = unserved.filter(|(_, service)| !is_external_name(service));
+        self.notes.extend(unserved.map(|(key, _)| {
             format!("Service {key} has no endpoints: give an EndpointSlice or --endpoint {key}=HOST:PORT")
         }));
+    }
+
+    /// What became of rollouts stands in the objects, as an API server would have it.
+    pub(super) fn set_rollouts(&mut self, rollouts: &BTreeMap<ObjectKey, Vec<RolloutStatus>>) {
+        for (key, statuses) in rollouts {
+            if let Some(route) = self.resources.gateway_routes.get_mut(key) {
+                route.status.get_or_insert_default().rollouts.clone_from(statuses);
+            }
+        }
     }
 
     pub(super) fn resources(&self) -> &Resources {
@@ -162,6 +178,11 @@ impl World {
             (!condition.status).then(|| (listener.name.clone(), condition.message.clone()))
         })
     }
+}
+
+/// Its addresses are what DNS says.
+fn is_external_name(service: &Service) -> bool {
+    service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ExternalName")
 }
 
 /// `None`: the Service has no such port.

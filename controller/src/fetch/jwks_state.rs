@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-/// The keys behind a URL, as last seen.
+/// The keys behind a URL, as last seen by one set of authorities.
 ///
 /// `document` and `error` are independent: after a failed fetch the last good document stays, and the error says why it
 /// is old.

@@ -85,17 +85,11 @@ fn container(
             format!("--drain-delay-seconds={}", drain.delay),
             format!("--drain-timeout-seconds={}", drain.timeout),
         ]),
-        env: Some(vec![EnvVar {
-            name: "GATEHOUSE_NODE".to_owned(),
-            value_from: Some(EnvVarSource {
-                field_ref: Some(ObjectFieldSelector {
-                    api_version: Some("v1".to_owned()),
-                    field_path: "metadata.name".to_owned(),
-                }),
-                ..EnvVarSource::default()
-            }),
-            ..EnvVar::default()
-        }]),
+        env: Some(vec![
+            of_pod("GATEHOUSE_NODE", "metadata.name"),
+            // That of its node, which Kubernetes writes on every pod since 1.35 (KEP-4742). Empty where nobody does.
+            of_pod("GATEHOUSE_ZONE", "metadata.labels['topology.kubernetes.io/zone']"),
+        ]),
         ports: Some(vec![port("admin", ADMIN_PORT), port("peers", PEERS_PORT)]),
         // A new pod is in use a second after it is ready. One slow answer takes no pod away: a drain needs no probe,
         // because a pod that is being deleted is taken out at once.
@@ -106,6 +100,20 @@ fn container(
         security_context: Some(container_security()),
         volume_mounts: Some(volumes::mounts()),
         ..Container::default()
+    }
+}
+
+fn of_pod(name: &str, field_path: &str) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                api_version: Some("v1".to_owned()),
+                field_path: field_path.to_owned(),
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
     }
 }
 

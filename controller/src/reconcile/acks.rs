@@ -47,9 +47,18 @@ impl AllAcks {
         }
     }
 
-    /// To this replica.
-    pub(super) fn by_gateway(&self) -> AcksByGateway {
-        self.latest.iter().map(|(gateway, acks)| (gateway.to_string(), acks.clone())).collect()
+    /// To this replica, with what they report now.
+    pub(super) fn by_gateway(&self, server: &ConfigServer) -> AcksByGateway {
+        let each = self.latest.iter().map(|(gateway, acks)| {
+            let mut acks = acks.clone();
+            for (node, report) in server.reports(&gateway.to_string()) {
+                if let Some(dataplane) = acks.dataplanes.get_mut(&node) {
+                    dataplane.report = Some(report);
+                }
+            }
+            (gateway.to_string(), acks)
+        });
+        each.collect()
     }
 
     /// Of one Gateway. `elsewhere`: what the other replicas were told.

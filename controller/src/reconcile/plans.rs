@@ -1,6 +1,6 @@
 //! What is to be provisioned, and which statuses are to be written.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 
@@ -44,6 +44,12 @@ impl Reconciler {
     }
 
     pub(super) fn plan_statuses(&mut self) {
+        if let Some(deadline) = self.statuses_wait {
+            if Instant::now() < deadline && self.is_under_way() {
+                return;
+            }
+            self.statuses_wait = None;
+        }
         let acks = std::mem::take(&mut self.todo.acks);
         let affected = std::mem::take(&mut self.todo.affected);
         if affected.is_nothing() && !acks {
@@ -59,6 +65,7 @@ impl Reconciler {
             statuses,
             tracker: &self.tracker,
             facts: &facts,
+            rollouts: &self.look.statuses,
             settling: self.settling_ends().is_some(),
             now: Timestamp::now(),
         };
@@ -81,6 +88,17 @@ impl Reconciler {
         };
         // The writer ends with the process.
         let _ = self.outputs.statuses.send(planned);
+    }
+
+    /// Some dataplane has not acknowledged yet what its Gateway is published in.
+    fn is_under_way(&self) -> bool {
+        self.published.iter().any(|gateway| {
+            let gateway = gateway.to_string();
+            let Some(state) = self.outputs.server.published(&gateway) else { return false };
+            let acks = self.outputs.server.acks(&gateway);
+            let acks = acks.borrow();
+            !acks.dataplanes.is_empty() && !acks.acknowledged(state.generation())
+        })
     }
 
     /// What is known of each Gateway beside its objects, and whose status that affects besides.

@@ -69,6 +69,7 @@ fn of<K: Resource<DynamicType = ()>>(id: &ObjectId, object: &K, flips: Vec<Flip>
         resource_version: object.resource_version().unwrap_or_default(),
         status: Value::Null,
         flips,
+        news: Vec::new(),
     }
 }
 

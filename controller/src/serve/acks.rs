@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 use serde::{Deserialize, Serialize};
 
-use super::{published::Generation, state::StateVersion};
+use super::{published::Generation, report::Report, state::StateVersion};
 
 /// The dataplanes of one Gateway that are connected now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub struct DataplaneAck {
     pub generation: Option<Generation>,
     /// Resources of that state that it can't use, and why.
     pub rejected: BTreeMap<String, String>,
+    /// What it has counted for rollouts. Only told to other replicas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Report>,
     /// A dataplane that reconnects may meet its own former stream, which must not speak for it any more.
     #[serde(skip)]
     pub(super) stream: u64,
@@ -87,6 +90,7 @@ mod tests {
             state,
             generation: None,
             rejected: BTreeMap::from([("route/a".into(), "is bad".into())]),
+            report: None,
             stream: 0,
         };
         Acks { dataplanes: BTreeMap::from([(name.into(), ack)]), oversized: BTreeMap::new() }

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::{
     acks::{Acks, DataplaneAck},
     published::{Generation, Published},
+    report::Report,
     state::StateVersion,
 };
 
@@ -22,6 +23,8 @@ pub(super) struct Gateway {
     /// `None`: nothing is published, and dataplanes wait.
     state: watch::Sender<Option<Arc<Published>>>,
     acks: watch::Sender<Acks>,
+    /// By dataplane, with the stream that it came on. Nobody is woken by it.
+    reports: Mutex<BTreeMap<String, (u64, Report)>>,
     /// A permit a stream.
     streams: Arc<Semaphore>,
     max_streams: usize,
@@ -42,6 +45,7 @@ impl Gateway {
         Self {
             state: watch::Sender::default(),
             acks: watch::Sender::default(),
+            reports: Mutex::default(),
             streams: Arc::new(Semaphore::new(max_streams)),
             max_streams,
             publishing: Mutex::default(),
@@ -88,6 +92,11 @@ impl Gateway {
         self.acks.subscribe()
     }
 
+    pub(super) fn reports(&self) -> BTreeMap<String, Report> {
+        let reports = self.reports.lock();
+        reports.iter().map(|(node, (_, report))| (node.clone(), report.clone())).collect()
+    }
+
     /// Nothing is published and nobody is here.
     pub(super) fn is_unused(&self) -> bool {
         self.state.borrow().is_none() && !self.has_streams() && self.acks.receiver_count() == 0
@@ -106,6 +115,7 @@ impl Gateway {
             state: None,
             generation: None,
             rejected: BTreeMap::new(),
+            report: None,
             stream,
         };
         self.acks.send_modify(|acks| {
@@ -122,6 +132,15 @@ impl Seat {
 
     pub(super) fn node(&self) -> &str {
         &self.node
+    }
+
+    /// The dataplane has counted so much.
+    pub(super) fn counted(&self, report: Report) {
+        let mut reports = self.gateway.reports.lock();
+        let is_late = reports.get(&self.node).is_some_and(|(stream, _)| *stream > self.stream);
+        if !is_late {
+            reports.insert(self.node.clone(), (self.stream, report));
+        }
     }
 
     /// The dataplane has this state whole, but for what is rejected.
@@ -146,6 +165,11 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        let mut reports = self.gateway.reports.lock();
+        if reports.get(&self.node).is_some_and(|(stream, _)| *stream == self.stream) {
+            reports.remove(&self.node);
+        }
+        drop(reports);
         self.gateway.acks.send_if_modified(|acks| {
             let own = acks.dataplanes.get(&self.node).is_some_and(|ack| ack.stream == self.stream);
             if own {

@@ -40,9 +40,9 @@ impl InFlight {
             self.removals_sent += 1;
         }
         while let Some(resource) = self.delta.upserts.get(self.upserts_sent)
-            && fits(&mut room, resource.name.len() + resource.encoded_len)
+            && fits(&mut room, resource.name.len() + resource.content.encoded().len())
         {
-            part.upserts.push(resource.to_resource());
+            part.upserts.push(resource.encoded());
             self.upserts_sent += 1;
         }
         part.more =

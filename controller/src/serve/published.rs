@@ -6,9 +6,12 @@ use std::{
     sync::Arc,
 };
 
-use gatehouse_proto::config::v1::{Resource, resource::Kind};
+use bytes::Bytes;
+use gatehouse_proto::config::v1::Resource;
+use prost::Message;
 
-use super::{state::StateVersion, table::Table, version::Version};
+use super::{content::Content, state::StateVersion, table::Table, version::Version};
+use crate::parallel::in_parallel;
 
 /// The largest resource that the channel carries, encoded, in bytes.
 const MAX_RESOURCE_BYTES: usize = 8 << 20;
@@ -18,15 +21,13 @@ const MAX_RESOURCE_BYTES: usize = 8 << 20;
 pub struct Generation(pub(super) u64);
 
 /// A resource under its name, or its removal.
-pub type Change = (Arc<str>, Option<Arc<Kind>>);
+pub type Change = (Arc<str>, Option<Content>);
 
 #[derive(Debug)]
 pub(super) struct Versioned {
     pub(super) name: Arc<str>,
     pub(super) version: Version,
-    /// Bytes that the content takes on the wire.
-    pub(super) encoded_len: usize,
-    pub(super) kind: Arc<Kind>,
+    pub(super) content: Content,
 }
 
 #[derive(Debug)]
@@ -39,12 +40,43 @@ pub(super) struct Published {
 }
 
 impl Versioned {
-    pub(super) fn to_resource(&self) -> Resource {
-        Resource {
-            name: self.name.to_string(),
-            version: self.version.to_wire(),
-            kind: Some(Kind::clone(&self.kind)),
+    /// The `Resource` as it crosses the channel.
+    pub(super) fn encoded(&self) -> Bytes {
+        let head = Resource { name: self.name.to_string(), version: self.version.to_wire(), kind: None };
+        let content = self.content.encoded();
+        let mut encoded = Vec::with_capacity(head.encoded_len() + content.len());
+        // A vector always has room.
+        let _ = head.encode(&mut encoded);
+        encoded.extend_from_slice(content);
+        encoded.into()
+    }
+}
+
+/// What a change comes to.
+enum Verdict {
+    /// Nothing.
+    Same,
+    Gone,
+    New(Versioned),
+    TooLarge(String),
+}
+
+impl Verdict {
+    fn on(name: &Arc<str>, after: Option<&Content>, before: Option<&Versioned>) -> Self {
+        let Some(content) = after else {
+            return if before.is_some() { Verdict::Gone } else { Verdict::Same };
+        };
+        if before.is_some_and(|before| before.content == *content) {
+            return Verdict::Same;
         }
+        let length = content.encoded().len();
+        if length > MAX_RESOURCE_BYTES {
+            return Verdict::TooLarge(format!(
+                "it takes {length} bytes, and a resource may have {MAX_RESOURCE_BYTES}: split the object"
+            ));
+        }
+        let name = Arc::clone(before.map_or(name, |before| &before.name));
+        Verdict::New(Versioned { name, version: Version::of(content), content: content.clone() })
     }
 }
 
@@ -52,10 +84,11 @@ impl Published {
     /// The state of these resources alone that follows `previous`, or, when nothing differs, the generation of `previous`.
     pub(super) fn after(
         previous: Option<&Self>,
-        resources: impl IntoIterator<Item = (Arc<str>, Arc<Kind>)>,
+        resources: impl IntoIterator<Item = (Arc<str>, impl Into<Content>)>,
         generation: Generation,
     ) -> Result<Self, Generation> {
-        let mut changes: Vec<Change> = resources.into_iter().map(|(name, kind)| (name, Some(kind))).collect();
+        let mut changes: Vec<Change> =
+            resources.into_iter().map(|(name, content)| (name, Some(content.into()))).collect();
         if let Some(previous) = previous {
             let names: BTreeSet<&str> = changes.iter().map(|(name, _)| &**name).collect();
             let known = previous.resources.iter().map(|resource| &*resource.name);
@@ -75,31 +108,20 @@ impl Published {
     ) -> Result<Self, Generation> {
         let resources = previous.map(|previous| previous.resources.clone()).unwrap_or_default();
         let mut oversized = previous.map(|previous| previous.oversized.clone()).unwrap_or_default();
+        let verdicts = in_parallel(&changes, |(name, after)| {
+            Verdict::on(name, after.as_ref(), resources.get(name).map(|before| &**before))
+        });
         let mut news = Vec::new();
-        for (name, after) in changes {
+        for ((name, _), verdict) in changes.into_iter().zip(verdicts) {
             oversized.remove(&*name);
-            let before = resources.get(&name);
-            let Some(kind) = after else {
-                if before.is_some() {
-                    news.push((name, None));
+            match verdict {
+                Verdict::Same => {}
+                Verdict::Gone => news.push((name, None)),
+                Verdict::New(resource) => news.push((Arc::clone(&resource.name), Some(Arc::new(resource)))),
+                Verdict::TooLarge(reason) => {
+                    oversized.insert(name.to_string(), reason);
                 }
-                continue;
-            };
-            if before.is_some_and(|before| Arc::ptr_eq(&before.kind, &kind) || before.kind == kind) {
-                continue;
             }
-            let (version, encoded_len) = Version::of(&kind);
-            if encoded_len > MAX_RESOURCE_BYTES {
-                oversized.insert(
-                    name.to_string(),
-                    format!(
-                        "it takes {encoded_len} bytes, and a resource may have {MAX_RESOURCE_BYTES}: split the object"
-                    ),
-                );
-                continue;
-            }
-            let name = before.map_or(name, |before| Arc::clone(&before.name));
-            news.push((Arc::clone(&name), Some(Arc::new(Versioned { name, version, encoded_len, kind }))));
         }
         match previous {
             Some(previous) if news.is_empty() && oversized == previous.oversized => Err(previous.generation),
@@ -118,17 +140,14 @@ mod tests {
 
     use gatehouse_proto::config::v1::{Endpoint, Endpoints, Respond, Route, Service, resource::Kind, route};
 
-    use super::{Generation, MAX_RESOURCE_BYTES, Published};
+    use super::{Content, Generation, MAX_RESOURCE_BYTES, Published};
 
-    fn kinds(service: i32, body: usize) -> BTreeMap<Arc<str>, Arc<Kind>> {
+    fn kinds(service: i32, body: usize) -> BTreeMap<Arc<str>, Content> {
         let respond = Respond { body: "x".repeat(body), ..Respond::default() };
         let route = Route { action: Some(route::Action::Respond(respond)), ..Route::default() };
         BTreeMap::from([
-            (
-                "service/a".into(),
-                Arc::new(Kind::Service(Service { protocol: service, ..Service::default() })),
-            ),
-            ("route/a".into(), Arc::new(Kind::Route(route))),
+            ("service/a".into(), Kind::Service(Service { protocol: service, ..Service::default() }).into()),
+            ("route/a".into(), Kind::Route(route).into()),
         ])
     }
 
@@ -147,7 +166,10 @@ mod tests {
 
     #[test]
     fn nothing_new_makes_no_generation_but_the_first() {
-        assert!(Published::after(None, BTreeMap::new(), Generation(1)).is_ok(), "an empty state is a state");
+        assert!(
+            Published::after(None, BTreeMap::<_, Content>::new(), Generation(1)).is_ok(),
+            "an empty state is a state"
+        );
         let first = Published::after(None, kinds(1, 10), Generation(1)).unwrap();
         assert_eq!(Published::after(Some(&first), kinds(1, 10), Generation(2)).unwrap_err(), Generation(1));
         let mut fewer = kinds(1, 10);
@@ -164,7 +186,7 @@ mod tests {
             .into_iter()
             .chain([full])
             .map(|kind| {
-                let kinds = [("name".into(), Arc::new(kind))];
+                let kinds = [("name".into(), kind)];
                 Published::after(None, kinds, Generation(1)).unwrap().resources.get("name").unwrap().version
             })
             .collect();
@@ -189,9 +211,9 @@ mod tests {
     /// Whether a state was made by changes or whole, it is the same, and only what changed differs.
     #[test]
     fn changes_lead_to_what_the_whole_would_be() {
-        let kind = |protocol| Arc::new(Kind::Service(Service { protocol, ..Service::default() }));
+        let kind = |protocol| Content::from(Kind::Service(Service { protocol, ..Service::default() }));
         let name = |number: i32| Arc::<str>::from(format!("service/ns/{number}/80"));
-        let mut whole: BTreeMap<Arc<str>, Arc<Kind>> =
+        let mut whole: BTreeMap<Arc<str>, Content> =
             (0..2000).map(|number| (name(number), kind(1))).collect();
         let mut state = Published::after(None, whole.clone(), Generation(1)).unwrap();
         for step in 0..200 {

@@ -16,7 +16,7 @@ use tokio::{
 use tonic::{Status, Streaming};
 use tracing::{info, warn};
 
-use super::{Options, gateway::Seat, parts::InFlight, peer::Peer, published::Published};
+use super::{Options, gateway::Seat, parts::InFlight, peer::Peer, published::Published, report::Report};
 
 /// So many silent beats mean that the dataplane is gone.
 const SILENT_BEATS: u32 = 3;
@@ -87,6 +87,12 @@ impl Session {
                         Some(FromClient::Ack(ack)) => self.acknowledge(ack)?,
                         Some(FromClient::Hello(_)) => {
                             return Err(Status::invalid_argument("a stream has one Hello"));
+                        }
+                        Some(FromClient::Report(report)) => self.seat.counted(Report::of(report)),
+                        Some(FromClient::KeysWanted(wanted)) => {
+                            if let Some(refresh) = &self.options.refresh {
+                                refresh.refresh_now(&wanted.jwks);
+                            }
                         }
                         Some(FromClient::Heartbeat(_)) | None => {}
                     }

@@ -6,6 +6,7 @@
 use std::{fmt, sync::Arc};
 
 use gatehouse_proto::config::v1::resource::Kind;
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -80,9 +81,17 @@ impl State {
         self.0.resources.get(resource).is_some()
     }
 
-    /// Every resource with its name, in no order that says anything.
-    pub fn resources(&self) -> impl Iterator<Item = (&str, &Kind)> {
-        self.0.resources.iter().map(|resource| (&*resource.name, &*resource.kind))
+    /// The names of all resources, in no order that says anything.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.resources.iter().map(|resource| &*resource.name)
+    }
+
+    /// Resources in which one of the texts stands, decoded: few are.
+    pub(crate) fn holding(&self, texts: &[&str]) -> impl Iterator<Item = (&str, Kind)> {
+        let holds =
+            |encoded: &[u8]| texts.iter().any(|text| memmem::find(encoded, text.as_bytes()).is_some());
+        let resources = self.0.resources.iter().filter(move |resource| holds(resource.content.encoded()));
+        resources.map(|resource| (&*resource.name, resource.content.kind()))
     }
 
     /// Names of the resources that are not the same in a state that came before, those that only one of them has included.

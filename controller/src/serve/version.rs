@@ -2,24 +2,20 @@
 //! replica or process made it.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use gatehouse_proto::config::v1::resource::Kind;
+
+use super::content::Content;
 
 /// SHA-256 of the encoded kind, cut to 16 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Version([u8; 16]);
 
 impl Version {
-    /// Also returns the encoded length in bytes.
-    ///
-    /// Encoding is deterministic: fields go in the order of their numbers, and the contract has no maps.
-    pub(super) fn of(kind: &Kind) -> (Self, usize) {
-        let mut encoded = Vec::with_capacity(kind.encoded_len());
-        kind.encode(&mut encoded);
+    pub(super) fn of(content: &Content) -> Self {
         let mut version = [0; 16];
-        for (to, from) in version.iter_mut().zip(digest(&SHA256, &encoded).as_ref()) {
+        for (to, from) in version.iter_mut().zip(digest(&SHA256, content.encoded()).as_ref()) {
             *to = *from;
         }
-        (Self(version), encoded.len())
+        Self(version)
     }
 
     /// `None` when it can't be one of ours: what carries it differs from whatever we have.

@@ -50,7 +50,7 @@ pub async fn send_events(
 ) {
     let mut bucket = Bucket::new(Instant::now());
     while let Some(write) = written.recv().await {
-        for (number, note) in notes(&write.flips).into_iter().enumerate() {
+        for (number, note) in notes(&write).into_iter().enumerate() {
             if !bucket.admits(Instant::now()) {
                 counters.dropped.fetch_add(1, Ordering::Relaxed);
                 continue;
@@ -77,25 +77,32 @@ struct Note {
     text: String,
 }
 
-/// What flips tell, each once: several parents often say the same.
-fn notes(flips: &[Flip]) -> BTreeSet<Note> {
-    flips
-        .iter()
-        .map(|flip| {
-            let action = flip.kind.as_str();
-            let place = if flip.place.is_empty() { String::new() } else { format!("{}: ", flip.place) };
-            match &flip.problem {
-                Some(trouble) => {
-                    let text = format!("{place}{}", trouble.message);
-                    Note { warns: true, reason: trouble.reason, action, text }
-                }
-                None => {
-                    let text = format!("{place}the problem that {action} told is gone");
-                    Note { warns: false, reason: "Resolved", action, text }
-                }
+/// What a write tells, each once: several parents often say the same.
+fn notes(write: &Write) -> BTreeSet<Note> {
+    let news = write.news.iter().map(|news| Note {
+        warns: news.warns,
+        reason: news.reason,
+        action: "Rollout",
+        text: news.text.clone(),
+    });
+    flips(&write.flips).chain(news).collect()
+}
+
+fn flips(flips: &[Flip]) -> impl Iterator<Item = Note> {
+    flips.iter().map(|flip| {
+        let action = flip.kind.as_str();
+        let place = if flip.place.is_empty() { String::new() } else { format!("{}: ", flip.place) };
+        match &flip.problem {
+            Some(trouble) => {
+                let text = format!("{place}{}", trouble.message);
+                Note { warns: true, reason: trouble.reason, action, text }
             }
-        })
-        .collect()
+            None => {
+                let text = format!("{place}the problem that {action} told is gone");
+                Note { warns: false, reason: "Resolved", action, text }
+            }
+        }
+    })
 }
 
 /// `number` tells apart what happens in one instant.
@@ -183,14 +190,18 @@ mod tests {
     fn write(resource: ApiResource, kind: &'static str, namespace: &str, name: &str) -> Write {
         let id = ObjectId { kind, key: ObjectKey::new(namespace, name) };
         let (uid, resource_version) = ("u-1".into(), "7".into());
-        Write { id, resource, uid, resource_version, status: json!({}), flips: Vec::new() }
+        Write { id, resource, uid, resource_version, status: json!({}), flips: Vec::new(), news: Vec::new() }
     }
 
     #[test]
     fn a_problem_warns_and_its_end_is_told() {
         let flips = [flip("on edge", Some("bad regex")), flip("on edge", Some("bad regex")), flip("", None)];
+        let route = Write {
+            flips: flips.into(),
+            ..write(ApiResource::erase::<HttpRoute>(&()), "HTTPRoute", "shop", "a")
+        };
         let told: Vec<_> =
-            notes(&flips).into_iter().map(|note| (note.warns, note.reason, note.text)).collect();
+            notes(&route).into_iter().map(|note| (note.warns, note.reason, note.text)).collect();
         let gone = (false, "Resolved", "the problem that Accepted told is gone".to_owned());
         assert_eq!(told, [gone, (true, "Invalid", "on edge: bad regex".to_owned())]);
     }
@@ -198,7 +209,8 @@ mod tests {
     #[test]
     fn events_are_within_what_the_api_server_takes() {
         let route = write(ApiResource::erase::<HttpRoute>(&()), "HTTPRoute", "shop", &"n".repeat(253));
-        let note = notes(&[flip("", Some(&"ä".repeat(2000)))]).pop_first().unwrap();
+        let loud = Write { flips: vec![flip("", Some(&"ä".repeat(2000)))], ..route.clone() };
+        let note = notes(&loud).pop_first().unwrap();
         let sent = event(&route, note.clone(), "pod-1", 0, Timestamp::UNIX_EPOCH);
         assert!(sent.note.as_ref().unwrap().len() <= 1024);
         assert!(sent.metadata.name.as_ref().unwrap().len() <= 253);

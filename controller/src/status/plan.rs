@@ -12,12 +12,14 @@ mod gateway;
 mod ingress;
 mod left;
 mod listener_set;
+mod rollouts;
 
 use std::collections::BTreeMap;
 
 use gatehouse_crds::{
     AuthPolicy, BackendTlsPolicy, Consumer, GatewayAddress, GatewayConfig, GatewayRoute, GrpcRoute,
-    HttpRoute, PolicyStatus, RateLimitPolicy, RouteStatus, TcpRoute, TlsRoute, UdpRoute,
+    HttpRoute, PolicyStatus, RateLimitPolicy, RolloutStatus, RouteParentStatus, TcpRoute, TlsRoute,
+    TrafficPolicy, UdpRoute,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1;
@@ -35,6 +37,7 @@ use conditions::{Moment, Scope};
 use entries::Wanted;
 
 pub use conditions::{Flip, Trouble};
+pub use rollouts::News;
 
 /// What a plan is made from.
 #[derive(Debug)]
@@ -46,6 +49,8 @@ pub struct Input<'a> {
     pub tracker: &'a Tracker,
     /// Of each Gateway that is ours.
     pub facts: &'a BTreeMap<ObjectKey, GatewayFacts>,
+    /// By GatewayRoute, as its rollouts should be told.
+    pub rollouts: &'a BTreeMap<ObjectKey, Vec<RolloutStatus>>,
     /// The leader is new, and dataplanes may not have spoken to it yet: what was programmed in the present generation of
     /// its object stays so, rather than to flicker.
     pub settling: bool,
@@ -73,6 +78,8 @@ pub struct Write {
     pub status: Value,
     /// What the write tells that a user must act on, or need not any more.
     pub flips: Vec<Flip>,
+    /// What has happened besides.
+    pub news: Vec<News>,
 }
 
 /// Every status that is not as it should be.
@@ -106,6 +113,8 @@ pub fn plan(input: &Input<'_>) -> Vec<Write> {
     writes.extend(resources.rate_limit_policies.iter().filter_map(each));
     let each = |(key, object)| backend_tls_policy(input, key, object);
     writes.extend(resources.backend_tls_policies.iter().filter_map(each));
+    let each = |(key, object)| traffic_policy(input, key, object);
+    writes.extend(resources.traffic_policies.iter().filter_map(each));
     let each = |(key, object)| consumer(input, key, object);
     writes.extend(resources.consumers.iter().filter_map(each));
     let each = |(key, object)| gateway_config(input, key, object);
@@ -130,6 +139,7 @@ pub fn plan_of(input: &Input<'_>, id: &ObjectId) -> Option<Write> {
         "AuthPolicy" => auth_policy(input, key, resources.auth_policies.get(key)?),
         "RateLimitPolicy" => rate_limit_policy(input, key, resources.rate_limit_policies.get(key)?),
         "BackendTLSPolicy" => backend_tls_policy(input, key, resources.backend_tls_policies.get(key)?),
+        "TrafficPolicy" => traffic_policy(input, key, resources.traffic_policies.get(key)?),
         "Consumer" => consumer(input, key, resources.consumers.get(key)?),
         "GatewayConfig" => gateway_config(input, key, resources.gateway_configs.get(key)?),
         // The others have no status of ours.
@@ -138,27 +148,27 @@ pub fn plan_of(input: &Input<'_>, id: &ObjectId) -> Option<Write> {
 }
 
 fn http_route(input: &Input<'_>, key: &ObjectKey, object: &HttpRoute) -> Option<Write> {
-    route(input, "HTTPRoute", key, object, object.status.as_ref())
+    route(input, "HTTPRoute", key, object, object.status.as_ref().map(|status| &*status.parents))
 }
 
 fn grpc_route(input: &Input<'_>, key: &ObjectKey, object: &GrpcRoute) -> Option<Write> {
-    route(input, "GRPCRoute", key, object, object.status.as_ref())
+    route(input, "GRPCRoute", key, object, object.status.as_ref().map(|status| &*status.parents))
 }
 
 fn tls_route(input: &Input<'_>, key: &ObjectKey, object: &TlsRoute) -> Option<Write> {
-    route(input, "TLSRoute", key, object, object.status.as_ref())
+    route(input, "TLSRoute", key, object, object.status.as_ref().map(|status| &*status.parents))
 }
 
 fn tcp_route(input: &Input<'_>, key: &ObjectKey, object: &TcpRoute) -> Option<Write> {
-    route(input, "TCPRoute", key, object, object.status.as_ref())
+    route(input, "TCPRoute", key, object, object.status.as_ref().map(|status| &*status.parents))
 }
 
 fn udp_route(input: &Input<'_>, key: &ObjectKey, object: &UdpRoute) -> Option<Write> {
-    route(input, "UDPRoute", key, object, object.status.as_ref())
+    route(input, "UDPRoute", key, object, object.status.as_ref().map(|status| &*status.parents))
 }
 
 fn gateway_route(input: &Input<'_>, key: &ObjectKey, object: &GatewayRoute) -> Option<Write> {
-    route(input, "GatewayRoute", key, object, object.status.as_ref())
+    rollouts::plan(input, key, object)
 }
 
 fn auth_policy(input: &Input<'_>, key: &ObjectKey, object: &AuthPolicy) -> Option<Write> {
@@ -169,14 +179,28 @@ fn rate_limit_policy(input: &Input<'_>, key: &ObjectKey, object: &RateLimitPolic
     policy(input, ("RateLimitPolicy", names::rate_limit(key)), key, object, object.status.as_ref())
 }
 
-/// It has no resource of its own that a dataplane could acknowledge: the routes to its backends tell.
 fn backend_tls_policy(input: &Input<'_>, key: &ObjectKey, object: &BackendTlsPolicy) -> Option<Write> {
-    let parents = status_of(input, "BackendTLSPolicy", key).map_or(&[][..], |status| &status.parents);
+    of_backend(input, "BackendTLSPolicy", key, object, object.status.as_ref())
+}
+
+fn traffic_policy(input: &Input<'_>, key: &ObjectKey, object: &TrafficPolicy) -> Option<Write> {
+    of_backend(input, "TrafficPolicy", key, object, object.status.as_ref())
+}
+
+/// Such a policy has no resource of its own that a dataplane could acknowledge: the routes to its backends tell.
+fn of_backend<K: Resource<DynamicType = ()>>(
+    input: &Input<'_>,
+    kind: &'static str,
+    key: &ObjectKey,
+    object: &K,
+    observed: Option<&PolicyStatus>,
+) -> Option<Write> {
+    let parents = status_of(input, kind, key).map_or(&[][..], |status| &status.parents);
     let wanted: Vec<Wanted> = parents
         .iter()
         .map(|parent| Wanted { reference: parent.parent_ref.clone(), conditions: parent.conditions.clone() })
         .collect();
-    ancestors(input, "BackendTLSPolicy", key, object, &wanted, object.status.as_ref())
+    ancestors(input, kind, key, object, &wanted, observed)
 }
 
 fn consumer(input: &Input<'_>, key: &ObjectKey, object: &Consumer) -> Option<Write> {
@@ -194,15 +218,26 @@ fn route<K: Resource<DynamicType = ()>>(
     kind: &'static str,
     key: &ObjectKey,
     object: &K,
-    observed: Option<&RouteStatus>,
+    observed: Option<&[RouteParentStatus]>,
 ) -> Option<Write> {
-    let wanted = wanted_entries(input, kind, key, |_| true);
-    let observed = observed.map_or(&[][..], |status| &status.parents);
-    let (parents, flips) = entries::merge(&wanted, observed, &Moment::of(input, object));
+    let observed = observed.unwrap_or_default();
+    let (parents, flips) = parents(input, kind, key, object, observed);
     if parents == observed {
         return None;
     }
     write(kind, key, object, json!({ "parents": parents }), flips)
+}
+
+/// Of a route, with what flips.
+fn parents<K: Resource<DynamicType = ()>>(
+    input: &Input<'_>,
+    kind: &'static str,
+    key: &ObjectKey,
+    object: &K,
+    observed: &[RouteParentStatus],
+) -> (Vec<RouteParentStatus>, Vec<Flip>) {
+    let wanted = wanted_entries(input, kind, key, |_| true);
+    entries::merge(&wanted, observed, &Moment::of(input, object))
 }
 
 /// `resource`: the name of its resource.
@@ -328,6 +363,7 @@ fn write<K: Resource<DynamicType = ()>>(
         resource_version: object.resource_version()?,
         status,
         flips,
+        news: Vec::new(),
     })
 }
 

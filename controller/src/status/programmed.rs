@@ -264,9 +264,11 @@ impl Track {
 
     fn referrers<'n>(&self, wanted: &BTreeSet<&'n str>) -> BTreeMap<&'n str, BTreeSet<Owner>> {
         let mut referrers: BTreeMap<&str, BTreeSet<Owner>> = BTreeMap::new();
-        let latest = self.latest.iter().filter(|_| !wanted.is_empty());
-        for (name, kind) in latest.flat_map(State::resources) {
-            for reference in names::references(kind) {
+        let Some(latest) = self.latest.as_ref().filter(|_| !wanted.is_empty()) else { return referrers };
+        // Of `endpoints/PLACE` tells who names `service/PLACE`.
+        let places: Vec<&str> = wanted.iter().filter_map(|name| Some(name.split_once('/')?.1)).collect();
+        for (name, kind) in latest.holding(&places) {
+            for reference in names::references(&kind) {
                 if let (Some(shared), Some(owner)) = (wanted.get(reference.as_str()), names::owner(name)) {
                     referrers.entry(shared).or_default().insert(owner);
                 }

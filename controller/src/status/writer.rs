@@ -138,7 +138,7 @@ pub async fn write_statuses(
             }
             Some((write, result)) = under_way.next(), if !under_way.is_empty() => {
                 let outcome = count(&write, result, &counters);
-                if matches!(outcome, Outcome::Written { .. }) && !write.flips.is_empty() {
+                if matches!(outcome, Outcome::Written { .. }) && !(write.flips.is_empty() && write.news.is_empty()) {
                     let _ = written.try_send(write.clone());
                 }
                 queue.done(&write, outcome, Instant::now());

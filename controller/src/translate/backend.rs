@@ -1,15 +1,15 @@
 //! Backend references: the Service, its protocol, and whether the route may use it.
 
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::{borrow::Cow, collections::BTreeSet, fmt, str::FromStr};
 
 use gatehouse_proto::config::v1::{self, UpstreamProtocol};
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 
 use super::{
     conditions::{Problem, reason},
-    grant,
+    external_name, grant,
     input::{BackendInput, RouteInput, Takes},
-    policy::Policies,
+    policy::{OfBackend, Policies},
 };
 use crate::resources::{ObjectKey, Resources};
 
@@ -30,12 +30,21 @@ pub(super) enum Spoken {
     Grpc,
     /// Datagrams, whose ports have numbers of their own.
     Udp,
+    /// Questions whether requests may pass. Routes that lead to the same port come and go without it.
+    Auth,
+    /// The same by gRPC.
+    AuthGrpc,
 }
 
 impl Spoken {
     /// In names of resources. Empty for the first.
-    const SUFFIXES: [(Spoken, &str); 3] =
-        [(Spoken::AsSaid, ""), (Spoken::Grpc, "/h2c"), (Spoken::Udp, "/udp")];
+    const SUFFIXES: [(Spoken, &str); 5] = [
+        (Spoken::AsSaid, ""),
+        (Spoken::Grpc, "/h2c"),
+        (Spoken::Udp, "/udp"),
+        (Spoken::Auth, "/auth"),
+        (Spoken::AuthGrpc, "/h2c/auth"),
+    ];
 
     fn suffix(self) -> &'static str {
         Self::SUFFIXES.iter().find(|(spoken, _)| *spoken == self).map_or("", |(_, suffix)| suffix)
@@ -70,30 +79,45 @@ impl FromStr for BackendKey {
     }
 }
 
-/// `field` is where the reference stands, for messages; `tls_policies` gets those that are for the backend.
+/// `field` is where the reference stands, for messages; `of_backend` gets the policies that are for the backend.
 pub(super) fn resolve(
     field: &str,
     backend: &BackendInput<'_>,
     route: &RouteInput<'_>,
     policies: &Policies,
     resources: &Resources,
-    tls_policies: &mut BTreeSet<ObjectKey>,
+    of_backend: &mut BTreeSet<OfBackend>,
 ) -> Result<(BackendKey, v1::Service), Problem> {
-    let found = find(backend, route, resources).and_then(|(service, port)| {
+    let found = find(backend, route, resources).and_then(|Found { service, port, dns }| {
         let name = port.name.as_deref();
         let tls = policies.backend_tls.of(&service, name).transpose();
         // What is on a stream is between client and backend.
         let tls = if route.takes.is_raw() {
             tls.unwrap_or_default()
         } else {
-            tls_policies.extend(policies.backend_tls.targeting(&service, name));
+            of_backend.extend(policies.backend_tls.targeting(&service, name).into_iter().map(OfBackend::Tls));
             tls?
         };
-        let (protocol, spoken) = protocol(&service, port, tls.is_some(), route)?;
-        let key = BackendKey { service, port: port.port, spoken };
-        Ok((key, v1::Service { protocol: protocol.into(), tls }))
+        let (protocol, spoken) = protocol(&service, &port, tls.is_some(), route)?;
+        let wire = v1::Service { protocol: protocol.into(), tls, ..v1::Service::default() };
+        of_backend.extend(policies.traffic.targeting(&service, name).into_iter().map(OfBackend::Traffic));
+        let mut wire = policies.traffic.apply(&service, name, wire);
+        if spoken == Spoken::Udp {
+            // Nothing answers a connection there.
+            wire.active = None;
+        }
+        wire.dns = dns;
+        Ok((BackendKey { service, port: port.port, spoken }, wire))
     });
     found.map_err(|problem| Problem::new(problem.reason, format!("{field}: {}", problem.message)))
+}
+
+/// A port of a Service.
+struct Found<'a> {
+    service: ObjectKey,
+    port: Cow<'a, ServicePort>,
+    /// In place of endpoints.
+    dns: Option<v1::DnsName>,
 }
 
 /// The problem does not name the field.
@@ -101,7 +125,7 @@ fn find<'a>(
     backend: &BackendInput<'_>,
     route: &RouteInput<'_>,
     resources: &'a Resources,
-) -> Result<(ObjectKey, &'a ServicePort), Problem> {
+) -> Result<Found<'a>, Problem> {
     let reference = backend.reference;
     let group = reference.group.as_deref().unwrap_or("");
     let kind = reference.kind.as_deref().unwrap_or("Service");
@@ -123,11 +147,7 @@ fn find<'a>(
         let message = format!("Service {service} does not exist");
         return Err(Problem::new(reason::BACKEND_NOT_FOUND, message));
     };
-    if object.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ExternalName") {
-        // What it names is outside of what a namespace may grant (CVE-2021-25740).
-        let message = format!("Service {service} is an ExternalName, which is not served");
-        return Err(Problem::new(reason::UNSUPPORTED_VALUE, message));
-    }
+    let external = external_name::of(&service, object).transpose()?;
     let spoken = spoken(route);
     let (found, wanted) = match (reference.port, backend.port_name) {
         (Some(port), _) => (self::port(object, port, spoken), port.to_string()),
@@ -137,12 +157,24 @@ fn find<'a>(
             return Err(Problem::new(reason::UNSUPPORTED_VALUE, message));
         }
     };
+    if let Some(name) = external
+        && let Some(asked) = reference.port.or(found.map(|port| port.port))
+        && (found.is_some() || external_name::lists_no_ports(object))
+    {
+        let port = external_name::port(found, asked).ok_or_else(|| {
+            let message = format!("Service {service} has no port {wanted} that could be connected to");
+            Problem::new(reason::BACKEND_NOT_FOUND, message)
+        })?;
+        let unlisted = || Cow::Owned(ServicePort { port: asked, ..ServicePort::default() });
+        let found = found.map_or_else(unlisted, Cow::Borrowed);
+        return Ok(Found { service, port: found, dns: Some(v1::DnsName { name, port }) });
+    }
     let Some(found) = found else {
         let transport = if spoken == Spoken::Udp { "UDP " } else { "" };
         let message = format!("Service {service} has no {transport}port {wanted}");
         return Err(Problem::new(reason::BACKEND_NOT_FOUND, message));
     };
-    Ok((service, found))
+    Ok(Found { service, port: Cow::Borrowed(found), dns: None })
 }
 
 fn spoken(route: &RouteInput<'_>) -> Spoken {

@@ -34,8 +34,14 @@ pub(super) fn resolve(
         );
         return Err(Problem::new(reason::REF_NOT_PERMITTED, message));
     }
+    let certificate = of(&key, resources)?;
+    Ok((key, certificate))
+}
+
+/// The content of a Secret. The problem does not name the field.
+pub(super) fn of(key: &ObjectKey, resources: &Resources) -> Result<Certificate, Problem> {
     let invalid = |what: &str| Problem::new(reason::INVALID_CERTIFICATE_REF, format!("Secret {key} {what}"));
-    if !resources.secrets.contains_key(&key) {
+    if !resources.secrets.contains_key(key) {
         return Err(invalid("does not exist"));
     }
     let entry = |name: &str| {
@@ -44,8 +50,7 @@ pub(super) fn resolve(
             .ok_or_else(|| invalid(&format!("has no entry {name}")))
     };
     let (chain, private_key) = (entry("tls.crt")?, entry("tls.key")?);
-    let certificate = read(chain, private_key).map_err(|what| invalid(&what))?;
-    Ok((key, certificate))
+    read(chain, private_key).map_err(|what| invalid(&what))
 }
 
 /// The error continues "Secret x ...".

@@ -1,6 +1,8 @@
 //! Values that the schemas check as well. They are checked again because what a dataplane can't use it refuses whole:
 //! here it becomes a condition on the object, and a safe answer. Errors are sentences without the field's name.
 
+use gatehouse_crds::ClientIpKey;
+use gatehouse_proto::config::v1;
 use regex::RegexBuilder;
 
 /// As the dataplane bounds it.
@@ -23,11 +25,58 @@ pub(super) fn expression(pattern: &str) -> Result<(), String> {
     }
 }
 
+/// A path with `$1` to `$9`, `${name}` and `$$`, for groups that the expression has.
+pub(super) fn substitution(text: &str, pattern: &str) -> Result<(), String> {
+    let Ok(regex) = RegexBuilder::new(pattern).build() else { return Ok(()) };
+    let has = |name: &str| match name.parse::<usize>() {
+        Ok(number) => number < regex.captures_len(),
+        Err(_) => regex.capture_names().flatten().any(|known| known == name),
+    };
+    let mut rest = text;
+    while let Some((_, behind)) = rest.split_once('$') {
+        let (name, after) = match behind.as_bytes().first() {
+            Some(b'$') => ("0", &behind[1..]),
+            Some(b'1'..=b'9') => behind.split_at(1),
+            Some(b'{') => behind[1..].split_once('}').unwrap_or(("", "")),
+            _ => ("", ""),
+        };
+        if name.is_empty() {
+            return Err(format!("{text:?}: write $1 to $9 or ${{name}} for a group, $$ for a dollar sign"));
+        }
+        if !has(name) {
+            return Err(format!("{text:?}: the pattern has no group {name}"));
+        }
+        rest = after;
+    }
+    Ok(())
+}
+
 /// RFC 9110, 5.6.2.
 pub(super) fn token(name: &str) -> Result<(), String> {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(token) {
         return Err(format!("{name:?} is no header name: use letters, digits and `-`"));
+    }
+    Ok(())
+}
+
+/// A client's address, of which so many leading bits count.
+pub(super) fn client_address(address: &ClientIpKey) -> Result<v1::ClientAddress, String> {
+    let prefix = |field: &str, bits: i32, most: u32| {
+        let bits = u32::try_from(bits).ok().filter(|bits| (1..=most).contains(bits));
+        bits.ok_or_else(|| format!("clientIP.{field}: use 1 to {most}"))
+    };
+    Ok(v1::ClientAddress {
+        ipv4_prefix: prefix("ipv4Prefix", address.ipv4_prefix, 32)?,
+        ipv6_prefix: prefix("ipv6Prefix", address.ipv6_prefix, 128)?,
+    })
+}
+
+/// Name of a member of a JSON object that needs no escape, and fits into a list in a header.
+pub(super) fn member(name: &str) -> Result<(), String> {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if name.is_empty() || name.len() > 63 || !name.bytes().all(inner) || name.starts_with(['-', '.']) {
+        return Err(format!("{name:?} is no name of a member: use letters, digits, `_`, `-` and `.`"));
     }
     Ok(())
 }
@@ -109,7 +158,7 @@ fn leaves_root(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{expression, header_name, hostname, origin, path};
+    use super::{expression, header_name, hostname, member, origin, path};
 
     #[test]
     fn expressions() {
@@ -131,6 +180,16 @@ mod tests {
             ["", "x y", "x:", "x\n", "é", "Connection", "CONTENT-LENGTH", "transfer-encoding", "upgrade"]
         {
             assert!(header_name(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn members() {
+        for good in ["a", "_a", "9", "userName", "a-b.c_d", &"a".repeat(63)] {
+            assert_eq!(member(good), Ok(()), "{good}");
+        }
+        for bad in ["", "-a", ".a", "a b", "a\"", "a,b", "é", "a\n", &"a".repeat(64)] {
+            assert!(member(bad).is_err(), "{bad:?}");
         }
     }
 

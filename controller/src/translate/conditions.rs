@@ -11,8 +11,12 @@ pub enum ConditionType {
     ResolvedRefs,
     Conflicted,
     PartiallyInvalid,
+    /// Of GatewayClasses: the CRDs of the Gateway API are of the release that is served here (GEP-922).
+    SupportedVersion,
     /// Of Gateways: clients without a valid certificate may be let in (GEP-91).
     InsecureFrontendValidationMode,
+    /// Of routes, where AuthPolicies are used: one guards each rule that does not say that it is public.
+    Protected,
     /// Of Gateways and listeners: every ready dataplane has it.
     Programmed,
     /// The same of kinds for which the Gateway API has no such condition.
@@ -45,12 +49,14 @@ impl Condition {
 }
 
 impl ConditionType {
-    pub(crate) const ALL: [ConditionType; 7] = [
+    pub(crate) const ALL: [ConditionType; 9] = [
         ConditionType::Accepted,
         ConditionType::ResolvedRefs,
         ConditionType::Conflicted,
         ConditionType::PartiallyInvalid,
+        ConditionType::SupportedVersion,
         ConditionType::InsecureFrontendValidationMode,
+        ConditionType::Protected,
         ConditionType::Programmed,
         ConditionType::GatehouseProgrammed,
     ];
@@ -58,10 +64,12 @@ impl ConditionType {
     /// Whether a condition of this type is one that a user must act on.
     pub(crate) fn is_problem(self, status: bool, reason: &str) -> bool {
         match self {
-            ConditionType::Accepted | ConditionType::ResolvedRefs => !status,
+            ConditionType::Accepted | ConditionType::ResolvedRefs | ConditionType::SupportedVersion => {
+                !status
+            }
             ConditionType::Conflicted | ConditionType::PartiallyInvalid => status,
-            // Somebody wants it so.
-            ConditionType::InsecureFrontendValidationMode => false,
+            // Somebody wants it so, or may want it.
+            ConditionType::InsecureFrontendValidationMode | ConditionType::Protected => false,
             // Else it is most often a matter of moments.
             ConditionType::Programmed | ConditionType::GatehouseProgrammed => {
                 !status && [reason::REJECTED, reason::INVALID, reason::NO_RESOURCES].contains(&reason)
@@ -76,7 +84,9 @@ impl ConditionType {
             ConditionType::ResolvedRefs => "ResolvedRefs",
             ConditionType::Conflicted => "Conflicted",
             ConditionType::PartiallyInvalid => "PartiallyInvalid",
+            ConditionType::SupportedVersion => "SupportedVersion",
             ConditionType::InsecureFrontendValidationMode => "InsecureFrontendValidationMode",
+            ConditionType::Protected => "gatehouse.dev/Protected",
             ConditionType::Programmed => "Programmed",
             ConditionType::GatehouseProgrammed => "gatehouse.dev/Programmed",
         }
@@ -131,6 +141,8 @@ impl From<String> for Problem {
 /// Reasons.
 pub(crate) mod reason {
     pub(in crate::translate) const ACCEPTED: &str = "Accepted";
+    pub(in crate::translate) const SUPPORTED_VERSION: &str = "SupportedVersion";
+    pub(in crate::translate) const UNSUPPORTED_VERSION: &str = "UnsupportedVersion";
     pub(in crate::translate) const RESOLVED_REFS: &str = "ResolvedRefs";
     pub(in crate::translate) const NO_CONFLICTS: &str = "NoConflicts";
     pub(in crate::translate) const PORT_UNAVAILABLE: &str = "PortUnavailable";
@@ -157,14 +169,18 @@ pub(crate) mod reason {
     pub(in crate::translate) const NOT_ALLOWED_BY_LISTENERS: &str = "NotAllowedByListeners";
     pub(in crate::translate) const INVALID_KIND: &str = "InvalidKind";
     pub(in crate::translate) const BACKEND_NOT_FOUND: &str = "BackendNotFound";
+    pub(in crate::translate) const EXTERNAL_NAME_NOT_ALLOWED: &str = "ExternalNameNotAllowed";
     pub(in crate::translate) const POLICY_NOT_FOUND: &str = "PolicyNotFound";
     pub(in crate::translate) const AUTH_REQUIRED: &str = "AuthRequired";
+    pub(in crate::translate) const PROTECTED: &str = "Protected";
+    pub(in crate::translate) const NO_AUTH_POLICY: &str = "NoAuthPolicy";
     pub(in crate::translate) const TARGET_NOT_FOUND: &str = "TargetNotFound";
     pub(in crate::translate) const CONFLICTED: &str = "Conflicted";
     pub(crate) const INVALID: &str = "Invalid";
     pub(in crate::translate) const SECRET_NOT_FOUND: &str = "SecretNotFound";
     pub(in crate::translate) const KEYS_PENDING: &str = "KeysPending";
     pub(in crate::translate) const DUPLICATE_CREDENTIAL: &str = "DuplicateCredential";
+    pub(in crate::translate) const UNCONVERTED: &str = "Unconverted";
     // Of Programmed alone.
     pub(crate) const PROGRAMMED: &str = "Programmed";
     pub(crate) const PARENT_NOT_PROGRAMMED: &str = "ParentNotProgrammed";

@@ -1,34 +1,35 @@
-//! Consumers: the clients that AuthPolicies know. Their API keys leave here as hashes only.
+//! Consumers: the clients that AuthPolicies know. Their API keys and passwords leave here as hashes only.
 
-use std::{collections::BTreeMap, sync::Arc};
+mod claims;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use gatehouse_crds::{ApiKeyCredential, Consumer};
-use gatehouse_proto::config::v1::{self, credential, resource::Kind};
+use std::collections::BTreeMap;
+
+use gatehouse_crds::{Consumer, Credential};
+use gatehouse_proto::config::v1::{self, credential::Kind as Wire, resource::Kind};
 
 use super::{
-    Config, Namespaces,
+    Contents, Namespaces,
     conditions::{Condition, ConditionType, Problem, reason},
-    input::created,
     names,
     status::{ObjectStatus, Statuses},
 };
-use crate::resources::{ObjectKey, Resources};
-
-/// Who has a key: age, consumer, credential. The smallest keeps it.
-type Claim<'a> = (i64, &'a ObjectKey, &'a str);
+use crate::{
+    resources::{ObjectKey, Resources},
+    serve::Content,
+};
+use claims::{Claims, Proof};
 
 /// Puts the consumers of the namespaces that a Gateway's AuthPolicies look into, into its configuration.
 pub(super) fn emit(
     resources: &Resources,
     namespaces: &Namespaces,
-    configs: &mut BTreeMap<ObjectKey, Config>,
+    configs: &mut BTreeMap<ObjectKey, Contents>,
     statuses: &mut Statuses,
 ) {
-    let claims = claims(resources);
+    let claims = Claims::new(resources);
     for (key, consumer) in &resources.consumers {
         let (wire, problems) = translate(key, consumer, &claims, resources);
-        let wire = Arc::new(Kind::Consumer(wire));
+        let wire = Content::from(Kind::Consumer(wire));
         let condition = match Problem::join(problems) {
             None => Condition::is(ConditionType::Accepted, reason::ACCEPTED),
             Some(problem) => Condition::not(ConditionType::Accepted, problem),
@@ -40,98 +41,40 @@ pub(super) fn emit(
         );
         for (gateway, config) in configs.iter_mut() {
             if namespaces.get(gateway).is_some_and(|used| used.contains(&key.namespace)) {
-                config.insert(names::consumer(key).into(), Arc::clone(&wire));
+                config.insert(names::consumer(key).into(), wire.clone());
             }
         }
     }
 }
 
-/// Every claim to every key, by namespace and hash.
-fn claims(resources: &Resources) -> BTreeMap<(&str, Vec<u8>), Vec<Claim<'_>>> {
-    let mut claims: BTreeMap<(&str, Vec<u8>), Vec<Claim<'_>>> = BTreeMap::new();
-    for (key, consumer) in &resources.consumers {
-        for credential in &consumer.spec.credentials {
-            let hash =
-                credential.api_key.as_ref().and_then(|api_key| hash(api_key, &key.namespace, resources));
-            if let Some(hash) = hash {
-                let claim = (created(consumer), key, credential.name.as_str());
-                claims.entry((&key.namespace, hash)).or_default().push(claim);
-            }
-        }
-    }
-    for several in claims.values_mut() {
-        several.sort_unstable();
-    }
-    claims
-}
-
-fn hash(api_key: &ApiKeyCredential, namespace: &str, resources: &Resources) -> Option<Vec<u8>> {
-    let secret = resources.secret_entry(namespace, &api_key.secret_ref.name, &api_key.secret_ref.key)?;
-    // Editors and `echo` leave a line end that no client would send.
-    let key = secret.trim_ascii();
-    (!key.is_empty()).then(|| digest(&SHA256, key).as_ref().to_vec())
-}
-
-fn translate(
-    key: &ObjectKey,
+/// What is wrong with one credential leaves the others in force.
+fn translate<'a>(
+    key: &'a ObjectKey,
     consumer: &Consumer,
-    claims: &BTreeMap<(&str, Vec<u8>), Vec<Claim<'_>>>,
+    claims: &Claims<'a>,
     resources: &Resources,
 ) -> (v1::Consumer, Vec<Problem>) {
     let spec = &consumer.spec;
     let mut problems = Vec::new();
     let mut credentials = Vec::new();
     for given in &spec.credentials {
-        let mut wire = v1::Credential { name: given.name.clone(), ..v1::Credential::default() };
-        let invalid =
-            |what: String| Problem::new(reason::INVALID, format!("credential {}: {what}", given.name));
-        if given.jwt.is_some() && given.api_key.is_some() {
-            problems.push(invalid("give exactly one of apiKey and jwt".into()));
-            continue;
-        }
-        if let Some(jwt) = &given.jwt {
-            let subject = v1::JwtSubject { issuer: jwt.issuer.clone(), subject: jwt.subject.clone() };
-            wire.kind = Some(credential::Kind::Jwt(subject));
-            credentials.push(wire);
-            continue;
-        }
-        let Some(api_key) = &given.api_key else {
-            problems.push(invalid("give exactly one of apiKey and jwt".into()));
-            continue;
+        let told = |mut problem: Problem| {
+            problem.message = format!("credential {}: {}", given.name, problem.message);
+            problem
         };
-        let Some(hash) = hash(api_key, &key.namespace, resources) else {
-            let reference = &api_key.secret_ref;
-            let message = format!(
-                "credential {}: Secret {}/{} has no entry {}",
-                given.name, key.namespace, reference.name, reference.key
-            );
-            problems.push(Problem::new(reason::SECRET_NOT_FOUND, message));
-            continue;
-        };
-        let several = claims.get(&(key.namespace.as_str(), hash.clone())).map_or(&[][..], Vec::as_slice);
-        if let [winner, others @ ..] = several
-            && !others.is_empty()
-        {
-            let is_ours = (winner.1, winner.2) == (key, given.name.as_str());
-            let rival = if is_ours { others[0] } else { *winner };
-            let keeps = if is_ours { "this one keeps it" } else { "that one keeps it" };
-            let message =
-                format!("credential {}: Consumer {} has the same API key, and {keeps}", given.name, rival.1);
-            problems.push(Problem::new(reason::DUPLICATE_CREDENTIAL, message));
-            if !is_ours {
-                continue;
-            }
-        }
-        match (time(api_key.not_before.as_deref()), time(api_key.expires.as_deref())) {
-            (Ok(not_before), Ok(expires)) => {
-                // 0 is no bound, and 1970 is one.
-                wire.not_before_ms = not_before.map_or(0, |time| time.max(0));
-                wire.expires_ms = expires.map_or(0, |time| time.max(1));
-                wire.kind = Some(credential::Kind::ApiKeySha256(hash));
-                credentials.push(wire);
-            }
-            (Err(text), _) | (_, Err(text)) => {
-                problems.push(invalid(format!("{text:?} is no RFC 3339 time such as 2030-01-31T12:00:00Z")));
+        match credential(given, key, consumer, resources) {
+            Err(problem) => problems.push(told(problem)),
+            Ok(wire) => {
+                let proof = Proof::of(given, key, consumer, resources);
+                let rival = proof.as_ref().and_then(|proof| Some((proof, claims.rival(key, proof)?)));
+                let we_keep_it = rival.as_ref().is_none_or(|(_, rival)| rival.we_keep_it);
+                if let Some((proof, rival)) = rival {
+                    let keeps = if we_keep_it { "this one keeps it" } else { "that one keeps it" };
+                    let message =
+                        format!("Consumer {} has the same {}, and {keeps}", rival.consumer, proof.what());
+                    problems.push(told(Problem::new(reason::DUPLICATE_CREDENTIAL, message)));
+                }
+                credentials.extend(we_keep_it.then_some(wire));
             }
         }
     }
@@ -143,6 +86,67 @@ fn translate(
         credentials,
     };
     (wire, problems)
+}
+
+/// The problem does not say of which credential.
+fn credential(
+    given: &Credential,
+    key: &ObjectKey,
+    consumer: &Consumer,
+    resources: &Resources,
+) -> Result<v1::Credential, Problem> {
+    let no_entry = |name: &str, entry: &str| {
+        let message = format!("Secret {}/{name} has no entry {entry}", key.namespace);
+        Problem::new(reason::SECRET_NOT_FOUND, message)
+    };
+    let (kind, not_before, expires) = match (&given.jwt, &given.api_key, &given.basic, &given.certificate) {
+        (Some(jwt), None, None, None) => {
+            let subject = v1::JwtSubject { issuer: jwt.issuer.clone(), subject: jwt.subject.clone() };
+            (Wire::Jwt(subject), None, None)
+        }
+        (None, Some(api_key), None, None) => {
+            let hash = claims::api_key_hash(api_key, &key.namespace, resources)
+                .ok_or_else(|| no_entry(&api_key.secret_ref.name, &api_key.secret_ref.key))?;
+            (Wire::ApiKeySha256(hash), api_key.not_before.as_deref(), api_key.expires.as_deref())
+        }
+        (None, None, Some(basic), None) => {
+            let user = claims::user(basic, key, consumer);
+            if user.contains(':') {
+                let message =
+                    format!("the user name {user:?} holds a colon, which ends it: give another username");
+                return Err(Problem::new(reason::INVALID, message));
+            }
+            let reference = &basic.password_secret_ref;
+            let hash = claims::password_hash(basic, user, &key.namespace, resources)
+                .ok_or_else(|| no_entry(&reference.name, &reference.key))?;
+            (Wire::PasswordSha256(hash), basic.not_before.as_deref(), basic.expires.as_deref())
+        }
+        (None, None, None, Some(certificate)) => {
+            let name = claims::certificate_name(certificate).ok_or_else(|| {
+                Problem::new(reason::INVALID, "certificate: give exactly one of dns, uri, email and subject")
+            })?;
+            (Wire::Certificate(name), None, None)
+        }
+        _ => {
+            return Err(Problem::new(
+                reason::INVALID,
+                "give exactly one of apiKey, jwt, basic and certificate",
+            ));
+        }
+    };
+    let time = |text| {
+        time(text).map_err(|text| {
+            let message = format!("{text:?} is no RFC 3339 time such as 2030-01-31T12:00:00Z");
+            Problem::new(reason::INVALID, message)
+        })
+    };
+    Ok(v1::Credential {
+        name: given.name.clone(),
+        // 0 is no bound, and 1970 is one.
+        not_before_ms: time(not_before)?.map_or(0, |time| time.max(0)),
+        expires_ms: time(expires)?.map_or(0, |time| time.max(1)),
+        kind: Some(kind),
+    })
 }
 
 /// Unix milliseconds.

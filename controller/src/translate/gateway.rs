@@ -1,14 +1,15 @@
 //! GatewayClasses and Gateways.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{collections::BTreeMap, ops::Range};
 
 use gatehouse_crds::{
-    CertificateRef, GATEWAY_GROUP, GROUP, Gateway, GatewayConfigSpec, Listener, ListenerSet, ParametersRef,
+    CertificateRef, ExternalNames, GATEWAY_GROUP, GROUP, Gateway, GatewayConfigSpec, Listener, ListenerSet,
+    ParametersRef,
 };
 use gatehouse_proto::config::v1::{self, Certificate, resource::Kind};
 
 use super::{
-    CONTROLLER_NAME, Config, Provisioning, address, certificate,
+    CONTROLLER_NAME, Contents, Provisioning, address, certificate,
     conditions::{Condition, ConditionType, Problem, reason},
     conflicts, frontend, grant,
     listener::ListenerView,
@@ -16,6 +17,7 @@ use super::{
     names,
     settings::{self, IdleTimeouts},
     status::{ObjectStatus, Statuses},
+    version,
 };
 use crate::resources::{ObjectKey, Resources};
 
@@ -35,6 +37,8 @@ pub(super) struct GatewayView {
     own: usize,
     sets: BTreeMap<ObjectKey, SetView>,
     pub(super) require_auth: bool,
+    /// Which of them it serves.
+    pub(super) external_names: Option<ExternalNames>,
     pub(super) provisioning: Provisioning,
     settings: v1::Settings,
     idle_timeouts: IdleTimeouts,
@@ -58,7 +62,8 @@ pub(super) fn classes<'a>(resources: &'a Resources, statuses: &mut Statuses) -> 
             Err(problem) => Condition::not(ConditionType::Accepted, problem.clone()),
             Ok(_) => Condition::is(ConditionType::Accepted, reason::ACCEPTED),
         };
-        let status = ObjectStatus { conditions: vec![condition], ..ObjectStatus::default() };
+        let conditions = [condition].into_iter().chain(version::condition(&resources.installed)).collect();
+        let status = ObjectStatus { conditions, ..ObjectStatus::default() };
         statuses.set("GatewayClass", &ObjectKey::new("", name), status);
         classes.insert(name, parameters);
     }
@@ -171,6 +176,11 @@ impl GatewayView {
         // What can't be read may have said that authentication is required.
         let require_auth =
             parameters.as_ref().map_or(true, |config| config.is_some_and(|(_, config)| config.require_auth));
+        // What can't be read may have said that there are none.
+        let external_names = parameters
+            .as_ref()
+            .ok()
+            .and_then(|config| config.and_then(|(_, config)| config.external_names.clone()));
         let provisioning = match &parameters {
             Ok(config) => Provisioning::Wanted(config.map(|(_, config)| Box::new(config.clone()))),
             Err(_) => Provisioning::Keep,
@@ -188,6 +198,7 @@ impl GatewayView {
             listeners,
             sets: BTreeMap::new(),
             require_auth,
+            external_names,
             provisioning,
             settings,
             idle_timeouts,
@@ -232,7 +243,7 @@ impl GatewayView {
     }
 
     /// What does not depend on routes.
-    pub(super) fn config(&self) -> Config {
+    pub(super) fn config(&self) -> Contents {
         let idle = self.idle_timeouts;
         let listeners = self.listeners.iter().flat_map(|listener| listener.resources(&self.key, idle));
         let mut settings = self.settings.clone();
@@ -243,7 +254,7 @@ impl GatewayView {
             own = Some((name, Kind::Certificate(certificate.clone())));
         }
         let whole = std::iter::once((names::SETTINGS.to_owned(), Kind::Settings(settings)));
-        whole.chain(own).chain(listeners).map(|(name, kind)| (name.into(), Arc::new(kind))).collect()
+        whole.chain(own).chain(listeners).map(|(name, kind)| (name.into(), kind.into())).collect()
     }
 
     /// Of the IngressClass that implies it.

@@ -3,19 +3,23 @@
 //!
 //! What two Ingresses claim goes to the older one, then to the one whose name comes first, and the other is told.
 
+mod annotations;
 mod class;
 mod listeners;
 mod rules;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
-use gatehouse_crds::{GATEWAY_GROUP, Gateway, ParentRef};
+use gatehouse_crds::{GATEWAY_GROUP, Gateway, ParentRef, Redirect};
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::Resource;
 
 use super::{
     ImpliedGateways, Settings,
-    conditions::Problem,
+    conditions::{Problem, reason},
     gateway::GatewayView,
     input::{self, ActionInput, Matches, OwnHost, RouteInput, RuleAuth, RuleInput},
 };
@@ -23,6 +27,7 @@ use crate::{
     provision,
     resources::{INGRESS_GROUP, ObjectKey, Resources},
 };
+use annotations::{Annotations, Answer};
 use class::Classes;
 use listeners::Listeners;
 use rules::{Claims, Rule};
@@ -44,6 +49,7 @@ struct Route<'a> {
     gateway: ObjectKey,
     parent_refs: Vec<ParentRef>,
     rules: Vec<Rule>,
+    annotations: Annotations,
     /// Of the rules, by their indices in the Gateway.
     listeners: BTreeSet<usize>,
     /// Those that present a certificate of its own.
@@ -51,6 +57,16 @@ struct Route<'a> {
     unresolved: Vec<Problem>,
     conflicts: Vec<Problem>,
 }
+
+/// The listener of plain HTTP, by its index.
+const PLAIN: usize = 0;
+
+/// What is said to who comes by plain HTTP and must not.
+static TO_HTTPS: LazyLock<Redirect> = LazyLock::new(|| Redirect {
+    scheme: Some("https".into()),
+    status_code: Some(308),
+    ..Redirect::default()
+});
 
 /// The oldest first.
 type ByAge<'a> = BTreeMap<(i64, &'a ObjectKey), &'a Ingress>;
@@ -91,9 +107,13 @@ impl<'a> Ingresses<'a> {
         let mut claims = Claims::default();
         let (first, mut certified) = (self.routes.len(), Vec::new());
         for ((created, key), ingress) in by_age {
-            let rules = rules::rules(ingress);
-            let tls = listeners.claim(key, ingress);
+            let annotations = Annotations::of(ingress);
+            // A canary has its host and path from another, which must not lose them to it.
+            let rules = if annotations.is_canary { Vec::new() } else { rules::rules(ingress, &annotations) };
+            let mut tls = listeners.claim(key, ingress);
             let conflicts = claims.claim(key, &rules);
+            let unserved = |text: &String| Problem::new(reason::UNSUPPORTED_VALUE, text.clone());
+            tls.unresolved.extend(annotations.unserved.iter().map(unserved));
             certified.push(tls.hosts);
             self.routes.push(Route {
                 key,
@@ -107,6 +127,7 @@ impl<'a> Ingresses<'a> {
                     ..ParentRef::default()
                 }],
                 rules,
+                annotations,
                 listeners: BTreeSet::new(),
                 certified: BTreeSet::new(),
                 unresolved: tls.unresolved,
@@ -117,10 +138,18 @@ impl<'a> Ingresses<'a> {
         let numbered = listeners.numbered();
         for (route, hosts) in self.routes[first..].iter_mut().zip(certified) {
             route.certified = hosts.iter().filter_map(|host| numbered.of(host)).collect();
+            let mut plain = Vec::new();
             for rule in &mut route.rules {
                 rule.listeners = rule.host.as_deref().map(|host| numbered.serving(host)).unwrap_or_default();
                 route.listeners.extend(&rule.listeners);
+                // Where there is no other listener for the host, there is nowhere to go.
+                if route.annotations.to_https && route.annotations.moved.is_none() && rule.listeners.len() > 1
+                {
+                    rule.listeners.remove(&PLAIN);
+                    plain.push(Rule { listeners: BTreeSet::from([PLAIN]), ..rule.to_https() });
+                }
             }
+            route.rules.extend(plain);
         }
         listeners.gateway(class, gateway)
     }
@@ -155,25 +184,37 @@ impl Route<'_> {
             hostnames: &[],
             takes: input::Takes::Requests,
             backend_field: "backend.service",
-            rules: self.rules.iter().map(Rule::input).collect(),
+            rules: self.rules.iter().map(|rule| rule.input(&self.annotations)).collect(),
             listeners: Some(&self.listeners),
             unresolved: self.unresolved.iter().chain(certified).cloned().collect(),
             conflicts: self.conflicts.clone(),
+            unconverted: self.annotations.closed.as_deref(),
         }
     }
 }
 
 impl Rule {
-    fn input(&self) -> RuleInput<'_> {
-        let (action, problem) = match &self.backend {
-            Ok(backend) => {
+    fn input<'a>(&'a self, annotations: &'a Annotations) -> RuleInput<'a> {
+        let (action, problem) = match (&self.backend, &annotations.moved) {
+            (Ok(_), _) if self.to_https => (ActionInput::Redirect(&TO_HTTPS), None),
+            (Ok(_), Some(Answer::Redirect(redirect))) => (ActionInput::Redirect(redirect), None),
+            (Ok(_), Some(Answer::Respond(respond))) => (ActionInput::Respond(respond), None),
+            (Ok(backend), None) => {
                 let backend = input::BackendInput {
                     port_name: backend.port_name.as_deref(),
                     ..input::plain_backend(&backend.reference)
                 };
-                (ActionInput::Forward { backends: vec![backend], rewrite: None, mirrors: Vec::new() }, None)
+                let forward = ActionInput::Forward {
+                    backends: vec![backend],
+                    rewrite: self.rewrite.as_ref(),
+                    mirrors: Vec::new(),
+                    failover: &[],
+                    affinity: None,
+                    rollout: None,
+                };
+                (forward, None)
             }
-            Err(problem) => (ActionInput::Nothing, Some(problem.clone())),
+            (Err(problem), _) => (ActionInput::Nothing, Some(problem.clone())),
         };
         RuleInput {
             name: None,
@@ -183,10 +224,12 @@ impl Rule {
             matches: Matches::Http(&self.matches),
             request_headers: None,
             response_headers: None,
-            cors: None,
+            cors: annotations.cors.as_ref(),
             action,
-            timeouts: None,
+            timeouts: annotations.timeouts.as_ref(),
             retry: None,
+            max_body_bytes: annotations.max_body_bytes,
+            fault: None,
             auth: RuleAuth::Attached,
             rate_limits: None,
             problem,

@@ -3,18 +3,23 @@
 use std::collections::BTreeSet;
 
 use gatehouse_crds::{
-    BackendRef, Cors, FilterType, GATEWAY_GROUP, GROUP, GatewayRoute, GatewayRouteRule, GrpcRoute,
-    GrpcRouteMatch, GrpcRouteRule, HeaderChanges, HttpBackendRef, HttpFilter, HttpRoute, HttpRouteRule,
-    Mirror, ParentRef, Redirect, Respond, Retry, RouteMatch, SessionPersistence, StreamRouteRule, TcpRoute,
-    Timeouts, TlsRoute, UdpRoute, UrlRewrite,
+    Aggregate, BackendRef, Cors, Fault, FilterType, GATEWAY_GROUP, GROUP, GatewayRoute, GatewayRouteRule,
+    GrpcRoute, GrpcRouteMatch, GrpcRouteRule, HeaderChanges, HttpBackendRef, HttpFilter, HttpRoute,
+    HttpRouteRule, Mirror, ParentRef, Redirect, Respond, Retry, RouteMatch, ServiceRef, SessionAffinity,
+    SessionPersistence, StreamRouteRule, TcpRoute, Timeouts, TlsRoute, UdpRoute, UrlRewrite,
 };
 use kube::ResourceExt;
 
 use super::{
     conditions::{Problem, reason},
+    rollout::RolloutInput,
     status::ObjectId,
 };
 use crate::resources::{ObjectKey, Resources};
+
+/// Set on a GatewayRoute by whoever converted another gateway's configuration and could not take over all that guarded
+/// it. The value says what is missing; taking the annotation away opens the route.
+const UNCONVERTED: &str = "gatehouse.dev/unconverted";
 
 #[derive(Debug)]
 pub(super) struct RouteInput<'a> {
@@ -35,6 +40,8 @@ pub(super) struct RouteInput<'a> {
     pub(super) unresolved: Vec<Problem>,
     /// What another object has taken.
     pub(super) conflicts: Vec<Problem>,
+    /// What guarded it at another gateway and is missing here: its rules are closed.
+    pub(super) unconverted: Option<&'a str>,
 }
 
 /// What a route takes from clients.
@@ -65,6 +72,9 @@ pub(super) struct RuleInput<'a> {
     pub(super) action: ActionInput<'a>,
     pub(super) timeouts: Option<&'a Timeouts>,
     pub(super) retry: Option<&'a Retry>,
+    /// Of a request's body; `None` and 0: any number.
+    pub(super) max_body_bytes: Option<i64>,
+    pub(super) fault: Option<&'a Fault>,
     pub(super) auth: RuleAuth<'a>,
     /// Names of RateLimitPolicies; `None`: whatever is attached.
     pub(super) rate_limits: Option<Vec<&'a str>>,
@@ -94,9 +104,14 @@ pub(super) enum ActionInput<'a> {
         backends: Vec<BackendInput<'a>>,
         rewrite: Option<&'a UrlRewrite>,
         mirrors: Vec<MirrorInput<'a>>,
+        /// Who stands in for the backends, in this order.
+        failover: &'a [ServiceRef],
+        affinity: Option<&'a SessionAffinity>,
+        rollout: Option<RolloutInput<'a>>,
     },
     Redirect(&'a Redirect),
     Respond(&'a Respond),
+    Aggregate(&'a Aggregate),
     /// The rule does not say.
     Nothing,
 }
@@ -197,6 +212,7 @@ fn from_http<'a>(key: &'a ObjectKey, route: &'a HttpRoute) -> RouteInput<'a> {
         listeners: None,
         unresolved: Vec::new(),
         conflicts: Vec::new(),
+        unconverted: None,
     }
 }
 
@@ -214,6 +230,7 @@ fn from_grpc<'a>(key: &'a ObjectKey, route: &'a GrpcRoute) -> RouteInput<'a> {
         listeners: None,
         unresolved: Vec::new(),
         conflicts: Vec::new(),
+        unconverted: None,
     }
 }
 
@@ -255,6 +272,9 @@ fn filtered<'a>(
             backends: backend_refs.iter().map(http_backend).collect(),
             rewrite: filters.rewrite,
             mirrors: filters.mirrors,
+            failover: &[],
+            affinity: None,
+            rollout: None,
         },
     };
     let forwards =
@@ -280,6 +300,8 @@ fn filtered<'a>(
         action,
         timeouts: None,
         retry: None,
+        max_body_bytes: None,
+        fault: None,
         auth: RuleAuth::Attached,
         rate_limits: None,
         problem,
@@ -406,6 +428,7 @@ fn from_streams<'a>(
         listeners: None,
         unresolved: Vec::new(),
         conflicts: Vec::new(),
+        unconverted: None,
     }
 }
 
@@ -423,9 +446,14 @@ fn stream_rule(rule: &StreamRouteRule) -> RuleInput<'_> {
             backends: rule.backend_refs.iter().map(plain_backend).collect(),
             rewrite: None,
             mirrors: Vec::new(),
+            failover: &[],
+            affinity: None,
+            rollout: None,
         },
         timeouts: None,
         retry: None,
+        max_body_bytes: None,
+        fault: None,
         auth: RuleAuth::Attached,
         rate_limits: None,
         problem: None,
@@ -447,29 +475,36 @@ fn from_gateway<'a>(key: &'a ObjectKey, route: &'a GatewayRoute) -> RouteInput<'
         listeners: None,
         unresolved: Vec::new(),
         conflicts: Vec::new(),
+        unconverted: route.annotations().get(UNCONVERTED).map(String::as_str),
     }
 }
 
 fn gateway_rule<'a>(rule: &'a GatewayRouteRule, route: &'a GatewayRoute) -> RuleInput<'a> {
     let defaults = route.spec.defaults.as_ref();
     let backends = rule.backend_refs.as_deref().filter(|backends| !backends.is_empty());
-    let (action, problem) = match (&rule.redirect, &rule.respond, backends) {
-        (Some(redirect), None, None) => (ActionInput::Redirect(redirect), None),
-        (None, Some(respond), None) => (ActionInput::Respond(respond), None),
-        (None, None, Some(backends)) => {
+    let (action, problem) = match (&rule.redirect, &rule.respond, &rule.aggregate, backends) {
+        (Some(redirect), None, None, None) => (ActionInput::Redirect(redirect), None),
+        (None, Some(respond), None, None) => (ActionInput::Respond(respond), None),
+        (None, None, Some(aggregate), None) => (ActionInput::Aggregate(aggregate), None),
+        (None, None, None, Some(backends)) => {
             let backends = backends.iter().map(plain_backend).collect();
             let mirrors = rule.mirror.iter().enumerate();
             let mirrors =
                 mirrors.map(|(index, mirror)| MirrorInput { field: format!("mirror[{index}]"), mirror });
             let mirrors = mirrors.collect();
-            (ActionInput::Forward { backends, rewrite: rule.rewrite.as_ref(), mirrors }, None)
+            let statuses = route.status.as_ref().map_or(&[][..], |status| &status.rollouts);
+            let rollout = rule.rollout.as_ref().map(|rollout| RolloutInput { rollout, statuses });
+            let (rewrite, failover) = (rule.rewrite.as_ref(), &*rule.failover);
+            let affinity = rule.session_affinity.as_ref();
+            (ActionInput::Forward { backends, rewrite, mirrors, failover, affinity, rollout }, None)
         }
         _ => {
-            let message = "give exactly one of backendRefs, redirect and respond".to_owned();
+            let message = "give exactly one of backendRefs, redirect, respond and aggregate".to_owned();
             (ActionInput::Nothing, Some(message.into()))
         }
     };
     let auth = rule.auth.as_ref().or(defaults.and_then(|defaults| defaults.auth.as_ref()));
+    let timeouts = rule.timeouts.as_ref().or(defaults.and_then(|defaults| defaults.timeouts.as_ref()));
     let own_limits = rule.rate_limits.as_ref();
     let default_limits = defaults.map(|defaults| &defaults.rate_limits).filter(|limits| !limits.is_empty());
     RuleInput {
@@ -482,8 +517,13 @@ fn gateway_rule<'a>(rule: &'a GatewayRouteRule, route: &'a GatewayRoute) -> Rule
         response_headers: rule.response_headers.as_ref(),
         cors: rule.cors.as_ref(),
         action,
-        timeouts: rule.timeouts.as_ref().or(defaults.and_then(|defaults| defaults.timeouts.as_ref())),
+        // An aggregate has its own.
+        timeouts: timeouts.filter(|_| rule.aggregate.is_none()),
         retry: rule.retry.as_ref().or(defaults.and_then(|defaults| defaults.retry.as_ref())),
+        max_body_bytes: rule
+            .max_request_body_bytes
+            .or(defaults.and_then(|defaults| defaults.max_request_body_bytes)),
+        fault: rule.fault.as_ref(),
         auth: match auth {
             None => RuleAuth::Attached,
             Some(auth) => match &auth.policy_ref {

@@ -139,14 +139,20 @@ pub(crate) fn references(kind: &Kind) -> Vec<String> {
     }
 }
 
-/// The resource names of the backends that a route sends requests to, or copies of them.
+/// The resource names of the backends that a route sends requests to, or may, or copies of them.
 pub(super) fn backends(route: &v1::Route) -> impl Iterator<Item = &str> {
-    let (backends, mirrors) = match &route.action {
-        Some(v1::route::Action::Forward(forward)) => (&forward.backends[..], &forward.mirrors[..]),
-        _ => (&[][..], &[][..]),
+    let none = (&[][..], &[][..], &[][..], &[][..]);
+    let (backends, mirrors, failover, parts) = match &route.action {
+        Some(v1::route::Action::Forward(forward)) => {
+            (&forward.backends[..], &forward.mirrors[..], &forward.failover[..], &[][..])
+        }
+        Some(v1::route::Action::Aggregate(aggregate)) => (&[][..], &[][..], &[][..], &aggregate.parts[..]),
+        _ => none,
     };
     let names = backends.iter().map(|backend| backend.service.as_str());
-    names.chain(mirrors.iter().map(|mirror| mirror.service.as_str())).filter(|name| !name.is_empty())
+    let names = names.chain(mirrors.iter().map(|mirror| mirror.service.as_str()));
+    let names = names.chain(failover.iter().map(String::as_str));
+    names.chain(parts.iter().map(|part| part.service.as_str())).filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]
@@ -193,15 +199,17 @@ mod tests {
         let key = ObjectKey::new("shop", "orders");
         let orders = BackendKey { service: key.clone(), port: 80, spoken: Spoken::AsSaid };
         let copies = BackendKey { port: 81, ..orders.clone() };
+        let standby = BackendKey { port: 82, ..orders.clone() };
         let backend = |service: String| v1::Backend { service, ..v1::Backend::default() };
         let forward = v1::Forward {
             backends: vec![backend(super::service(&orders)), backend(String::new())],
             mirrors: vec![v1::Mirror { service: super::service(&copies), numerator: 1, denominator: 1 }],
+            failover: vec![super::service(&standby)],
             ..v1::Forward::default()
         };
         let route = v1::Route { action: Some(v1::route::Action::Forward(forward)), ..v1::Route::default() };
-        let of_both = [&orders, &copies].map(|key| [super::service(key), super::endpoints(key)]);
-        assert_eq!(references(&Kind::Route(route)), of_both.concat());
+        let of_all = [&orders, &copies, &standby].map(|key| [super::service(key), super::endpoints(key)]);
+        assert_eq!(references(&Kind::Route(route)), of_all.concat());
         let listener =
             v1::Listener { certificates: vec![super::certificate(&key)], ..v1::Listener::default() };
         assert_eq!(references(&Kind::Listener(listener)), [super::certificate(&key)]);

@@ -5,27 +5,36 @@
 //! What can't be resolved fails closed: the name stays on the route, and what is emitted under it refuses.
 
 mod auth;
+mod authorize;
 mod backend_tls;
+mod external;
+mod identity;
 mod index;
 mod keys;
 mod limit;
+mod services;
+mod traffic;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::collections::{BTreeMap, BTreeSet};
 
-use gatehouse_crds::{Enforcement, GATEWAY_GROUP, ParentRef, TargetRef, parse_duration};
-use gatehouse_proto::config::v1::resource::Kind;
+use gatehouse_crds::{Enforcement, GATEWAY_GROUP, ParentRef, TargetRef};
+use gatehouse_proto::config::v1::{self, resource::Kind};
 
 use super::{
-    Config, ImpliedGateways, Settings,
+    Contents, ImpliedGateways, Settings,
     conditions::{Condition, ConditionType, Problem, reason},
     input::{RouteInput, RuleAuth, RuleInput},
     listener::ListenerView,
     names,
     status::{ObjectId, ObjectStatus, ParentStatus},
 };
-use crate::resources::{ObjectKey, Resources};
+use crate::{
+    fetch::Wanted,
+    resources::{ObjectKey, Resources},
+};
 use backend_tls::BackendTls;
 use index::{Index, Target};
+use traffic::Traffic;
 
 /// What came to light while a policy was compiled.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +44,8 @@ struct Findings {
     unresolved: Option<Problem>,
     /// What is worth knowing although it works.
     notes: Vec<String>,
+    /// Backends that it needs by itself, by their resource names.
+    services: Vec<(String, v1::Service)>,
 }
 
 /// What the policies of all kinds target.
@@ -43,6 +54,7 @@ pub(super) struct Policies {
     auth: Index,
     limits: Index,
     pub(super) backend_tls: BackendTls,
+    pub(super) traffic: Traffic,
 }
 
 /// The kinds of policies.
@@ -50,6 +62,13 @@ pub(super) struct Policies {
 pub(super) enum PolicyKind {
     Auth,
     RateLimit,
+}
+
+/// A policy that says something of a Service. It has no resource of its own: it is a part of its Service's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum OfBackend {
+    Tls(ObjectKey),
+    Traffic(ObjectKey),
 }
 
 /// What policies are put out from.
@@ -99,10 +118,10 @@ impl PolicyKind {
         }
     }
 
-    fn compile(self, key: &ObjectKey, resources: &Resources) -> (Kind, Findings) {
+    fn compile(self, key: &ObjectKey, backend_tls: &BackendTls, resources: &Resources) -> (Kind, Findings) {
         match self {
             PolicyKind::Auth => {
-                let (config, findings) = auth::config(key, resources);
+                let (config, findings) = auth::config(key, backend_tls, resources);
                 (Kind::Auth(config), findings)
             }
             PolicyKind::RateLimit => {
@@ -110,6 +129,21 @@ impl PolicyKind {
                 (Kind::RateLimit(config), findings)
             }
         }
+    }
+}
+
+impl OfBackend {
+    pub(super) fn id(&self) -> ObjectId {
+        let (kind, key) = match self {
+            OfBackend::Tls(key) => ("BackendTLSPolicy", key),
+            OfBackend::Traffic(key) => ("TrafficPolicy", key),
+        };
+        ObjectId { kind, key: key.clone() }
+    }
+
+    pub(super) fn existing(resources: &Resources) -> impl Iterator<Item = OfBackend> {
+        let tls = resources.backend_tls_policies.keys().cloned().map(OfBackend::Tls);
+        tls.chain(resources.traffic_policies.keys().cloned().map(OfBackend::Traffic))
     }
 }
 
@@ -127,6 +161,7 @@ impl Policies {
                     .map(|(key, policy)| (key, policy, policy.spec.target_refs.as_slice(), false)),
             ),
             backend_tls: BackendTls::new(resources),
+            traffic: Traffic::new(resources),
         }
     }
 
@@ -140,6 +175,33 @@ impl Policies {
     /// Policies whose status tells of the route.
     pub(super) fn targeting(&self, kind: PolicyKind, route: &ObjectId) -> impl Iterator<Item = &ObjectKey> {
         self.index(kind).of(route.kind, &route.key)
+    }
+
+    /// `gateways`: those whose routes lead to what it is for. `None`: it does not exist.
+    pub(super) fn status_of_backend(
+        &self,
+        policy: &OfBackend,
+        gateways: BTreeSet<&ObjectKey>,
+        resources: &Resources,
+    ) -> Option<ObjectStatus> {
+        match policy {
+            OfBackend::Tls(key) => self.backend_tls.status(key, gateways),
+            OfBackend::Traffic(key) => self.traffic.status(key, gateways, resources),
+        }
+    }
+
+    /// Whether a policy asks a Service whether requests may pass: with the policy, backends come and go.
+    pub(super) fn is_external(key: &ObjectKey, resources: &Resources) -> bool {
+        let policy = resources.auth_policies.get(key);
+        policy.is_some_and(|policy| policy.spec.any_of.iter().any(|method| method.external.is_some()))
+    }
+
+    /// Whether an AuthPolicy asks one of these Services.
+    pub(super) fn asks_any(resources: &Resources, services: &BTreeSet<ObjectKey>) -> bool {
+        resources.auth_policies.iter().any(|(key, policy)| {
+            let external = policy.spec.any_of.iter().filter_map(|method| method.external.as_ref());
+            external.map(|external| external::service(external, key)).any(|one| services.contains(&one))
+        })
     }
 
     /// For a rule served by a listener. The problem names a policy that does not exist.
@@ -212,10 +274,10 @@ impl Policies {
         kind: PolicyKind,
         key: &ObjectKey,
         used: &[&ObjectKey],
-        configs: &mut BTreeMap<ObjectKey, Config>,
+        configs: &mut BTreeMap<ObjectKey, Contents>,
         sources: Sources<'_>,
     ) -> Option<ObjectStatus> {
-        let (config, findings) = kind.compile(key, sources.resources);
+        let (config, findings) = kind.compile(key, &self.backend_tls, sources.resources);
         for gateway in used {
             if let Some(state) = configs.get_mut(*gateway) {
                 let mut config = config.clone();
@@ -224,26 +286,26 @@ impl Policies {
                 {
                     limit.replicas = *replicas;
                 }
-                state.insert(kind.resource(key).into(), Arc::new(config));
+                state.insert(kind.resource(key).into(), config.into());
+                for (name, service) in &findings.services {
+                    state.insert(name.as_str().into(), Kind::Service(service.clone()).into());
+                }
             }
         }
         kind.exists(key, sources.resources).then(|| self.status(kind, key, used, &findings, sources))
     }
 
-    /// What policies want fetched; the shortest interval counts.
-    pub(super) fn jwks_urls(resources: &Resources) -> BTreeMap<String, Duration> {
-        let mut urls: BTreeMap<String, Duration> = BTreeMap::new();
-        let policies = resources.auth_policies.values();
-        for jwks in policies
-            .flat_map(|policy| &policy.spec.any_of)
-            .filter_map(|method| method.jwt.as_ref()?.jwks.as_ref())
-        {
-            let interval = parse_duration(&jwks.refresh_interval).unwrap_or(Duration::from_secs(300));
-            urls.entry(jwks.url.clone())
-                .and_modify(|known| *known = interval.min(*known))
-                .or_insert(interval);
+    /// What policies want fetched, by id; the shortest interval counts. What has no authorities that can be read is not.
+    pub(super) fn jwks(resources: &Resources) -> BTreeMap<String, Wanted> {
+        let mut all: BTreeMap<String, Wanted> = BTreeMap::new();
+        for (key, policy) in &resources.auth_policies {
+            let jwks = policy.spec.any_of.iter().filter_map(|method| method.jwt.as_ref()?.jwks.as_ref());
+            for wanted in jwks.filter_map(|jwks| keys::wanted(jwks, &key.namespace, resources).ok()) {
+                let known = all.entry(wanted.id()).or_insert_with(|| wanted.clone());
+                known.interval = known.interval.min(wanted.interval);
+            }
         }
-        urls
+        all
     }
 
     fn status(

@@ -28,7 +28,16 @@ fn config_maps(resources: &Resources) -> impl Iterator<Item = ObjectKey> {
             .flat_map(|validation| &validation.ca_certificate_refs)
             .map(move |reference| referred(reference, gateway))
     });
-    of_backends.chain(of_clients)
+    let of_redis = resources.gateway_configs.iter().filter_map(|(config, object)| {
+        let tls = object.spec.redis.as_ref()?.tls.as_ref()?;
+        Some(ObjectKey::new(&config.namespace, &tls.ca_config_map_ref.as_ref()?.name))
+    });
+    let of_issuers = resources.auth_policies.iter().flat_map(|(policy, object)| {
+        let jwks = object.spec.any_of.iter().filter_map(|method| method.jwt.as_ref()?.jwks.as_ref());
+        let authorities = jwks.flat_map(|jwks| &jwks.ca_refs);
+        authorities.map(|reference| ObjectKey::new(&policy.namespace, &reference.name))
+    });
+    of_backends.chain(of_clients).chain(of_issuers).chain(of_redis)
 }
 
 fn referred(reference: &CertificateRef, holder: &ObjectKey) -> ObjectKey {
@@ -47,11 +56,14 @@ fn secrets(resources: &Resources) -> impl Iterator<Item = ObjectKey> {
         let tls = listeners.iter().filter_map(|listener| listener.tls.as_ref());
         tls.flat_map(|tls| &tls.certificate_refs).map(move |reference| referred(reference, holder))
     });
-    let api_keys = resources.consumers.iter().flat_map(|(consumer, object)| {
+    let credentials = resources.consumers.iter().flat_map(|(consumer, object)| {
         let credentials = object.spec.credentials.iter();
         credentials
-            .filter_map(|credential| credential.api_key.as_ref())
-            .map(|api_key| ObjectKey::new(&consumer.namespace, &api_key.secret_ref.name))
+            .filter_map(|credential| {
+                let key = credential.api_key.as_ref().map(|api_key| &api_key.secret_ref.name);
+                key.or_else(|| credential.basic.as_ref().map(|basic| &basic.password_secret_ref.name))
+            })
+            .map(|secret| ObjectKey::new(&consumer.namespace, secret))
     });
     let jwt_keys = resources.auth_policies.iter().flat_map(|(policy, object)| {
         let methods = object.spec.any_of.iter().filter_map(|method| method.jwt.as_ref());
@@ -59,10 +71,27 @@ fn secrets(resources: &Resources) -> impl Iterator<Item = ObjectKey> {
             .filter_map(|jwt| jwt.secret_ref.as_ref())
             .map(|secret| ObjectKey::new(&policy.namespace, &secret.name))
     });
-    let redis_urls = resources.gateway_configs.iter().filter_map(|(config, object)| {
-        let secret = object.spec.redis.as_ref()?.url_secret_ref.as_ref()?;
-        Some(ObjectKey::new(&config.namespace, &secret.name))
+    let signing_keys = resources.auth_policies.iter().filter_map(|(policy, object)| {
+        let token = object.spec.identity.as_ref()?.token.as_ref()?;
+        Some(ObjectKey::new(&policy.namespace, &token.secret_ref.name))
+    });
+    let redis = resources.gateway_configs.iter().flat_map(|(config, object)| {
+        let redis = object.spec.redis.iter();
+        let names = redis.flat_map(|redis| {
+            let sentinel = redis.sentinel.as_ref().and_then(|sentinel| sentinel.password_secret_ref.as_ref());
+            let passwords = redis.password_secret_ref.iter().chain(sentinel).map(|secret| &secret.name);
+            let shown = redis.tls.as_ref().and_then(|tls| tls.client_certificate_ref.as_ref());
+            let url = redis.url_secret_ref.iter().map(|secret| &secret.name);
+            url.chain(passwords).chain(shown.map(|secret| &secret.name))
+        });
+        names.map(|name| ObjectKey::new(&config.namespace, name))
     });
     let of_ingresses = ingress::secrets(resources);
-    certificates.chain(own).chain(of_ingresses).chain(api_keys).chain(jwt_keys).chain(redis_urls)
+    certificates
+        .chain(own)
+        .chain(of_ingresses)
+        .chain(credentials)
+        .chain(jwt_keys)
+        .chain(signing_keys)
+        .chain(redis)
 }

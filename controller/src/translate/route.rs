@@ -1,5 +1,7 @@
 //! One route object: attached to its parents, its rules put into their configurations, and its status.
 
+mod protection;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use gatehouse_crds::ParentRef;
@@ -9,15 +11,17 @@ use super::{
     attach::{self, Attached},
     backend::BackendKey,
     conditions::{Condition, ConditionType, Problem, reason},
+    external_name,
     gateway::GatewayView,
-    input::RouteInput,
+    input::{RouteInput, RuleAuth},
     names,
-    policy::{Guards, Policies},
+    policy::{Guards, OfBackend, Policies},
     rivals::Rivals,
     rule::{self, RuleOutput},
     status::{ObjectStatus, ParentStatus},
 };
 use crate::resources::{ObjectKey, Resources};
+use protection::Protection;
 
 /// One of a route's references to its parents.
 struct Parent<'a> {
@@ -32,6 +36,7 @@ struct Parent<'a> {
 #[derive(Debug, Default)]
 struct Served {
     unresolved: Vec<Problem>,
+    protection: Protection,
     /// By index, rules that some listener does not serve because nothing authenticates their requests.
     unguarded: BTreeMap<usize, Problem>,
     /// Those of them that no listener serves.
@@ -46,8 +51,8 @@ pub(super) struct Output {
     pub(super) routes: Vec<(ObjectKey, String, v1::Route)>,
     /// The backends that these name, on the same Gateways.
     pub(super) services: Vec<(ObjectKey, BackendKey, v1::Service)>,
-    /// BackendTLSPolicies that are for these backends, each with the Gateway.
-    pub(super) tls_policies: BTreeSet<(ObjectKey, ObjectKey)>,
+    /// Policies that are for these backends, each with the Gateway.
+    pub(super) of_backends: BTreeSet<(OfBackend, ObjectKey)>,
 }
 
 pub(super) fn translate(
@@ -92,7 +97,7 @@ pub(super) fn translate(
     }
     for parent in &parents {
         let Some(served) = served.get(&parent.gateway) else { continue };
-        let conditions = conditions(route, &rules, parent, served);
+        let conditions = conditions(route, &rules, parent, served, resources);
         let is_accepted = conditions.iter().any(|one| one.kind == ConditionType::Accepted && one.status);
         let attached = parent.attached.iter().flatten().filter(|_| is_accepted);
         let attached = attached.map(|(index, _)| *index).collect();
@@ -150,6 +155,10 @@ fn serve(
                 served.unguarded.insert(index, Problem::new(reason::AUTH_REQUIRED, message));
                 continue;
             }
+            if !route.takes.is_raw() {
+                let is_public = matches!(input.auth, RuleAuth::Public);
+                served.protection.note(index, rule::place(input, index), &guards.auth, is_public);
+            }
             variants.entry(guards.clone()).or_insert_with(|| listener.place());
             groups.entry(guards).or_default().push(v1::Attachment {
                 listener: listener.resource_name(&gateway.key),
@@ -167,26 +176,44 @@ fn serve(
             }
             continue;
         }
+        let refused = refused_names(rule, gateway);
+        served.unresolved.extend(refused.values().cloned());
         let only_one = groups.len() == 1;
         for (guards, attachments) in groups {
             let variant = variants.get(&guards).map(String::as_str).filter(|_| !only_one);
-            let wire = v1::Route {
+            let mut wire = v1::Route {
                 attachments,
                 auth: guards.auth,
                 rate_limits: guards.limits,
                 ..rule.route.clone()
             };
+            for (service, problem) in &refused {
+                external_name::take_out(&mut wire, &names::service(service), &problem.message);
+            }
             let name = names::route(&route.object(), index, variant);
             output.routes.push((gateway.key.clone(), name, wire));
         }
-        let services = rule.services.iter();
+        let services = rule.services.iter().filter(|(key, _)| !refused.contains_key(key));
         output
             .services
             .extend(services.map(|(key, service)| (gateway.key.clone(), key.clone(), service.clone())));
-        let tls_policies = rule.tls_policies.iter();
-        output.tls_policies.extend(tls_policies.map(|policy| (policy.clone(), gateway.key.clone())));
+        let of_backend = rule.of_backend.iter();
+        output.of_backends.extend(of_backend.map(|policy| (policy.clone(), gateway.key.clone())));
     }
     served
+}
+
+/// Backends of a rule that the Gateway does not serve, since they are names.
+fn refused_names<'a>(rule: &'a RuleOutput, gateway: &GatewayView) -> BTreeMap<&'a BackendKey, Problem> {
+    let names = rule.services.iter().filter_map(|(key, service)| Some((key, service.dns.as_ref()?)));
+    let refused = names.filter_map(|(key, dns)| {
+        let why = external_name::permits(gateway.external_names.as_ref(), &dns.name).err()?;
+        let service = &key.service;
+        let message =
+            format!("Service {service} is the ExternalName {}, and Gateway {} {why}", dns.name, gateway.key);
+        Some((key, Problem::new(reason::EXTERNAL_NAME_NOT_ALLOWED, message)))
+    });
+    refused.collect()
 }
 
 fn conditions(
@@ -194,6 +221,7 @@ fn conditions(
     rules: &[RuleOutput],
     parent: &Parent<'_>,
     served: &Served,
+    resources: &Resources,
 ) -> Vec<Condition> {
     let problems = rules
         .iter()
@@ -228,5 +256,9 @@ fn conditions(
             reason: problem.reason,
             message: problem.message,
         });
-    [accepted, resolved].into_iter().chain(partially).chain(conflicted).collect()
+    let protected = served
+        .protection
+        .condition(route.key, &parent.gateway, resources)
+        .filter(|_| accepted.status && parent.attached.is_ok());
+    [accepted, resolved].into_iter().chain(partially).chain(conflicted).chain(protected).collect()
 }

@@ -4,19 +4,22 @@ use std::collections::BTreeSet;
 
 use gatehouse_crds::{
     BackendRef, Cors, HeaderChanges, InvalidDuration, Mirror, PathMatchType, PathModifier, PathModifierType,
-    Redirect, Retry, RouteMatch, Timeouts, ValueMatch, ValueMatchType, parse_duration,
+    Redirect, RegexReplacement, Retry, RouteMatch, ServiceRef, Timeouts, ValueMatch, ValueMatchType,
+    parse_duration,
 };
 use gatehouse_proto::config::v1::{self, path_rewrite::Kind as RewriteKind, route::Action};
 
 use super::{
+    affinity, aggregate,
     backend::{self, BackendKey},
     check,
-    conditions::Problem,
-    grpc,
+    conditions::{Problem, reason},
+    fault, grpc,
     input::{ActionInput, BackendInput, Matches, MirrorInput, RouteInput, RuleInput, plain_backend},
-    policy::Policies,
+    policy::{OfBackend, Policies},
+    rollout,
 };
-use crate::resources::{ObjectKey, Resources};
+use crate::resources::Resources;
 
 /// Seconds; some 35,000 years.
 const AFTER_ALL: i64 = 1 << 40;
@@ -30,8 +33,8 @@ pub(super) struct RuleOutput {
     /// Without name, attachments, policies.
     pub(super) route: v1::Route,
     pub(super) services: Vec<(BackendKey, v1::Service)>,
-    /// BackendTLSPolicies that are for its backends.
-    pub(super) tls_policies: BTreeSet<ObjectKey>,
+    /// Policies that are for its backends.
+    pub(super) of_backend: BTreeSet<OfBackend>,
     /// The rule can't be served as it is written: where it is understood, it answers 500.
     pub(super) invalid: Option<Problem>,
     /// None of its matches is understood, so nobody knows where it would be.
@@ -57,7 +60,7 @@ pub(super) fn translate(
             ..v1::Route::default()
         },
         services: Vec::new(),
-        tls_policies: BTreeSet::new(),
+        of_backend: BTreeSet::new(),
         invalid: None,
         placeless: false,
         unresolved: Vec::new(),
@@ -67,6 +70,21 @@ pub(super) fn translate(
         output.route.action = Some(Action::Broken(v1::Broken { reason: problem.message.clone() }));
         output.services.clear();
         output.invalid = Some(problem);
+    } else if let Some(missing) = route.unconverted {
+        let message = if route.kind == "Ingress" {
+            format!(
+                "closed, every request gets 503: {missing} is not served. Write a GatewayRoute, as `gatehouse convert ingress-nginx` \
+                 does, or take it away"
+            )
+        } else {
+            format!(
+                "closed, every request gets 503: {missing} was not converted. Guard the route by other means, then take away the \
+                 annotation gatehouse.dev/unconverted"
+            )
+        };
+        output.route.action = Some(Action::Closed(v1::Closed { reason: message.clone() }));
+        output.services.clear();
+        output.invalid = Some(Problem::new(reason::UNCONVERTED, message));
     }
     output
 }
@@ -111,6 +129,9 @@ fn fill(
     output.route.response_headers = rule.response_headers.map(changes).transpose()?;
     output.route.cors = rule.cors.map(cors).transpose()?;
     output.route.timeouts = rule.timeouts.map(timeouts).transpose()?;
+    output.route.max_request_body_bytes = u64::try_from(rule.max_body_bytes.unwrap_or(0))
+        .map_err(|_| "maxRequestBodyBytes is negative: use 0 for any number".to_owned())?;
+    output.route.fault = rule.fault.map(fault::translate).transpose()?;
     let only_prefixes = match rule.matches {
         Matches::Http(matches) => matches.iter().all(|one| one.path.kind == PathMatchType::PathPrefix),
         Matches::Grpc(_) => false,
@@ -130,7 +151,7 @@ fn fill(
             headers: respond.headers.iter().map(header).collect::<Result<_, _>>()?,
             body: respond.body.clone(),
         }),
-        ActionInput::Forward { backends, rewrite, mirrors } => {
+        ActionInput::Forward { backends, rewrite, mirrors, failover, affinity, rollout } => {
             let rewrite = match rewrite {
                 None => None,
                 Some(rewrite) => Some(v1::Rewrite {
@@ -140,22 +161,35 @@ fn fill(
             };
             let backends = backends
                 .iter()
-                .map(|backend| self::backend(backend, route, policies, resources, output))
+                .map(|one| backend(route.backend_field, one, route, policies, resources, output))
                 .collect::<Result<_, _>>()?;
             let retry = rule.retry.map(retry).transpose()?;
-            let mut forward = v1::Forward { backends, rewrite, mirrors: Vec::new(), retry };
+            let affinity = affinity.map(affinity::of_session).transpose()?;
+            let mut forward = v1::Forward { backends, rewrite, retry, affinity, ..v1::Forward::default() };
+            if let Some(input) = rollout {
+                rollout::add(&mut forward, input, route, policies, resources, output)?;
+            }
             for one in mirrors {
                 forward.mirrors.extend(mirror(one, route, policies, resources, output)?);
             }
+            for (index, one) in failover.iter().enumerate() {
+                let field = format!("failover[{index}]");
+                forward.failover.extend(plain(&field, one, route, policies, resources, output));
+            }
             Action::Forward(forward)
         }
+        ActionInput::Aggregate(aggregate) => Action::Aggregate(aggregate::translate(
+            aggregate, rule.retry, route, policies, resources, output,
+        )?),
         // Valid, and 500 by definition (HTTPRouteRule.backendRefs).
         ActionInput::Nothing => Action::Broken(v1::Broken { reason: "backendRefs is empty".into() }),
     });
     Ok(())
 }
 
-fn backend(
+/// `field`: where the reference stands, for messages.
+pub(super) fn backend(
+    field: &str,
     backend: &BackendInput<'_>,
     route: &RouteInput<'_>,
     policies: &Policies,
@@ -168,8 +202,7 @@ fn backend(
         response_headers: backend.response_headers.map(changes).transpose()?,
         ..v1::Backend::default()
     };
-    let field = route.backend_field;
-    match backend::resolve(field, backend, route, policies, resources, &mut output.tls_policies) {
+    match backend::resolve(field, backend, route, policies, resources, &mut output.of_backend) {
         Ok((key, service)) => {
             wire.service = super::names::service(&key);
             output.services.push((key, service));
@@ -203,26 +236,45 @@ fn mirror(
     if numerator > denominator || denominator == 0 {
         return Err(format!("{}: a share of {numerator} in {denominator} is none", input.field));
     }
-    let reference = BackendRef {
+    let field = format!("{}.backendRef", input.field);
+    let service = plain(&field, target, route, policies, resources, output);
+    Ok(service.map(|service| v1::Mirror { service, numerator, denominator }))
+}
+
+/// The name of a Service that requests go to besides the rule's backends. `None`: it is left out, because its reference is
+/// broken, as `output` tells.
+fn plain(
+    field: &str,
+    target: &ServiceRef,
+    route: &RouteInput<'_>,
+    policies: &Policies,
+    resources: &Resources,
+    output: &mut RuleOutput,
+) -> Option<String> {
+    let reference = self::target(target);
+    let target = plain_backend(&reference);
+    match backend::resolve(field, &target, route, policies, resources, &mut output.of_backend) {
+        Ok((key, service)) => {
+            let name = super::names::service(&key);
+            output.services.push((key, service));
+            Some(name)
+        }
+        Err(problem) => {
+            output.unresolved.push(problem);
+            None
+        }
+    }
+}
+
+/// What has no weight of its own.
+pub(super) fn target(target: &ServiceRef) -> BackendRef {
+    BackendRef {
         group: target.group.clone(),
         kind: target.kind.clone(),
         namespace: target.namespace.clone(),
         name: target.name.clone(),
         port: target.port,
         weight: 1,
-    };
-    let field = format!("{}.backendRef", input.field);
-    let target = plain_backend(&reference);
-    match backend::resolve(&field, &target, route, policies, resources, &mut output.tls_policies) {
-        Ok((key, service)) => {
-            let name = super::names::service(&key);
-            output.services.push((key, service));
-            Ok(Some(v1::Mirror { service: name, numerator, denominator }))
-        }
-        Err(problem) => {
-            output.unresolved.push(problem);
-            Ok(None)
-        }
     }
 }
 
@@ -269,7 +321,7 @@ fn value_match(one: &ValueMatch, field: &str, is_header: bool) -> Result<v1::Val
     Ok(v1::ValueMatch { name: one.name.clone(), kind: kind.into(), value: one.value.clone() })
 }
 
-fn changes(changes: &HeaderChanges) -> Result<v1::HeaderChanges, String> {
+pub(super) fn changes(changes: &HeaderChanges) -> Result<v1::HeaderChanges, String> {
     for name in &changes.remove {
         check::header_name(name)?;
     }
@@ -345,11 +397,23 @@ fn path_modifier(path: &PathModifier, only_prefixes: bool) -> Result<v1::PathRew
         PathModifierType::ReplacePrefixMatch => {
             RewriteKind::Prefix(text("replacePrefixMatch", &path.replace_prefix_match)?)
         }
+        PathModifierType::ReplaceRegexMatch => {
+            let replacement = path.replace_regex_match.as_ref();
+            let RegexReplacement { pattern, substitution } =
+                replacement.ok_or("path.replaceRegexMatch is missing")?;
+            check::expression(pattern).map_err(|error| format!("path.replaceRegexMatch.pattern: {error}"))?;
+            check::substitution(substitution, pattern)
+                .map_err(|error| format!("path.replaceRegexMatch.substitution: {error}"))?;
+            RewriteKind::Expression(v1::PathExpression {
+                pattern: pattern.clone(),
+                substitution: substitution.clone(),
+            })
+        }
     };
     Ok(v1::PathRewrite { kind: Some(kind) })
 }
 
-fn retry(retry: &Retry) -> Result<v1::Retry, String> {
+pub(super) fn retry(retry: &Retry) -> Result<v1::Retry, String> {
     let code = |code: &i32| {
         let known = u32::try_from(*code).ok().filter(|code| (400..=599).contains(code));
         known.ok_or_else(|| format!("retry.codes: {code} is no status of a failure: use 400 to 599"))
@@ -373,9 +437,11 @@ fn timeouts(timeouts: &Timeouts) -> Result<v1::Timeouts, String> {
     Ok(v1::Timeouts {
         request_ms: limit("request", &timeouts.request)?,
         backend_request_ms: limit("backendRequest", &timeouts.backend_request)?,
+        connect_ms: limit("connect", &timeouts.connect)?,
+        idle_ms: limit("idle", &timeouts.idle)?,
     })
 }
 
-fn milliseconds(text: &str) -> Result<u64, InvalidDuration> {
+pub(super) fn milliseconds(text: &str) -> Result<u64, InvalidDuration> {
     parse_duration(text).map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,11 +1,19 @@
 //! `Settings` of a Gateway, from its GatewayConfig, and what of it belongs to listeners.
 
-use std::time::Duration;
+mod redis;
 
-use gatehouse_crds::{GatewayConfigSpec, Limits, Redis, parse_duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use gatehouse_crds::{ExternalNames, GatewayConfigSpec, Limits, parse_duration};
 use gatehouse_proto::config::v1;
 
-use super::conditions::{Problem, reason};
+use super::{
+    check,
+    conditions::{Problem, reason},
+};
 use crate::resources::{ObjectKey, Resources};
 
 /// What can't be used is left at its default and told.
@@ -15,13 +23,13 @@ pub(super) fn compile(
 ) -> (v1::Settings, Option<Problem>) {
     let Some((key, config)) = config else { return (v1::Settings::default(), None) };
     let mut problems = Vec::new();
-    let redis = config.redis.as_ref().and_then(|redis| match self::redis(redis, &key.namespace, resources) {
-        Ok(redis) => Some(redis),
-        Err(message) => {
+    let redis = config.redis.as_ref().map(|redis| {
+        redis::compile(redis, &key.namespace, resources).unwrap_or_else(|message| {
             problems
                 .push(Problem::new(reason::INVALID_PARAMETERS, format!("GatewayConfig {key}: {message}")));
-            None
-        }
+            // What was meant to be counted together must not be counted by each.
+            v1::Redis { broken: message, ..v1::Redis::default() }
+        })
     });
     let mut trusted_proxies = Vec::new();
     for range in &config.trusted_proxies {
@@ -45,6 +53,7 @@ pub(super) fn compile(
         }),
         redis,
         limits: config.limits.as_ref().map(|limits| connection_limits(limits, key, &mut problems)),
+        names: config.external_names.as_ref().and_then(|names| external_names(names, key, &mut problems)),
         ..v1::Settings::default()
     };
     (settings, Problem::join(problems))
@@ -71,30 +80,6 @@ impl IdleTimeouts {
     }
 }
 
-fn redis(redis: &Redis, namespace: &str, resources: &Resources) -> Result<v1::Redis, String> {
-    let url = match (&redis.url, &redis.url_secret_ref) {
-        (Some(url), _) => url.clone(),
-        (None, Some(secret)) => {
-            let bytes = resources.secret_entry(namespace, &secret.name, &secret.key).ok_or_else(|| {
-                format!(
-                    "redis.urlSecretRef: Secret {}/{} has no entry {}",
-                    namespace, secret.name, secret.key
-                )
-            })?;
-            String::from_utf8_lossy(bytes).trim().to_owned()
-        }
-        (None, None) => return Err("redis: give exactly one of url and urlSecretRef".into()),
-    };
-    // Never the URL itself in a message: it may hold a password.
-    let is_redis =
-        url::Url::parse(&url).is_ok_and(|url| ["redis", "valkey"].contains(&url.scheme()) && url.has_host());
-    if !is_redis {
-        return Err("redis: the URL is not redis://[user:password@]host:port[/db]".into());
-    }
-    let timeout = parse_duration(&redis.timeout).map_err(|error| format!("redis.timeout: {error}"))?;
-    Ok(v1::Redis { url, timeout_ms: milliseconds(timeout) })
-}
-
 fn connection_limits(limits: &Limits, key: &ObjectKey, problems: &mut Vec<Problem>) -> v1::ConnectionLimits {
     let number = |value: Option<i32>| value.and_then(|value| u32::try_from(value).ok()).unwrap_or(0);
     let mut time = |field: &str, value: &Option<String>| {
@@ -118,6 +103,40 @@ fn connection_limits(limits: &Limits, key: &ObjectKey, problems: &mut Vec<Proble
         max_headers: number(limits.max_headers),
         max_concurrent_streams: number(limits.max_concurrent_streams),
     }
+}
+
+/// `None`: nothing is said of how they are looked up.
+fn external_names(config: &ExternalNames, key: &ObjectKey, problems: &mut Vec<Problem>) -> Option<v1::Names> {
+    let mut refuse = |field: &str, what: String| {
+        let message = format!("GatewayConfig {key}: externalNames.{field}: {what}");
+        problems.push(Problem::new(reason::INVALID_PARAMETERS, message));
+    };
+    let mut names = v1::Names::default();
+    for text in &config.name_servers {
+        match name_server(text) {
+            Some(server) => names.servers.push(server.to_string()),
+            None => refuse("nameServers", format!("{text:?} is no address, nor one with a port")),
+        }
+    }
+    for range in &config.allowed_addresses {
+        if range.parse::<ipnet::IpNet>().is_ok() || range.parse::<IpAddr>().is_ok() {
+            names.allowed_addresses.push(range.clone());
+        } else {
+            refuse("allowedAddresses", format!("{range:?} is no address range"));
+        }
+    }
+    for host in &config.hosts {
+        if let Err(what) = check::hostname(host) {
+            refuse("hosts", what);
+        }
+    }
+    (names != v1::Names::default()).then_some(names)
+}
+
+/// Of port 53, if it does not say.
+fn name_server(text: &str) -> Option<SocketAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    text.parse().ok().or_else(|| Some(SocketAddr::new(bare.parse::<IpAddr>().ok()?, 53)))
 }
 
 fn milliseconds(duration: Duration) -> u32 {

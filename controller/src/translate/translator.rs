@@ -11,36 +11,44 @@ use std::{
     sync::Arc,
 };
 
-use gatehouse_crds::{BackendRef, HttpBackendRef, HttpFilter, Mirror, StreamRouteRule};
+use gatehouse_crds::{BackendRef, HttpBackendRef, HttpFilter, ServiceRef, StreamRouteRule};
 use gatehouse_proto::config::v1::resource::Kind;
 
 use super::{
-    Config, Namespaces, Settings, Translation, consumer, endpoints,
+    Contents, Namespaces, Settings, Translation, consumer, endpoints,
     gateway::{self, GatewayView},
     ingress::{self, Ingresses},
     input::{self, RouteInput},
     listener_set, named, names,
-    policy::{Policies, PolicyKind, Sources},
+    policy::{OfBackend, Policies, PolicyKind, Sources},
     rivals::Rivals,
     route,
     status::{ObjectId, Statuses},
     used::Used,
 };
 use crate::{
+    parallel::in_parallel,
     resources::{ObjectKey, Resources},
-    serve::Change,
+    rollout::Versions,
+    serve::{Change, Content},
 };
 use edit::Edit;
 
+/// Routes that are translated before the next are looked at: what comes of all of them is never held beside the result.
+const AT_ONCE: usize = 4096;
+
 #[derive(Debug)]
 pub struct Translator {
+    /// All but the configurations.
     translation: Translation,
+    /// By Gateway.
+    configs: BTreeMap<ObjectKey, Contents>,
     gateways: BTreeMap<ObjectKey, GatewayView>,
     policies: Policies,
     rivals: Rivals,
     used: Used,
-    /// By route, the BackendTLSPolicies that are for its backends, each with the Gateway.
-    tls_policies: BTreeMap<ObjectId, BTreeSet<(ObjectKey, ObjectKey)>>,
+    /// By route, the policies that are for its backends, each with the Gateway.
+    of_backends: BTreeMap<ObjectId, BTreeSet<(OfBackend, ObjectKey)>>,
     /// Whose consumers are in the configurations.
     namespaces: Namespaces,
 }
@@ -77,18 +85,16 @@ impl Translator {
         let configs = gateways.iter().map(|(key, gateway)| (key.clone(), gateway.config())).collect();
         let routes = ingresses.routes(&gateways);
         let mut translator = Translator {
-            translation: Translation { gateways: configs, statuses, ..Translation::default() },
+            translation: Translation { statuses, ..Translation::default() },
+            configs,
             rivals: Rivals::new(resources, &gateways),
             gateways,
             policies: Policies::new(resources),
             used: Used::default(),
-            tls_policies: BTreeMap::new(),
+            of_backends: BTreeMap::new(),
             namespaces: Namespaces::new(),
         };
-        for input in input::routes(resources).chain(routes) {
-            let output = translator.translate(&input, resources);
-            translator.add(input.id(), output, &mut Edit::nothing());
-        }
+        translator.add_all(input::routes(resources).chain(routes), resources);
         translator.translation.implied_gateways = ingresses.gateways;
         translator.finish(resources, settings);
         for key in &taken {
@@ -97,13 +103,27 @@ impl Translator {
         translator
     }
 
+    fn add_all<'a>(&mut self, mut routes: impl Iterator<Item = RouteInput<'a>>, resources: &Resources) {
+        loop {
+            let some: Vec<_> = routes.by_ref().take(AT_ONCE).collect();
+            if some.is_empty() {
+                return;
+            }
+            let outputs = in_parallel(&some, |route| self.translate(route, resources));
+            for (route, output) in some.iter().zip(outputs) {
+                self.add(route.id(), output, &mut Edit::nothing());
+            }
+        }
+    }
+
     fn translate(&self, route: &RouteInput<'_>, resources: &Resources) -> route::Output {
         route::translate(route, &self.gateways, &self.policies, &self.rivals, resources)
     }
 
     /// What does not stand with routes alone.
     fn finish(&mut self, resources: &Resources, settings: &Settings) {
-        let Translation { gateways: configs, statuses, provisioning, joined, implied_gateways, jwks_urls } =
+        let configs = &mut self.configs;
+        let Translation { gateways: _, statuses, provisioning, joined, implied_gateways, jwks } =
             &mut self.translation;
         gateway::configs(resources, statuses);
         let sources = Sources { resources, settings, implied: implied_gateways };
@@ -117,10 +137,10 @@ impl Translator {
                 }
             }
         }
-        for key in resources.backend_tls_policies.keys() {
-            if let Some(status) = self.policies.backend_tls.status(key, verified_on(&self.tls_policies, key))
-            {
-                statuses.set("BackendTLSPolicy", key, status);
+        for policy in OfBackend::existing(resources) {
+            let gateways = leading_to(&self.of_backends, &policy);
+            if let Some(status) = self.policies.status_of_backend(&policy, gateways, resources) {
+                statuses.0.insert(policy.id(), status);
             }
         }
         self.namespaces = self.used.namespaces();
@@ -141,22 +161,32 @@ impl Translator {
                 joined.insert(key.clone(), listeners);
             }
         }
-        *jwks_urls = Policies::jwks_urls(resources);
+        *jwks = Policies::jwks(resources);
     }
 
+    /// All but the configurations.
     pub fn translation(&self) -> &Translation {
         &self.translation
     }
 
+    /// The configurations, by Gateway and name.
+    pub fn configs(&self) -> &BTreeMap<ObjectKey, Contents> {
+        &self.configs
+    }
+
     /// Puts a resource that does not come from objects into a Gateway's configuration.
     pub fn put(&mut self, gateway: &ObjectKey, name: &str, kind: Kind) {
-        if let Some(config) = self.translation.gateways.get_mut(gateway) {
-            config.insert(name.into(), Arc::new(kind));
+        if let Some(config) = self.configs.get_mut(gateway) {
+            config.insert(name.into(), kind.into());
         }
     }
 
     pub fn into_translation(self) -> Translation {
-        self.translation
+        let decoded = |config: Contents| {
+            config.into_iter().map(|(name, content)| (name, Arc::new(content.kind()))).collect()
+        };
+        let gateways = self.configs.into_iter().map(|(gateway, config)| (gateway, decoded(config)));
+        Translation { gateways: gateways.collect(), ..self.translation }
     }
 
     /// Routes of kinds that stand for themselves, that came, changed or went. `None`: make it anew; it must not be used any more.
@@ -168,7 +198,7 @@ impl Translator {
     ) -> Option<Update> {
         let mut edit = Edit::default();
         self.edit_routes(resources, settings, routes, &mut edit)?;
-        Some(edit.finish(&mut self.translation.gateways))
+        Some(edit.finish(&mut self.configs))
     }
 
     /// Services that came, changed or went. `None`: make it anew; it must not be used any more.
@@ -186,21 +216,24 @@ impl Translator {
         let is_near = |ingress: &ObjectKey| services.iter().any(|one| one.namespace == ingress.namespace);
         if services.iter().any(|one| one.namespace == settings.namespace)
             || resources.ingresses.keys().any(is_near)
+            || Policies::asks_any(resources, services)
         {
             return None;
         }
         let mut edit = Edit::default();
         let routes = naming(resources, services);
+        let targeting = services.iter().flat_map(|service| self.policies.traffic.of(service));
+        edit.of_backends.extend(targeting.cloned().map(OfBackend::Traffic));
         self.edit_routes(resources, settings, &routes, &mut edit)?;
         self.edit_endpoints(resources, services, &mut edit);
-        Some(edit.finish(&mut self.translation.gateways))
+        Some(edit.finish(&mut self.configs))
     }
 
     /// Services whose addresses changed.
     pub fn endpoints(&mut self, resources: &Resources, services: &BTreeSet<ObjectKey>) -> Update {
         let mut edit = Edit::default();
         self.edit_endpoints(resources, services, &mut edit);
-        edit.finish(&mut self.translation.gateways)
+        edit.finish(&mut self.configs)
     }
 
     fn edit_routes(
@@ -225,13 +258,14 @@ impl Translator {
                 edit.policies.extend(targeting);
             }
         }
-        if edit.policies.iter().any(|(kind, _)| *kind == PolicyKind::Auth)
-            && self.used.namespaces() != self.namespaces
+        let mut auth = edit.policies.iter().filter(|(kind, _)| *kind == PolicyKind::Auth).peekable();
+        if auth.peek().is_some() && self.used.namespaces() != self.namespaces
+            || auth.any(|(_, key)| Policies::is_external(key, resources))
         {
             return None;
         }
         self.edit_policies(resources, settings, edit);
-        self.edit_tls_policies(edit);
+        self.edit_of_backends(resources, edit);
         self.edit_backends(resources, edit);
         for (key, set) in std::mem::take(&mut edit.counted) {
             let is_implied = self.translation.implied_gateways.contains_key(&key);
@@ -251,8 +285,8 @@ impl Translator {
 
     /// Takes out what a route object brought.
     fn remove(&mut self, id: &ObjectId, edit: &mut Edit) {
-        let tls_policies = self.tls_policies.remove(id).unwrap_or_default();
-        edit.tls_policies.extend(tls_policies.into_iter().map(|(policy, _)| policy));
+        let of_backends = self.of_backends.remove(id).unwrap_or_default();
+        edit.of_backends.extend(of_backends.into_iter().map(|(policy, _)| policy));
         let Some(status) = self.translation.statuses.0.remove(id) else { return };
         let mut counted = BTreeSet::new();
         let mut parents = BTreeSet::new();
@@ -264,13 +298,13 @@ impl Translator {
         self.count(counted, -1, edit);
         let prefix = names::rules(&format!("{}/{}", id.kind, id.key));
         for key in parents {
-            let Some(config) = self.translation.gateways.get_mut(&key) else { continue };
+            let Some(config) = self.configs.get_mut(&key) else { continue };
             for name in named(config, &prefix) {
                 edit.note(&key, &name, config);
-                if let Some(kind) = config.remove(&name)
-                    && let Kind::Route(route) = &*kind
+                if let Some(content) = config.remove(&name)
+                    && let Kind::Route(route) = content.kind()
                 {
-                    edit.turned(&key, self.used.remove(&key, route));
+                    edit.turned(&key, self.used.remove(&key, &route));
                 }
             }
         }
@@ -278,27 +312,27 @@ impl Translator {
 
     /// Puts in what a route object brings.
     fn add(&mut self, id: ObjectId, output: route::Output, edit: &mut Edit) {
-        let configs = &mut self.translation.gateways;
+        let configs = &mut self.configs;
         for (gateway, name, route) in output.routes {
             let Some(config) = configs.get_mut(&gateway) else { continue };
             let name = Arc::<str>::from(name);
             edit.note(&gateway, &name, config);
             edit.turned(&gateway, self.used.add(&gateway, &route));
-            config.insert(name, Arc::new(Kind::Route(route)));
+            config.insert(name, Kind::Route(route).into());
         }
         for (gateway, backend, service) in output.services {
             let Some(config) = configs.get_mut(&gateway) else { continue };
             let name = names::service(&backend);
-            let service = Kind::Service(service);
-            if config.get(name.as_str()).is_none_or(|known| **known != service) {
+            let service = Content::from(Kind::Service(service));
+            if config.get(name.as_str()) != Some(&service) {
                 let name = Arc::<str>::from(name);
                 edit.note(&gateway, &name, config);
-                config.insert(name, Arc::new(service));
+                config.insert(name, service);
             }
         }
-        if !output.tls_policies.is_empty() {
-            edit.tls_policies.extend(output.tls_policies.iter().map(|(policy, _)| policy.clone()));
-            self.tls_policies.insert(id.clone(), output.tls_policies);
+        if !output.of_backends.is_empty() {
+            edit.of_backends.extend(output.of_backends.iter().map(|(policy, _)| policy.clone()));
+            self.of_backends.insert(id.clone(), output.of_backends);
         }
         if output.status.parents.is_empty() {
             return;
@@ -325,7 +359,8 @@ impl Translator {
 
     /// Policies that began or ceased to take effect somewhere, or whose targets changed.
     fn edit_policies(&mut self, resources: &Resources, settings: &Settings, edit: &mut Edit) {
-        let Translation { gateways: configs, statuses, implied_gateways, .. } = &mut self.translation;
+        let configs = &mut self.configs;
+        let Translation { statuses, implied_gateways, .. } = &mut self.translation;
         let sources = Sources { resources, settings, implied: implied_gateways };
         for policy in std::mem::take(&mut edit.policies) {
             let (kind, key) = &policy;
@@ -347,27 +382,26 @@ impl Translator {
         }
     }
 
-    /// BackendTLSPolicies whose Gateways may not be what they were.
-    fn edit_tls_policies(&mut self, edit: &mut Edit) {
-        for key in std::mem::take(&mut edit.tls_policies) {
-            if let Some(status) =
-                self.policies.backend_tls.status(&key, verified_on(&self.tls_policies, &key))
-            {
-                self.translation.statuses.set("BackendTLSPolicy", &key, status);
+    /// Policies of backends whose Gateways may not be what they were.
+    fn edit_of_backends(&mut self, resources: &Resources, edit: &mut Edit) {
+        for policy in std::mem::take(&mut edit.of_backends) {
+            let gateways = leading_to(&self.of_backends, &policy);
+            if let Some(status) = self.policies.status_of_backend(&policy, gateways, resources) {
+                self.translation.statuses.0.insert(policy.id(), status);
             }
-            edit.statuses.insert(ObjectId { kind: "BackendTLSPolicy", key });
+            edit.statuses.insert(policy.id());
         }
     }
 
     /// Backends that began or ceased to be named.
     fn edit_backends(&mut self, resources: &Resources, edit: &mut Edit) {
         for (gateway, backend) in std::mem::take(&mut edit.backends) {
-            let Some(config) = self.translation.gateways.get_mut(&gateway) else { continue };
+            let Some(config) = self.configs.get_mut(&gateway) else { continue };
             let Some((name, endpoints)) = endpoints::endpoints(resources, &backend) else { continue };
             let name = Arc::<str>::from(name);
             edit.note(&gateway, &name, config);
             if self.used.has_backend(&gateway, &backend) {
-                config.insert(name, Arc::new(Kind::Endpoints(endpoints)));
+                config.insert(name, Kind::Endpoints(endpoints).into());
             } else {
                 edit.note(&gateway, &backend, config);
                 config.remove(&backend);
@@ -377,25 +411,25 @@ impl Translator {
     }
 
     fn edit_endpoints(&mut self, resources: &Resources, services: &BTreeSet<ObjectKey>, edit: &mut Edit) {
-        for (gateway, config) in &mut self.translation.gateways {
+        for (gateway, config) in &mut self.configs {
             for service in services {
                 for backend in endpoints::backends_of(config, service) {
                     let Some((name, endpoints)) = endpoints::endpoints(resources, &backend) else { continue };
                     let name = Arc::<str>::from(name);
                     edit.note(gateway, &name, config);
-                    config.insert(name, Arc::new(Kind::Endpoints(endpoints)));
+                    config.insert(name, Kind::Endpoints(endpoints).into());
                 }
             }
         }
     }
 }
 
-/// The Gateways whose routes lead to what a BackendTLSPolicy is for.
-fn verified_on<'a>(
-    tls_policies: &'a BTreeMap<ObjectId, BTreeSet<(ObjectKey, ObjectKey)>>,
-    policy: &ObjectKey,
+/// The Gateways whose routes lead to what a policy is for.
+fn leading_to<'a>(
+    of_backends: &'a BTreeMap<ObjectId, BTreeSet<(OfBackend, ObjectKey)>>,
+    policy: &OfBackend,
 ) -> BTreeSet<&'a ObjectKey> {
-    let all = tls_policies.values().flatten();
+    let all = of_backends.values().flatten();
     all.filter(|(one, _)| one == policy).map(|(_, gateway)| gateway).collect()
 }
 
@@ -407,13 +441,12 @@ fn naming(resources: &Resources, services: &BTreeSet<ObjectKey>) -> BTreeSet<Obj
     };
     let is_one =
         |route: &ObjectKey, backend: &BackendRef| names(route, backend.namespace.as_deref(), &backend.name);
-    let is_mirror = |route: &ObjectKey, mirror: &Mirror| {
-        names(route, mirror.backend_ref.namespace.as_deref(), &mirror.backend_ref.name)
-    };
+    let is_target =
+        |route: &ObjectKey, target: &ServiceRef| names(route, target.namespace.as_deref(), &target.name);
     let any_is_one = |key: &ObjectKey, backends: &[HttpBackendRef], filters: &[HttpFilter]| {
         let mut mirrors = filters.iter().filter_map(|filter| filter.request_mirror.as_deref());
         backends.iter().any(|backend| is_one(key, &backend.reference))
-            || mirrors.any(|mirror| is_mirror(key, mirror))
+            || mirrors.any(|mirror| is_target(key, &mirror.backend_ref))
     };
     let http = resources.http_routes.iter().filter(|(key, route)| {
         route.spec.rules.iter().any(|rule| any_is_one(key, &rule.backend_refs, &rule.filters))
@@ -424,7 +457,18 @@ fn naming(resources: &Resources, services: &BTreeSet<ObjectKey>) -> BTreeSet<Obj
     let gateway = resources.gateway_routes.iter().filter(|(key, route)| {
         route.spec.rules.iter().any(|rule| {
             rule.backend_refs.iter().flatten().any(|backend| is_one(key, backend))
-                || rule.mirror.iter().any(|mirror| is_mirror(key, mirror))
+                || rule.mirror.iter().any(|mirror| is_target(key, &mirror.backend_ref))
+                || rule.failover.iter().any(|target| is_target(key, target))
+                || rule
+                    .aggregate
+                    .iter()
+                    .flat_map(|one| &one.parts)
+                    .any(|part| is_target(key, &part.backend_ref))
+                || rule
+                    .rollout
+                    .iter()
+                    .filter_map(Versions::of)
+                    .any(|versions| is_target(key, versions.target))
         })
     });
     let streams = |key: &ObjectKey, rules: &[StreamRouteRule]| {

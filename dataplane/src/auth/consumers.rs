@@ -3,23 +3,32 @@
 //! A credential belongs to one consumer: should two have the same, the first by name keeps it. (The controller, which
 //! knows their ages, lets the older keep it and sends no second one.)
 
+mod certificates;
 mod holders;
 mod keys;
+mod register;
 mod subjects;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use gatehouse_proto::config::v1::{self, credential::Kind};
 use hashbrown::HashMap;
+
+pub(crate) use register::Register;
 
 use super::{
     Identity, UnixMillis,
-    consumer::Consumer,
+    certificate::{CertificateName, ClientCertificate},
+    consumer::{Consumer, CredentialKind, Hash},
     jwt::{Token, TokenError},
 };
-use {holders::Holder, keys::Keys, subjects::Subjects};
+use {
+    certificates::{Ambiguous, Certificates},
+    holders::Holder,
+    keys::Keys,
+    subjects::Subjects,
+};
 
 /// All consumers of a Gateway. Immutable: a change makes a new one.
 #[derive(Debug, Default)]
@@ -30,54 +39,62 @@ pub(crate) struct Consumers {
 #[derive(Debug, Default)]
 struct Namespace {
     keys: Keys,
+    passwords: Keys,
+    certificates: Certificates,
     subjects: Subjects,
 }
 
 impl Consumers {
-    /// `all` goes by resource name, `consumer/NAMESPACE/NAME`. Gives also the names of those of which something can't be
-    /// used, and a sentence each; the rest of such a consumer is in force.
+    /// Those of these resources, and what the [`Register`] says of them.
+    #[cfg(test)]
     pub(crate) fn compile<'a>(
-        all: impl Iterator<Item = (&'a str, &'a v1::Consumer)>,
+        all: impl Iterator<Item = (&'a str, &'a gatehouse_proto::config::v1::Consumer)>,
     ) -> (Self, Vec<(String, String)>) {
-        let mut consumers = Consumers::default();
-        let mut refused = Vec::new();
-        for (name, consumer) in all {
-            let problems = consumers.add(name, consumer);
-            if !problems.is_empty() {
-                refused.push((name.to_owned(), problems.join("; ")));
-            }
-        }
-        (consumers, refused)
+        let mut register = Register::default();
+        all.for_each(|(name, consumer)| register.put(name, consumer));
+        register.index()
     }
 
-    fn add(&mut self, name: &str, wire: &v1::Consumer) -> Vec<String> {
-        let Some((id, namespace)) =
-            name.strip_prefix("consumer/").and_then(|id| Some((id, id.split_once('/')?.0)))
-        else {
-            return vec!["its resource is not named consumer/NAMESPACE/NAME".into()];
-        };
-        let consumer = match Consumer::compile(id, wire) {
-            Ok(consumer) => Arc::new(consumer),
-            Err(problem) => return vec![problem],
-        };
+    /// Gives a sentence for each credential that another has already.
+    fn add(&mut self, consumer: &Arc<Consumer>) -> Vec<String> {
+        let namespace = consumer.id.split_once('/').map_or("", |(namespace, _)| namespace);
         let known = self.namespaces.entry(namespace.into()).or_default();
-        let added = wire.credentials.iter().map(|credential| {
-            let holder = Holder::new(&consumer, credential);
+        let added = (0..).zip(&consumer.credentials).map(|(at, credential)| {
+            let holder = Holder { consumer: Arc::clone(consumer), at };
             let added = match &credential.kind {
-                Some(Kind::ApiKeySha256(hash)) => known.keys.add(hash, holder),
-                Some(Kind::Jwt(jwt)) => known.subjects.add(jwt, holder),
-                None => Err("this dataplane does not know its kind".into()),
+                CredentialKind::ApiKey(hash) => known.keys.add(hash, holder),
+                CredentialKind::Password(hash) => known.passwords.add(hash, holder),
+                CredentialKind::Certificate(name) => known.certificates.add(name, holder),
+                CredentialKind::Token { issuer, subject } => known.subjects.add(issuer, subject, holder),
             };
-            added.map_err(|problem| format!("credential {}: {problem}", credential.name))
+            let name = credential.name.get(consumer.id.len() + 1..).unwrap_or_default();
+            added.map_err(|problem| format!("credential {name}: {problem}"))
         });
         added.filter_map(Result::err).collect()
     }
 
     /// The consumer whose key this is, if it is valid now.
     pub(super) fn by_key(&self, namespace: &str, key: &str, now: UnixMillis) -> Option<Identity> {
-        let holders = self.namespaces.get(namespace)?.keys.get(key)?;
-        let holder = holders.in_force(now)?;
-        Some(Identity::of_key(Arc::clone(&holder.consumer), Arc::clone(&holder.credential)))
+        self.namespaces.get(namespace)?.keys.find(key, now)
+    }
+
+    /// The consumer whose user name and password these are the hash of, if they are valid now.
+    pub(super) fn by_password(&self, namespace: &str, hash: &Hash, now: UnixMillis) -> Option<Identity> {
+        self.namespaces.get(namespace)?.passwords.find_hash(hash, now)
+    }
+
+    /// Who a verified certificate stands for; one without a consumer is an identity of its own.
+    ///
+    /// # Errors
+    /// It stands for several.
+    pub(super) fn by_certificate(
+        &self,
+        namespace: &str,
+        certificate: &Arc<ClientCertificate>,
+    ) -> Result<Identity, Ambiguous> {
+        let known = self.namespaces.get(namespace);
+        let consumer = known.map(|known| known.certificates.get(certificate)).transpose()?.flatten();
+        Ok(Identity::of_certificate(consumer.cloned(), Arc::clone(certificate)))
     }
 
     /// Who a verified token stands for; a token without a consumer is an identity of its own.

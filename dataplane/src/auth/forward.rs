@@ -9,7 +9,7 @@ use http::{
 };
 use serde_json::Value;
 
-use super::{Invalid, jwt::Claims};
+use super::{Invalid, claims::find, jwt::Claims};
 use crate::http::headers;
 
 #[derive(Debug, Default)]
@@ -23,11 +23,8 @@ impl ClaimHeaders {
     ) -> Result<Self, Invalid> {
         let mut compiled: Vec<(Box<str>, HeaderName)> = Vec::new();
         for ClaimHeader { claim, header } in wire {
-            let name = HeaderName::from_bytes(header.as_bytes())
-                .map_err(|_| Invalid(format!("identity.claims: {header:?} is no header name")))?;
-            if headers::is_ours(&name) || [AUTHORIZATION, COOKIE].contains(&name) || is_source(&name) {
-                return Err(Invalid(format!("identity.claims: header {name} has another meaning")));
-            }
+            let name =
+                free(header, &is_source).map_err(|what| Invalid(format!("identity.claims: {what}")))?;
             if claim.is_empty() || compiled.iter().any(|(_, other)| *other == name) {
                 return Err(Invalid(format!("identity.claims: give header {name} one claim")));
             }
@@ -51,17 +48,23 @@ impl ClaimHeaders {
     }
 }
 
-/// Dots descend into objects, but names hold dots too, as `https://example.com/roles` does: at each level the longest
-/// name that fits counts.
-fn find<'a>(claims: &'a Claims, path: &str) -> Option<&'a Value> {
-    if let Some(value) = claims.get(path) {
-        return Some(value);
+/// A header field that a policy may set; the error is a sentence. `is_source`: a credential may stand there.
+pub(super) fn free(header: &str, is_source: impl Fn(&HeaderName) -> bool) -> Result<HeaderName, String> {
+    let name =
+        HeaderName::from_bytes(header.as_bytes()).map_err(|_| format!("{header:?} is no header name"))?;
+    if headers::is_ours(&name) || [AUTHORIZATION, COOKIE].contains(&name) || is_source(&name) {
+        return Err(format!("header {name} has another meaning"));
     }
-    let (inner, rest) = path.rmatch_indices('.').find_map(|(dot, _)| {
-        let inner = claims.get(&path[..dot])?.as_object()?;
-        Some((inner, &path[dot + 1..]))
-    })?;
-    find(inner, rest)
+    Ok(name)
+}
+
+/// A text, a number or a truth value, as text.
+pub(crate) fn plain<'a>(claims: &'a Claims, path: &str) -> Option<Cow<'a, str>> {
+    match find(claims, path)? {
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        other @ (Value::Number(_) | Value::Bool(_)) => Some(Cow::Owned(other.to_string())),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
 }
 
 /// Texts as they are, lists of plain values joined by commas, objects and other lists as JSON. Nothing for null, an empty

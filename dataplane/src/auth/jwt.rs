@@ -9,6 +9,7 @@ mod compact;
 mod error;
 mod key;
 mod material;
+mod signer;
 mod strict;
 mod token;
 
@@ -16,11 +17,9 @@ use gatehouse_proto::config::v1;
 use serde_json::Value;
 
 use super::{Invalid, UnixMillis};
+pub(crate) use token::Claims;
 use {algorithm::Algorithm, compact::Compact, key::Key};
-pub(super) use {
-    error::TokenError,
-    token::{Claims, Token},
-};
+pub(super) use {error::TokenError, signer::Signer, token::Token};
 
 /// So many keys are tried for one token, in the policy's order: enough for any rotation, and a bound on what a
 /// forged token costs.
@@ -38,6 +37,8 @@ pub(crate) struct Verifier {
     keys: Vec<Key>,
     /// More keys are on their way.
     pending: bool,
+    /// What the URL is called that they come from.
+    jwks: Option<Box<str>>,
 }
 
 impl Verifier {
@@ -78,8 +79,14 @@ impl Verifier {
             audiences: jwt.audiences.iter().map(|audience| audience.as_str().into()).collect(),
             leeway: jwt.leeway_seconds.into(),
             pending: jwt.keys_pending,
+            jwks: (!jwt.jwks.is_empty()).then(|| jwt.jwks.as_str().into()),
             keys,
         })
+    }
+
+    /// Where keys could come from that are not known yet.
+    pub(crate) fn jwks(&self) -> Option<&str> {
+        self.jwks.as_deref()
     }
 
     /// Everything but the times, which [`Verifier::check_times`] checks.

@@ -18,6 +18,7 @@ use http::{
 
 use super::{Invalid, Request};
 use crate::http::headers;
+pub(crate) use cookie::values as cookie_values;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Source {
@@ -42,6 +43,10 @@ pub(super) enum Found<'a> {
 impl Source {
     pub(super) fn bearer() -> Self {
         Source::Header { name: AUTHORIZATION, scheme: Some("Bearer".into()) }
+    }
+
+    pub(super) fn basic() -> Self {
+        Source::Header { name: AUTHORIZATION, scheme: Some("Basic".into()) }
     }
 
     pub(super) fn x_api_key() -> Self {

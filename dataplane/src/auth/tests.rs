@@ -1,17 +1,20 @@
 //! Policies as a whole: which method decides, what a token must be, and that nothing random gets in.
 
+mod certificates;
 mod decision;
 mod keys;
+mod passwords;
 mod random;
 pub(crate) mod signer;
 mod tokens;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use gatehouse_proto::config::v1::{
-    self, AuthConfig, AuthMethod, CredentialSource, HeaderSource, auth_method, credential_source,
+    self, AuthConfig, AuthMethod, CredentialSource, HeaderSource, auth_method, credential, credential_source,
 };
 use http::{HeaderMap, HeaderValue};
 
-use super::{Consumers, Identity, Policy, Refusal, Request, TokenCache};
+use super::{ClientCertificate, Consumers, Identity, Policy, Refusal, Request, TokenCache};
 
 pub(super) const ISSUER: &str = "https://issuer.test";
 /// Unix seconds.
@@ -25,6 +28,10 @@ pub(super) enum Outcome {
     Anonymous,
     /// 401.
     Refused,
+    /// Somebody else is asked.
+    Elsewhere,
+    /// 403.
+    Forbidden,
     /// 503.
     Unavailable,
 }
@@ -35,10 +42,12 @@ impl From<Result<Identity, Refusal>> for Outcome {
             Ok(identity) => identity
                 .credential()
                 .map_or(Outcome::Anonymous, |credential| Outcome::Known(credential.into())),
-            Err(Refusal::Unauthenticated(challenges)) => {
+            Err(Refusal::Unauthenticated(challenges) | Refusal::UnknownKey { challenges, .. }) => {
                 assert!(!challenges.is_empty(), "a 401 needs a challenge");
                 Outcome::Refused
             }
+            Err(Refusal::Elsewhere) => Outcome::Elsewhere,
+            Err(Refusal::Forbidden(_)) => Outcome::Forbidden,
             Err(Refusal::Unavailable) => Outcome::Unavailable,
         }
     }
@@ -70,6 +79,25 @@ pub(super) fn policy(any_of: Vec<AuthMethod>) -> AuthConfig {
     AuthConfig { namespace: "ns".into(), any_of, ..AuthConfig::default() }
 }
 
+/// One consumer, with the key `bobs-key`.
+pub(super) fn bob() -> Consumers {
+    let key = digest(&SHA256, b"bobs-key").as_ref().to_vec();
+    let consumer = v1::Consumer {
+        username: "Zoë".into(),
+        tier: "gold".into(),
+        groups: vec!["a".into(), "b".into()],
+        credentials: vec![v1::Credential {
+            name: "k".into(),
+            kind: Some(credential::Kind::ApiKeySha256(key)),
+            ..v1::Credential::default()
+        }],
+        ..v1::Consumer::default()
+    };
+    let (consumers, refused) = Consumers::compile([("consumer/ns/bob", &consumer)].into_iter());
+    assert!(refused.is_empty(), "{refused:?}");
+    consumers
+}
+
 pub(super) fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
@@ -85,5 +113,6 @@ pub(super) fn ask(
     headers: &HeaderMap,
     query: Option<&str>,
 ) -> Result<Identity, Refusal> {
-    policy.authenticate(consumers, &mut TokenCache::default(), Request { headers, query }, NOW * 1000)
+    let request = Request { headers, query, client: [192, 0, 2, 1].into(), certificate: None };
+    policy.admit(consumers, &mut TokenCache::default(), request, NOW * 1000)
 }

@@ -9,10 +9,10 @@ use std::{collections::BTreeSet, hash::BuildHasher, sync::Arc};
 use gatehouse_proto::config::v1;
 use hashbrown::{HashMap, HashTable};
 
-use super::route::{Known, Part};
+use super::route::{Common, Known, Part};
 use crate::{
     observe::metrics::Metrics,
-    route::{Hostname, Table},
+    route::{Hostname, Table, usual_name},
     seeds::Seeds,
     snapshot::Rule,
 };
@@ -39,8 +39,14 @@ pub(super) struct Routes {
 
 impl Routes {
     /// Fails if any part of the route can't be used; what was there stays then.
-    pub(super) fn upsert(&mut self, name: &str, wire: &v1::Route, metrics: &Metrics) -> Result<(), String> {
-        let part = Part::compile(name, wire, metrics, self)?;
+    pub(super) fn upsert(
+        &mut self,
+        name: &str,
+        wire: &v1::Route,
+        metrics: &Metrics,
+        common: &mut Common,
+    ) -> Result<(), String> {
+        let part = Part::compile(name, wire, metrics, self, common)?;
         let id = match self.find(name) {
             Some(id) => {
                 self.withdraw(id);
@@ -90,7 +96,7 @@ impl Routes {
             let Some(part) = self.parts.get_mut(id as usize).and_then(Option::as_deref_mut) else { continue };
             part.resolve(known);
             part.listed = true;
-            for attachment in &part.attachments {
+            for attachment in &*part.attachments {
                 let table = match self.tables.get_mut(&attachment.listener) {
                     Some(table) => table,
                     None => self.tables.entry(Arc::clone(&attachment.listener)).or_default(),
@@ -119,14 +125,16 @@ impl Routes {
         self.naming.get_key_value(name).map_or_else(|| name.into(), |(name, _)| Arc::clone(name))
     }
 
-    /// The same for the name of a listener.
-    pub(super) fn shared_listener(&self, name: &str) -> Arc<str> {
-        self.tables.get_key_value(name).map_or_else(|| name.into(), |(name, _)| Arc::clone(name))
-    }
-
     /// The same for a name of a host there.
     pub(super) fn shared_hostname(&self, listener: &str, hostname: Hostname) -> Hostname {
         self.tables.get(listener).and_then(|table| table.shared(&hostname)).unwrap_or(hostname)
+    }
+
+    /// The rule before or after this one in its object, which mostly has the same hosts.
+    pub(super) fn sibling(&self, object: &str, rule: u32) -> Option<&Part> {
+        let next_to = [rule.checked_sub(1), rule.checked_add(1)].into_iter().flatten();
+        let mut siblings = next_to.filter_map(|rule| self.find(&usual_name(object, rule)));
+        self.part(siblings.next()?)
     }
 
     fn find(&self, name: &str) -> Option<Id> {
@@ -181,7 +189,7 @@ impl Routes {
         if !std::mem::take(&mut part.listed) {
             return;
         }
-        for attachment in &part.attachments {
+        for attachment in &*part.attachments {
             let Some(table) = self.tables.get_mut(&attachment.listener) else { continue };
             table.remove(&part.entry, &attachment.hostnames);
             if table.is_empty() {

@@ -13,6 +13,7 @@ use crate::{
     route::Facts,
     snapshot::{Action as Does, Snapshot},
     test_authority::Authority,
+    upstream::Tried,
 };
 
 fn state() -> State {
@@ -48,7 +49,8 @@ fn verified(name: &str, authority: Option<&Authority>) -> Resource {
 fn endpoints(port: u32) -> Resource {
     let endpoints = v1::Endpoints {
         service: "service/a".into(),
-        endpoints: vec![v1::Endpoint { address: "127.0.0.1".into(), port }],
+        endpoints: vec![v1::Endpoint { address: "127.0.0.1".into(), port, ..v1::Endpoint::default() }],
+        ..v1::Endpoints::default()
     };
     resource("endpoints/a", Kind::Endpoints(endpoints))
 }
@@ -73,7 +75,7 @@ fn limit(requests: u64) -> Resource {
         store: v1::LimitStore::Local.into(),
         on_store_failure: v1::StoreFailure::FallbackLocal.into(),
         replicas: 1,
-        broken: String::new(),
+        ..v1::RateLimit::default()
     };
     resource("ratelimit/a", Kind::RateLimit(config))
 }
@@ -181,8 +183,8 @@ fn answers(snapshot: &Snapshot) -> Vec<String> {
                             "{} {:?} {services:?} {:?} {:?}",
                             rule.plan.metrics.rule(),
                             found.prefix,
-                            rule.auth.iter().map(Option::is_some).collect::<Vec<_>>(),
-                            rule.limits
+                            rule.auth().iter().map(Option::is_some).collect::<Vec<_>>(),
+                            rule.limits()
                         )
                     });
                     answers.push(format!(
@@ -238,7 +240,7 @@ proptest! {
             let (snapshot, unfit) = state.assemble();
 
             let mut fresh = self::state();
-            prop_assert_eq!(fresh.apply(model.0.values().cloned().collect(), &[]).refused, vec![]);
+            prop_assert_eq!(fresh.apply(model.0.values().cloned(), &[]).refused, vec![]);
             let (whole, also_unfit) = fresh.assemble();
             let serves = answers(&snapshot);
             prop_assert_eq!(&serves, &answers(&whole));
@@ -255,7 +257,8 @@ proptest! {
 fn addresses_come_and_go_beside_their_service() {
     let mut state = state();
     let picks = |state: &State| {
-        let picked = state.services.get("service/a").and_then(|service| service.endpoints.pick(|| 0, None));
+        let picked =
+            state.services.get("service/a").and_then(|service| service.pick(|| 0, None, &Tried::default()));
         picked.map(|endpoint| endpoint.address.port())
     };
     let removals = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
@@ -281,7 +284,7 @@ fn a_backend_is_never_spoken_to_on_older_terms() {
     let mut state = state();
     let serves = |state: &State| {
         let service = state.services.get("service/a")?;
-        Some((service.tls.clone(), service.endpoints.pick(|| 0, None)?))
+        Some((service.tls.clone(), service.pick(|| 0, None, &Tried::default())?))
     };
     let plain = service("service/a", v1::UpstreamProtocol::Http1);
     state.apply(vec![plain.clone(), endpoints(1)], &[]);

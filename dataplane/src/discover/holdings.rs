@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gatehouse_proto::config::v1::{Batch, Held, Rejection};
+use gatehouse_proto::config::v1::{Held, Rejection};
+use hashbrown::HashMap;
 
-use super::{Changes, Outcome, Refused};
+use super::{Outcome, Refused};
+use crate::seeds::Seeds;
 
 #[derive(Debug, Default)]
 pub(super) struct Holdings {
-    /// Version by name.
-    held: BTreeMap<String, Vec<u8>>,
+    held: HashMap<Box<str>, Version, Seeds>,
     /// By name: content that came last and was refused. Under the same name an older version may be held.
     refused: BTreeMap<String, Rejection>,
     /// Held, but not in force since the last batch.
@@ -18,37 +19,37 @@ pub(super) struct Holdings {
     unknown: BTreeSet<String>,
 }
 
+/// As the controller gives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Version([u8; 16]);
+
 /// What a batch changes once it is applied.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    upserts: BTreeMap<String, Vec<u8>>,
-    removals: Vec<String>,
-    unknown: BTreeSet<String>,
+    pub(super) upserts: Vec<(Box<str>, Version)>,
+    pub(super) removals: Vec<String>,
+    /// Of the upserts: this version does not know their kind. They count as applied.
+    pub(super) unknown: BTreeSet<String>,
 }
 
-impl Pending {
-    /// Sets aside what this version does not know: it counts as applied.
-    pub(super) fn of(batch: Batch) -> (Self, Changes) {
-        let mut pending = Self { removals: batch.removals.clone(), ..Self::default() };
-        let mut changes = Changes { upserts: Vec::new(), removals: batch.removals };
-        for resource in batch.upserts {
-            pending.upserts.insert(resource.name.clone(), resource.version.clone());
-            if resource.kind.is_some() {
-                changes.upserts.push(resource);
-            } else {
-                pending.unknown.insert(resource.name);
-            }
-        }
-        (pending, changes)
+impl Version {
+    /// That of no content: the resource is sent again.
+    pub(super) const UNKNOWN: Version = Version([0; 16]);
+
+    pub(super) fn of(wire: &[u8]) -> Self {
+        wire.try_into().map_or(Version::UNKNOWN, Version)
+    }
+
+    fn to_wire(self) -> Vec<u8> {
+        self.0.to_vec()
     }
 }
 
 impl Holdings {
+    /// In no order.
     pub(super) fn held(&self) -> Vec<Held> {
-        self.held
-            .iter()
-            .map(|(name, version)| Held { name: name.clone(), version: version.clone() })
-            .collect()
+        let held = self.held.iter();
+        held.map(|(name, version)| Held { name: name.to_string(), version: version.to_wire() }).collect()
     }
 
     pub(super) fn refused(&self) -> Vec<Rejection> {
@@ -63,19 +64,20 @@ impl Holdings {
     pub(super) fn settle(&mut self, pending: Pending, outcome: Outcome) {
         let Pending { upserts, removals, mut unknown } = pending;
         for name in removals {
-            self.held.remove(&name);
+            self.held.remove(&*name);
             self.refused.remove(&name);
             self.unknown.remove(&name);
         }
         let mut reasons: BTreeMap<String, String> =
             outcome.refused.into_iter().map(|refused| (refused.name, refused.reason)).collect();
         for (name, version) in upserts {
-            if let Some(reason) = reasons.remove(&name) {
-                self.refused.insert(name.clone(), Rejection { name, version, reason });
+            if let Some(reason) = reasons.remove(&*name) {
+                let name = String::from(name);
+                self.refused.insert(name.clone(), Rejection { name, version: version.to_wire(), reason });
                 continue;
             }
-            self.refused.remove(&name);
-            self.unknown.remove(&name);
+            self.refused.remove(&*name);
+            self.unknown.remove(&*name);
             self.held.insert(name, version);
         }
         self.unknown.append(&mut unknown);
@@ -86,8 +88,8 @@ impl Holdings {
     pub(super) fn rejections(&self) -> Vec<Rejection> {
         let unfit = self.unfit.iter().filter_map(|Refused { name, reason }| {
             // Of a name whose newest content was refused, that is the news.
-            let version = self.held.get(name).filter(|_| !self.refused.contains_key(name))?;
-            Some(Rejection { name: name.clone(), version: version.clone(), reason: reason.clone() })
+            let version = self.held.get(&**name).filter(|_| !self.refused.contains_key(name))?;
+            Some(Rejection { name: name.clone(), version: version.to_wire(), reason: reason.clone() })
         });
         self.refused.values().cloned().chain(unfit).collect()
     }

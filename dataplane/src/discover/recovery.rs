@@ -5,7 +5,7 @@
 
 use std::{fmt, time::Duration};
 
-use gatehouse_proto::config::v1::Resource;
+use bytes::Bytes;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until, timeout_at},
@@ -32,15 +32,27 @@ pub enum Source {
 }
 
 /// A whole state from elsewhere than the controller.
-#[derive(Debug)]
 pub struct Recovered {
     pub source: Source,
-    pub resources: Vec<Resource>,
+    /// Each a `Resource`, encoded.
+    pub resources: Vec<Bytes>,
     /// The controller need not send again what has not changed since. `false` when another version of this program kept
     /// the state: it may have left out fields that this one knows.
     pub exact: bool,
     /// How old it is.
     pub age: Duration,
+}
+
+/// What is encoded may hold secrets.
+impl fmt::Debug for Recovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recovered")
+            .field("source", &self.source)
+            .field("resources", &self.resources.len())
+            .field("exact", &self.exact)
+            .field("age", &self.age)
+            .finish()
+    }
 }
 
 impl Source {

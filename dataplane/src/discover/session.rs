@@ -2,10 +2,10 @@
 //!
 //! Batches are applied on a thread of their own, so that heartbeats go on however long one takes.
 
-use std::{future::pending, panic::resume_unwind};
+use std::{future::pending, panic::resume_unwind, time::Duration};
 
 use gatehouse_proto::config::v1::{
-    Ack, Batch, ClientMessage, Heartbeat, Hello, ServerMessage, client_message::Kind as FromUs,
+    Ack, Batch, ClientMessage, Heartbeat, Hello, KeysWanted, ServerMessage, client_message::Kind as FromUs,
     config_service_client::ConfigServiceClient, server_message::Kind as FromServer,
 };
 use tokio::{
@@ -18,7 +18,7 @@ use tonic::Streaming;
 use tracing::info;
 
 use super::{
-    Apply, Broken, Link, Options, Outcome, Recovered, Source, Status,
+    Apply, Broken, Changes, Link, Options, Outcome, Recovered, Source, Status, Upserts,
     holdings::{Holdings, Pending},
 };
 
@@ -27,6 +27,9 @@ const MESSAGE_BYTES: usize = 16 << 20;
 /// One ack and one heartbeat can wait for the transport beside the `Hello`.
 const OUTBOUND_MESSAGES: usize = 3;
 
+/// How often what was counted for rollouts is reported, while there are any.
+const REPORTS: Duration = Duration::from_secs(1);
+
 pub(super) struct Session<A> {
     options: Options,
     holdings: Holdings,
@@ -34,6 +37,8 @@ pub(super) struct Session<A> {
     applier: Option<A>,
     applying: Option<Applying<A>>,
     status: watch::Sender<Status>,
+    /// Sources of keys that are to be fetched anew.
+    questions: mpsc::Receiver<String>,
     progress: bool,
     /// The controller's whole state was applied on this channel.
     whole: bool,
@@ -51,18 +56,23 @@ struct Applied<A> {
 struct Applying<A> {
     nonce: u64,
     source: Source,
-    pending: Pending,
-    work: JoinHandle<(A, Outcome)>,
+    work: JoinHandle<(A, Pending, Outcome)>,
 }
 
 impl<A: Apply> Session<A> {
-    pub(super) fn new(options: Options, applier: A, status: watch::Sender<Status>) -> Self {
+    pub(super) fn new(
+        options: Options,
+        applier: A,
+        status: watch::Sender<Status>,
+        questions: mpsc::Receiver<String>,
+    ) -> Self {
         Session {
             options,
             holdings: Holdings::default(),
             applier: Some(applier),
             applying: None,
             status,
+            questions,
             progress: false,
             whole: false,
         }
@@ -95,12 +105,9 @@ impl<A: Apply> Session<A> {
         if self.status.borrow().synced {
             return;
         }
-        let Recovered { source, mut resources, exact, age } = recovered;
+        let Recovered { source, resources, exact, age } = recovered;
         info!(gateway = self.options.gateway, %source, resources = resources.len(), "the controller is silent");
-        if !exact {
-            resources.iter_mut().for_each(|resource| resource.version.clear());
-        }
-        self.begin(0, source, Batch { upserts: resources, ..Batch::default() });
+        self.begin(0, source, Upserts::new(resources, exact), Vec::new());
         let applied = finished(&mut self.applying).await;
         self.settle(applied);
         let confirmed = std::time::Instant::now().checked_sub(age);
@@ -134,6 +141,8 @@ impl<A: Apply> Session<A> {
 
         let mut beat = interval(self.options.heartbeat);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut report = interval(REPORTS);
+        report.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
         let mut parts = Batch::default();
         loop {
@@ -149,17 +158,25 @@ impl<A: Apply> Session<A> {
                     parts.upserts.extend(part.upserts);
                     parts.removals.extend(part.removals);
                     if !part.more {
-                        self.begin(part.nonce, Source::Controller, std::mem::take(&mut parts));
+                        let Batch { upserts, removals, .. } = std::mem::take(&mut parts);
+                        self.begin(part.nonce, Source::Controller, Upserts::new(upserts, true), removals);
                     }
                 }
                 applied = finished(&mut self.applying) => {
                     let nonce = self.settle(applied);
                     tell(FromUs::Ack(Ack { nonce, rejected: self.holdings.rejections() }))?;
                 }
+                // The next report says all that this one would have.
+                _ = report.tick() => if outbound.capacity() > 1 && let Some(report) = self.options.reports.make() {
+                    tell(FromUs::Report(report))?;
+                },
                 // One place stays free for an ack. A beat that finds no room is told late by what fills it.
                 _ = beat.tick() => if outbound.capacity() > 1 {
                     tell(FromUs::Heartbeat(Heartbeat {}))?;
                 },
+                Some(jwks) = self.questions.recv(), if outbound.capacity() > 1 => {
+                    tell(FromUs::KeysWanted(KeysWanted { jwks }))?;
+                }
                 () = sleep_until(heard + silence) => return Err(Broken::Silent(silence)),
             }
         }
@@ -187,14 +204,15 @@ impl<A: Apply> Session<A> {
         });
     }
 
-    fn begin(&mut self, nonce: u64, source: Source, batch: Batch) {
+    fn begin(&mut self, nonce: u64, source: Source, mut upserts: Upserts, removals: Vec<String>) {
         let Some(mut applier) = self.applier.take() else { return };
-        let (pending, changes) = Pending::of(batch);
         let work = spawn_blocking(move || {
-            let outcome = applier.apply(changes);
-            (applier, outcome)
+            let mut outcome = applier.apply(Changes { upserts: &mut upserts, removals: &removals });
+            let (pending, damaged) = upserts.finish(removals);
+            outcome.refused.extend(damaged);
+            (applier, pending, outcome)
         });
-        self.applying = Some(Applying { nonce, source, pending, work });
+        self.applying = Some(Applying { nonce, source, work });
     }
 
     /// Returns the nonce to acknowledge.
@@ -221,11 +239,9 @@ impl<A: Apply> Session<A> {
 async fn finished<A>(applying: &mut Option<Applying<A>>) -> Applied<A> {
     let Some(under_way) = applying.as_mut() else { return pending().await };
     let result = (&mut under_way.work).await;
-    let Some(Applying { nonce, source, pending: changed, .. }) = applying.take() else {
-        return pending().await;
-    };
+    let Some(Applying { nonce, source, .. }) = applying.take() else { return pending().await };
     match result {
-        Ok((applier, outcome)) => Applied { nonce, source, pending: changed, applier, outcome },
+        Ok((applier, pending, outcome)) => Applied { nonce, source, pending, applier, outcome },
         Err(error) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
             // The runtime is shutting down, and this task with it.

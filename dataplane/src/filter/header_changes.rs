@@ -1,34 +1,44 @@
 //! Header modification (HTTPHeaderFilter).
 
+use std::sync::Arc;
+
 use gatehouse_proto::config::v1;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::InvalidFilter;
+use crate::interned::Interned;
 
 /// Names that frame a message or name its recipient: changing them by hand breaks it.
 const NOT_OURS_TO_CHANGE: [&str; 4] = ["connection", "content-length", "transfer-encoding", "upgrade"];
 
-/// Most rules change nothing, and take one word for it.
+/// Most rules change nothing, and many what others change: it takes one word.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct HeaderChanges(Option<Box<Changes>>);
+pub(crate) struct HeaderChanges(Option<Arc<Changes>>);
 
-#[derive(Debug, Clone)]
-struct Changes {
+/// What the rules of a table have in common.
+pub(crate) type CommonChanges = Interned<Changes>;
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Changes {
     set: Box<[(HeaderName, HeaderValue)]>,
     add: Box<[(HeaderName, HeaderValue)]>,
     remove: Box<[HeaderName]>,
 }
 
 impl HeaderChanges {
-    pub(crate) fn compile(wire: Option<&v1::HeaderChanges>) -> Result<Self, InvalidFilter> {
+    pub(crate) fn compile(
+        wire: Option<&v1::HeaderChanges>,
+        common: &mut CommonChanges,
+    ) -> Result<Self, InvalidFilter> {
         let Some(wire) = wire.filter(|wire| **wire != v1::HeaderChanges::default()) else {
             return Ok(HeaderChanges::default());
         };
-        Ok(HeaderChanges(Some(Box::new(Changes {
+        let changes = Changes {
             set: wire.set.iter().map(header).collect::<Result<_, _>>()?,
             add: wire.add.iter().map(header).collect::<Result<_, _>>()?,
             remove: wire.remove.iter().map(|header| name(header)).collect::<Result<_, _>>()?,
-        }))))
+        };
+        Ok(HeaderChanges(Some(common.get(Arc::new(changes)))))
     }
 
     pub(crate) fn apply(&self, headers: &mut HeaderMap) {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use gatehouse_proto::config::v1::{self, path_rewrite::Kind};
 use http::HeaderValue;
 
-use super::InvalidFilter;
+use super::{InvalidFilter, substitution::Substitution};
 use crate::{Reason, http::target::canonical_path, route::normal_prefix};
 
 /// Most rules rewrite nothing, and take one word for it.
@@ -18,11 +18,12 @@ struct Parts {
     path: Option<PathRewrite>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum PathRewrite {
     Full(Box<str>),
     /// Takes the place of the prefix that matched; held without a trailing slash.
     Prefix(Box<str>),
+    Expression(Box<Substitution>),
 }
 
 impl Rewrite {
@@ -57,6 +58,9 @@ impl PathRewrite {
         Ok(Some(match kind {
             Kind::Full(path) => PathRewrite::Full(checked(path)?),
             Kind::Prefix(prefix) => PathRewrite::Prefix(normal_prefix(&checked(prefix)?).into()),
+            Kind::Expression(expression) => {
+                PathRewrite::Expression(Box::new(Substitution::compile(expression)?))
+            }
         }))
     }
 
@@ -65,6 +69,11 @@ impl PathRewrite {
     pub(crate) fn apply<'a>(&'a self, path: &'a str, matched: Option<usize>) -> Result<Cow<'a, str>, Reason> {
         match self {
             PathRewrite::Full(path) => Ok(Cow::Borrowed(path)),
+            PathRewrite::Expression(substitution) => match substitution.apply(path) {
+                None => Ok(Cow::Borrowed(path)),
+                // What groups took may be put together to anything.
+                Some(made) => canonical_path(&made).map(|canonical| Cow::Owned(canonical.into_owned())),
+            },
             PathRewrite::Prefix(replacement) => {
                 // Without a prefix match the whole path stands for the prefix.
                 let rest = &path[matched.unwrap_or(path.len())..];
@@ -89,7 +98,7 @@ mod tests {
     use gatehouse_proto::config::v1::{self, path_rewrite::Kind};
 
     use super::PathRewrite;
-    use crate::route::normal_prefix;
+    use crate::{Reason, route::normal_prefix};
 
     /// Every prefix, replacement and request of peers' double-slash bugs.
     #[test]
@@ -122,5 +131,31 @@ mod tests {
         assert_eq!(rewrite.apply("/p/x", Some(2)).as_deref(), Ok("/one"));
         let bad = v1::PathRewrite { kind: Some(Kind::Full("no slash".into())) };
         assert!(PathRewrite::compile(Some(&bad)).is_err());
+    }
+
+    #[test]
+    fn what_groups_matched() {
+        let compile = |pattern: &str, substitution: &str| {
+            let (pattern, substitution) = (pattern.into(), substitution.into());
+            let kind = Kind::Expression(v1::PathExpression { pattern, substitution });
+            PathRewrite::compile(Some(&v1::PathRewrite { kind: Some(kind) })).map(Option::unwrap)
+        };
+        for (pattern, substitution, path, wanted) in [
+            ("/x(/|$)(.*)", "/$2", "/x/a/b", Ok("/a/b")),
+            ("/x(/|$)(.*)", "/$2", "/x", Ok("/")),
+            ("/x(/|$)(.*)", "/$2", "/y", Ok("/y")),
+            ("(?i)/v(?<v>[0-9]+)/(.*)", "/$2/${v}/$$10", "/V7/a", Ok("/a/7/$10")),
+            ("/(.*)", "$1", "/a", Err(Reason::BadRequest)),
+            ("/([^/]*)/([^/]*)", "/$1/.$2", "/a/./b", Ok("/a/./b")),
+            ("/(.*)/x", "/$1", "/../x", Err(Reason::BadRequest)),
+        ] {
+            let rewrite = compile(pattern, substitution).unwrap();
+            assert_eq!(rewrite.apply(path, None).as_deref(), wanted.as_ref().copied(), "{pattern}: {path}");
+        }
+        for (pattern, substitution) in
+            [("/(", "/"), ("/a", "/$1"), ("/(.)", "/${v}"), ("/(.)", "/$x"), ("/", "/$")]
+        {
+            assert!(compile(pattern, substitution).is_err(), "{pattern} {substitution}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST};
 use http_body::{Body, Frame, SizeHint};
 
-use super::{exchange::Exchange, headers, tunnel::Tunnel};
+use super::{aggregate::Assembled, compressed::Compressed, exchange::Exchange, headers, tunnel::Tunnel};
 use crate::{
     Reason,
     upstream::{BackendBody, BodyError},
@@ -27,6 +27,8 @@ pub(crate) struct ResponseBody {
 enum Kind {
     Whole(Bytes),
     Streaming(BackendBody),
+    Compressed(Box<Compressed>),
+    Assembled(Box<Assembled>),
     Tunnel(Box<Tunnel>),
     Ended,
 }
@@ -48,6 +50,16 @@ impl ResponseBody {
 
     pub(crate) fn streaming(body: BackendBody, exchange: Box<Exchange>) -> Self {
         let mut body = ResponseBody { kind: Kind::Streaming(body), exchange: Some(exchange) };
+        body.settle();
+        body
+    }
+
+    pub(super) fn compressed(body: Box<Compressed>, exchange: Box<Exchange>) -> Self {
+        ResponseBody { kind: Kind::Compressed(body), exchange: Some(exchange) }
+    }
+
+    pub(super) fn assembled(body: Box<Assembled>, exchange: Box<Exchange>) -> Self {
+        let mut body = ResponseBody { kind: Kind::Assembled(body), exchange: Some(exchange) };
         body.settle();
         body
     }
@@ -83,6 +95,8 @@ impl Body for ResponseBody {
                 return Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))));
             }
             Kind::Streaming(body) => ready!(Pin::new(body).poll_frame(cx)),
+            Kind::Compressed(body) => ready!(Pin::new(&mut **body).poll_frame(cx)),
+            Kind::Assembled(body) => ready!(Pin::new(&mut **body).poll_frame(cx)),
         };
         match frame {
             Some(Ok(frame)) => {
@@ -99,7 +113,11 @@ impl Body for ResponseBody {
             Some(Err(error)) => {
                 if let Some(exchange) = &mut this.exchange {
                     let clients = exchange.body_state().failed.get();
-                    exchange.fail(clients.unwrap_or(Reason::UpstreamFailed));
+                    let own = match error {
+                        BodyError::Idle => Reason::UpstreamTimeout,
+                        _ => Reason::UpstreamFailed,
+                    };
+                    exchange.fail(clients.unwrap_or(own));
                 }
                 // The client must see a break, never a clean end.
                 Poll::Ready(Some(Err(error)))
@@ -116,6 +134,8 @@ impl Body for ResponseBody {
         match &self.kind {
             Kind::Whole(bytes) => bytes.is_empty(),
             Kind::Streaming(body) => body.is_end_stream(),
+            Kind::Compressed(body) => body.is_end_stream(),
+            Kind::Assembled(body) => body.is_end_stream(),
             Kind::Tunnel(_) | Kind::Ended => true,
         }
     }
@@ -124,6 +144,8 @@ impl Body for ResponseBody {
         match &self.kind {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Streaming(body) => body.size_hint(),
+            Kind::Compressed(body) => body.size_hint(),
+            Kind::Assembled(body) => body.size_hint(),
             Kind::Tunnel(_) | Kind::Ended => SizeHint::with_exact(0),
         }
     }

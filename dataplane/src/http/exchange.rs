@@ -6,6 +6,7 @@
 use std::{
     borrow::Cow,
     net::{IpAddr, SocketAddr},
+    num::NonZeroU64,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -17,8 +18,10 @@ use tokio::time::Instant;
 use super::{connection::Connection, grpc::GRPC_STATUS, headers::X_REQUEST_ID, target::Target};
 use crate::{
     Reason,
+    limit::Permit,
     observe::{Record, RequestId, metrics::RouteMetrics},
-    upstream::BodyState,
+    rollout::{Counts, Version},
+    upstream::{Asker, BodyState},
     worker::Worker,
 };
 
@@ -29,6 +32,10 @@ pub(crate) struct Exchange {
     record: Record,
     body: Rc<BodyState>,
     complete: bool,
+    /// What limits count it by for as long as it is under way.
+    permits: Vec<Permit>,
+    /// Of a rollout that is analysed.
+    counts: Option<(Arc<Counts>, Version)>,
 }
 
 impl Exchange {
@@ -58,13 +65,22 @@ impl Exchange {
             status: Reason::ClientGone.status().as_u16(),
             grpc_status: None,
             reason: None,
+            failed_parts: Box::default(),
             bytes_received: 0,
             bytes_sent: 0,
             user_agent: parts.headers.get(USER_AGENT).cloned(),
             request_id: request_id.unwrap_or_else(|| RequestId::make(random)),
             trace,
         };
-        Box::new(Exchange { worker, started, record, body: Rc::default(), complete: false })
+        Box::new(Exchange {
+            worker,
+            started,
+            record,
+            body: Rc::default(),
+            complete: false,
+            permits: Vec::new(),
+            counts: None,
+        })
     }
 
     /// The request stands in for one that was refused unread: nothing of it is the client's.
@@ -85,9 +101,18 @@ impl Exchange {
         self.record.route = Some(Arc::clone(route));
     }
 
+    pub(crate) fn hold(&mut self, permits: Vec<Permit>) {
+        self.permits.extend(permits);
+    }
+
     /// Canonical.
     pub(crate) fn host(&self) -> &str {
         &self.record.host
+    }
+
+    /// Canonical.
+    pub(crate) fn path(&self) -> &str {
+        &self.record.path
     }
 
     /// Notes the client's address, and tells the backend the request's id.
@@ -100,8 +125,23 @@ impl Exchange {
         self.record.consumer = Some(Arc::clone(consumer));
     }
 
+    /// Who wants an endpoint.
+    pub(crate) fn asker<'a>(&'a self, headers: &'a HeaderMap) -> Asker<'a> {
+        Asker {
+            client: self.record.client,
+            consumer: self.record.consumer.as_deref(),
+            headers: Some(headers),
+            is_secure: self.record.scheme == "https",
+        }
+    }
+
     pub(crate) fn service(&mut self, label: &Arc<str>) {
         self.record.service = Some(Arc::clone(label));
+    }
+
+    /// By what it is counted besides.
+    pub(crate) fn counts(&mut self, counts: Option<(Arc<Counts>, Version)>) {
+        self.counts = counts;
     }
 
     pub(crate) fn attempt(&mut self, endpoint: SocketAddr) {
@@ -115,6 +155,11 @@ impl Exchange {
 
     pub(crate) fn body_state(&self) -> Rc<BodyState> {
         Rc::clone(&self.body)
+    }
+
+    /// The request's body may have so many bytes.
+    pub(crate) fn bound_body(&self, bytes: Option<NonZeroU64>) {
+        self.body.bound.set(bytes);
     }
 
     pub(crate) fn worker(&self) -> &Rc<Worker> {
@@ -131,6 +176,11 @@ impl Exchange {
 
     pub(crate) fn request_id(&self) -> &str {
         self.record.request_id.as_str()
+    }
+
+    /// On purpose.
+    pub(crate) fn held_up(&mut self) {
+        self.record.reason = Some(Reason::FaultDelayed);
     }
 
     /// A backend has answered.
@@ -156,6 +206,11 @@ impl Exchange {
         self.record.reason = Some(reason);
     }
 
+    /// What of an aggregate has failed, as JSON.
+    pub(crate) fn failed_parts(&mut self, json: Box<str>) {
+        self.record.failed_parts = json;
+    }
+
     /// It broke after the response's head.
     pub(crate) fn fail(&mut self, reason: Reason) {
         self.record.reason = Some(reason);
@@ -179,11 +234,14 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if !self.complete && self.record.reason.is_none() {
+        if !self.complete && matches!(self.record.reason, None | Some(Reason::FaultDelayed)) {
             self.record.reason = Some(Reason::ClientGone);
         }
         self.record.duration = self.started.elapsed();
         self.record.bytes_received = self.body.received.get();
+        if let Some((counts, version)) = &self.counts {
+            counts.count(*version, &self.record);
+        }
         self.worker.sink.finish(&self.record);
     }
 }

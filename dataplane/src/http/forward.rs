@@ -1,23 +1,37 @@
 //! Sends a request to a backend and brings its response back. What is still intact is tried again elsewhere.
 
-use std::{borrow::Cow, rc::Rc};
+use std::{borrow::Cow, net::SocketAddr, pin::pin, rc::Rc, time::Duration};
 
 use http::{
     HeaderValue, Request, Response, StatusCode, Uri, Version,
-    header::{CONTENT_LENGTH, HOST},
+    header::{CONTENT_LENGTH, HOST, SET_COOKIE},
     request::Parts,
     uri::{Authority, PathAndQuery, Scheme},
 };
-use tokio::time::{timeout, timeout_at};
+use http_body::Body;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
-    client_body::ClientBody, connection::Connection, exchange::Exchange, grpc, headers, mirror,
-    pipeline::Answer, retry::Retries, tunnel::Tunnel,
+    client_body::ClientBody,
+    compressed::Compressed,
+    connection::Connection,
+    exchange::Exchange,
+    failover::{self, Level},
+    grpc, headers, mirror,
+    pipeline::Answer,
+    retry::Retries,
+    tunnel::Tunnel,
 };
 use crate::{
     Reason,
+    auth::Identity,
+    filter::compression::Coding,
     snapshot::{Forward, Rule, Snapshot},
-    upstream::{self, BackendBody, BodyState, Failed, Lease, Protocol, Recording, RequestBody, Service},
+    upstream::{
+        self, Affinity, BackendBody, BodyState, Failed, Lease, Outcome, Patience, Protocol, Recording,
+        RequestBody, Service, Tried,
+    },
+    worker::Worker,
 };
 
 /// How often a request that no backend has taken is tried.
@@ -31,6 +45,20 @@ pub(super) struct Outbound<'a> {
     /// As the client wrote it.
     pub(super) authority: HeaderValue,
     pub(super) websocket: bool,
+    pub(super) identity: Option<&'a Identity>,
+}
+
+/// How a request seeks one of the endpoints of its backend.
+pub(super) struct Sought<'a> {
+    pub(super) level: Level<'a>,
+    /// What it shares with those that go to the same one.
+    pub(super) key: Option<u64>,
+    /// Of one attempt.
+    pub(super) limit: Option<Duration>,
+    /// Of all of them. Whoever waits for them cuts them off then.
+    pub(super) deadline: Option<Instant>,
+    pub(super) patience: Option<&'a Patience>,
+    pub(super) state: &'a BodyState,
 }
 
 /// The path that the backend sees. Taken as it is from the request if nothing changes it.
@@ -66,11 +94,46 @@ pub(super) async fn forward(
     body: ClientBody,
     exchange: &mut Exchange,
 ) -> Result<Answer, Reason> {
-    let chosen = outbound.forward.choose(|| connection.worker.random()).ok_or(Reason::NoEndpoints)?;
+    let random = || connection.worker.random();
+    // By what the client has sent, whatever rules make of it.
+    let affinity = outbound.forward.repeats.as_deref().and_then(|repeats| repeats.affinity.as_ref());
+    let session = affinity.map(|key| key.affinity(&exchange.asker(&parts.headers), random));
+    let session = session.filter(|session| session.key.is_some());
+    let mut point = session.as_ref().and_then(|session| session.key);
+    // What belongs together falls on the same.
+    let mut draw = || match &mut point {
+        None => random(),
+        Some(point) => {
+            *point = point.rotate_left(21);
+            *point
+        }
+    };
+    let mut is_judged = false;
+    let chosen = match &outbound.forward.rollout {
+        None => outbound.forward.choose(&mut draw),
+        Some(rollout) => {
+            let who = outbound.identity.and_then(Identity::name);
+            let choice = rollout.choose(outbound.forward, &parts.headers, who, &mut draw);
+            exchange.counts(choice.and_then(|choice| rollout.counts(choice)));
+            is_judged = choice.is_some_and(|choice| rollout.is_judged(choice));
+            choice.map(|choice| choice.backend)
+        }
+    };
+    let chosen = chosen.ok_or(Reason::NoEndpoints)?;
     let backend = &outbound.forward.backends[chosen];
-    let service = outbound.rule.services[chosen].as_deref().ok_or(Reason::BrokenRoute)?;
+    let service = outbound.rule.services[chosen].as_deref();
+    let level = match outbound.forward.repeats.as_deref() {
+        Some(repeats) if repeats.failovers > 0 && !is_judged => {
+            failover::choose(service, outbound.rule.failover(repeats), &mut draw)?
+        }
+        _ => Level::only(service.ok_or(Reason::BrokenRoute)?),
+    };
+    let mut service = level.service;
     exchange.service(&service.label);
 
+    let of_service = || service.affinity(&exchange.asker(&parts.headers), random);
+    let Affinity { key, set_cookie } = session.unwrap_or_else(of_service);
+    let accepted = service.compression().and_then(|compression| compression.accepted(&parts.headers));
     let websocket = outbound.websocket && service.protocol == Protocol::Http1;
     head(&mut parts, &outbound, service)?;
     exchange.inject_trace(&mut parts.headers);
@@ -81,7 +144,7 @@ pub(super) async fn forward(
     let is_grpc = service.protocol == Protocol::H2c && grpc::is_grpc(&parts.headers);
     let idle_timeout = (!is_grpc).then_some(snapshot.settings.limits.body_idle_timeout);
     // HTTP/2 keeps them apart from the head. Where there is a policy, they could say what it alone may.
-    let trailers = service.protocol == Protocol::H2c && outbound.rule.auth.is_empty();
+    let trailers = service.protocol == Protocol::H2c && outbound.rule.auth().is_empty();
     let mut body = RequestBody::new(body, Rc::clone(&state), idle_timeout, trailers);
     let repeats = outbound.forward.repeats.as_deref().filter(|_| !websocket);
     let mut recording = None;
@@ -91,7 +154,7 @@ pub(super) async fn forward(
             let (kept, first) = Recording::begin(body);
             (recording, body) = (Some(kept), first);
         }
-        mirror::send(mirrors, &connection.worker, &outbound, &parts, recording.as_ref());
+        mirror::send(mirrors, &connection.worker, &outbound, &parts, recording.as_ref(), exchange);
     }
     backend.request_headers.apply(&mut parts.headers);
     if websocket {
@@ -104,13 +167,21 @@ pub(super) async fn forward(
     let retries = repeats
         .and_then(|repeats| repeats.retry.as_ref())
         .map(|rule| Box::new(Retries::new(rule, &request, service.protocol, recording.as_ref())));
-    let sending =
-        attempts(connection, plan.timeouts.attempt(), service, &mut request, &state, retries, exchange);
+    let patience = plan.patience.as_deref();
+    let sought = Sought { level, key, limit: plan.timeouts.attempt(), deadline, patience, state: &state };
+    let sending = attempts(connection, sought, &mut request, retries, |next, address| {
+        if !std::ptr::eq(next, service) {
+            service = next;
+            exchange.service(&service.label);
+        }
+        exchange.attempt(address);
+    });
     let mut response = match deadline {
         Some(deadline) => timeout_at(deadline, sending).await.map_err(|_| Reason::UpstreamTimeout)??,
         None => sending.await?,
     };
 
+    let idle = patience.and_then(|patience| patience.idle);
     let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if upgraded && !(websocket && headers::is_websocket(response.headers())) {
         return Err(Reason::UpstreamFailed);
@@ -118,20 +189,61 @@ pub(super) async fn forward(
     finish_head(&mut response, exchange.is_head());
     plan.response_headers.apply(response.headers_mut());
     backend.response_headers.apply(response.headers_mut());
+    if let Some(cookie) = set_cookie {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
     if !upgraded {
-        return Ok(Answer::Forwarded(response));
+        return Ok(compressed(
+            match idle {
+                None => response,
+                Some(idle) => response.map(|body| body.bounded(idle)),
+            },
+            service,
+            accepted.filter(|_| !exchange.is_head()),
+            &connection.worker,
+        ));
     }
     headers::set_upgrade(response.headers_mut());
     let (head, body) = response.into_parts();
     let upstream = body.into_switched().ok_or(Reason::UpstreamFailed)?;
-    Ok(Answer::Tunnel(Response::from_parts(head, ()), Tunnel { upstream }))
+    Ok(Answer::Tunnel(Response::from_parts(head, ()), Tunnel { upstream, idle }))
+}
+
+/// An answer of a Service, compressed where its policy says so and the client takes it.
+fn compressed(
+    mut response: Response<BackendBody>,
+    service: &Service,
+    accepted: Option<Coding>,
+    worker: &Worker,
+) -> Answer {
+    let Some(compression) = service.compression() else { return Answer::Forwarded(response) };
+    let permit = accepted.and_then(|_| worker.compress());
+    let accepted = accepted.filter(|_| permit.is_some());
+    let (status, length) = (response.status(), response.body().size_hint().exact());
+    let encoder = compression.begin(accepted, status, response.headers_mut(), length);
+    match encoder.zip(permit) {
+        None => Answer::Forwarded(response),
+        Some((encoder, permit)) => {
+            Answer::Compressed(response.map(|body| Compressed::new(body, encoder, permit)))
+        }
+    }
 }
 
 /// Turns the client's head into ours.
 pub(super) fn head(parts: &mut Parts, outbound: &Outbound<'_>, service: &Service) -> Result<(), Reason> {
     let host = outbound.forward.rewrite.host().unwrap_or(&outbound.authority);
+    address(parts, host, outbound.path.clone(), service)
+}
+
+/// Asks a backend for a path of a host, in the protocol that it speaks.
+pub(super) fn address(
+    parts: &mut Parts,
+    host: &HeaderValue,
+    path: PathAndQuery,
+    service: &Service,
+) -> Result<(), Reason> {
     let mut uri = http::uri::Parts::default();
-    uri.path_and_query = Some(outbound.path.clone());
+    uri.path_and_query = Some(path);
     match service.protocol {
         Protocol::Http1 => {
             parts.headers.insert(HOST, host.clone());
@@ -148,50 +260,80 @@ pub(super) fn head(parts: &mut Parts, outbound: &Outbound<'_>, service: &Service
     Ok(())
 }
 
-async fn attempts(
+/// `attempted` is told each endpoint, and of which Service it is.
+pub(super) async fn attempts<'a>(
     connection: &Connection,
-    limit: Option<std::time::Duration>,
-    service: &Service,
+    sought: Sought<'a>,
     request: &mut Request<RequestBody>,
-    state: &BodyState,
     mut retries: Option<Box<Retries<'_>>>,
-    exchange: &mut Exchange,
+    mut attempted: impl FnMut(&'a Service, SocketAddr),
 ) -> Result<Response<BackendBody>, Reason> {
-    let mut avoid = None;
+    let Sought { mut level, key, limit, deadline, patience, state } = sought;
+    let Patience { connect, idle } = patience.copied().unwrap_or_default();
+    level.service.note_request();
+    let mut tried = Tried::default();
     let mut left = ATTEMPTS;
     loop {
-        let endpoint =
-            service.endpoints.pick(|| connection.worker.random(), avoid).ok_or(Reason::NoEndpoints)?;
-        exchange.attempt(endpoint.address);
-        avoid = Some(endpoint.id);
-        let lease = Lease::new(endpoint, Rc::clone(connection.worker.pool()));
-        let sending = upstream::send(request, service, lease);
-        let outcome = match limit {
-            Some(limit) => {
-                timeout(limit, sending).await.unwrap_or(Err(Failed::Sent(Reason::UpstreamTimeout)))
+        level = level.after(&tried, left == 1);
+        let service = level.service;
+        let active = service.take(|| connection.worker.random(), key, &tried)?;
+        attempted(service, active.endpoint().address);
+        tried.add(active.endpoint());
+        let watched = service.watch(active.endpoint());
+        let lease = Lease::new(active, Rc::clone(connection.worker.pool()));
+        let mut until = limit.map(|limit| Instant::now() + limit);
+        if watched.is_some() {
+            // Who is cut off by the deadline of the whole request has failed as well.
+            until = until.into_iter().chain(deadline).min();
+        }
+        let outcome = {
+            let mut sending = pin!(upstream::send(request, service, lease, connect));
+            if until.is_none() && idle.is_none() {
+                sending.await
+            } else {
+                upstream::bounded(sending.as_mut(), until, idle, state).await
             }
-            None => sending.await,
         };
-        match &outcome {
+        if outcome.is_err()
+            && let Some(reason) = state.failed.get()
+        {
             // The client's own failure comes back through the backend's connection.
-            Err(_) if state.failed.get().is_some() => {
-                return Err(state.failed.get().unwrap_or(Reason::BadRequest));
+            return Err(reason);
+        }
+        if let Some(watched) = watched {
+            if let Some(judged) = judged(&outcome, service.protocol) {
+                watched.ended(judged);
             }
-            Err(Failed::Unsent(_)) if left > 1 => {
-                left -= 1;
-                continue;
+            if outcome.is_err() && deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Err(Reason::UpstreamTimeout);
             }
-            _ => {}
+        }
+        if matches!(outcome, Err(Failed::Unsent(_))) && left > 1 {
+            left -= 1;
+            continue;
         }
         if let Some(retries) = &mut retries
             && retries.wants(outcome.as_ref().map(Response::status).map_err(|failed| *failed))
             && retries.restore(request)
         {
-            drop(outcome);
-            retries.wait(connection.worker.random()).await;
-            continue;
+            if service.may_retry() {
+                drop(outcome);
+                retries.wait(connection.worker.random()).await;
+                continue;
+            }
+            connection.worker.sink.metrics().retries_refused.add(1);
         }
         return outcome.map_err(|(Failed::Unsent(reason) | Failed::Sent(reason))| reason);
+    }
+}
+
+/// What an attempt says of its endpoint. `None`: nothing.
+fn judged(attempt: &Result<Response<BackendBody>, Failed>, protocol: Protocol) -> Option<Outcome> {
+    match attempt {
+        Ok(response) => Some(Outcome::of(response.status(), response.headers(), protocol == Protocol::H2c)),
+        // A connection that was closed while it was idle.
+        Err(Failed::Unsent(Reason::UpstreamFailed)) => None,
+        Err(Failed::Unsent(_) | Failed::Sent(_)) => Some(Outcome::GatewayError),
     }
 }
 

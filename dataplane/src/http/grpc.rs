@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
+use prost::Message;
 
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
@@ -30,13 +32,46 @@ pub(crate) fn timeout(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
+/// A message as it stands in a body: not compressed.
+pub(crate) fn frame(message: &impl Message) -> Bytes {
+    let message = message.encode_to_vec();
+    let mut framed = BytesMut::with_capacity(5 + message.len());
+    framed.put_u8(0);
+    framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    framed.put_slice(&message);
+    framed.freeze()
+}
+
+/// The one message of a body. `None`: it is none, several, or compressed.
+pub(crate) fn unframe<M: Message + Default>(framed: &[u8]) -> Option<M> {
+    let (head, message) = framed.split_at_checked(5)?;
+    let length = u32::from_be_bytes(head[1..].try_into().ok()?);
+    if head[0] != 0 || usize::try_from(length).ok()? != message.len() {
+        return None;
+    }
+    M::decode(message).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use http::{HeaderMap, HeaderName, HeaderValue};
 
-    use super::timeout;
+    use super::{frame, timeout, unframe};
+
+    #[test]
+    fn one_message_is_framed() {
+        let text = "a.B".to_owned();
+        assert_eq!(&frame(&text)[..], [0, 0, 0, 0, 5, 0x0a, 3, b'a', b'.', b'B']);
+        assert_eq!(unframe::<String>(&frame(&text)), Some(text));
+        assert_eq!(unframe::<String>(&[0, 0, 0, 0, 0]), Some(String::new()));
+        for bad in
+            [&[][..], &[0, 0, 0, 0, 2, 8], &[0, 0, 0, 0, 1, 0x0a, 0], &[1, 0, 0, 0, 0], &[0, 0, 0, 0, 1, 8]]
+        {
+            assert_eq!(unframe::<String>(bad), None, "{bad:?}");
+        }
+    }
 
     #[test]
     fn timeouts_of_calls() {

@@ -181,12 +181,13 @@ pub(crate) fn client_address(headers: &HeaderMap, peer: IpAddr, trusted: impl Fn
 }
 
 fn connection_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
+    words(headers, &CONNECTION)
+}
+
+/// Of a list of words (RFC 9110, 5.6.1).
+pub(crate) fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
 fn remove_listed_by_connection(headers: &mut HeaderMap) {

@@ -10,10 +10,13 @@ use http::{Request, request::Parts};
 use http_body_util::BodyExt;
 use tokio::{sync::oneshot, task::spawn_local, time::timeout};
 
-use super::forward::{ATTEMPTS, Outbound, head};
+use super::{
+    exchange::Exchange,
+    forward::{ATTEMPTS, Outbound, head},
+};
 use crate::{
     snapshot::Repeats,
-    upstream::{self, BackendBody, Failed, Lease, Recording, RequestBody, Service},
+    upstream::{self, BackendBody, Failed, Lease, Recording, RequestBody, Service, Tried},
     worker::Worker,
 };
 
@@ -36,6 +39,7 @@ pub(super) fn send(
     outbound: &Outbound<'_>,
     parts: &Parts,
     recording: Option<&Recording>,
+    exchange: &Exchange,
 ) {
     for service in services {
         // Each backend has its own protocol.
@@ -47,10 +51,11 @@ pub(super) fn send(
             worker.sink.metrics().mirrored_lost.add(1);
             continue;
         };
+        let key = service.key(&exchange.asker(&parts.headers));
         let body = recording.map(Recording::copy);
         let worker = Rc::clone(worker);
         spawn_local(async move {
-            let answered = timeout(PATIENCE, deliver(parts, body, &service, &worker)).await;
+            let answered = timeout(PATIENCE, deliver(parts, body, &service, key, &worker)).await;
             let metrics = worker.sink.metrics();
             match answered {
                 Ok(Some(())) => metrics.mirrored.add(1),
@@ -66,6 +71,7 @@ async fn deliver(
     parts: Parts,
     body: Option<oneshot::Receiver<Vec<Bytes>>>,
     service: &Service,
+    key: Option<u64>,
     worker: &Worker,
 ) -> Option<()> {
     let body = match body {
@@ -73,12 +79,12 @@ async fn deliver(
         None => RequestBody::Empty,
     };
     let mut request = Request::from_parts(parts, body);
-    let mut avoid = None;
+    let mut tried = Tried::default();
     for _ in 0..ATTEMPTS {
-        let endpoint = service.endpoints.pick(|| worker.random(), avoid)?;
-        avoid = Some(endpoint.id);
-        let lease = Lease::new(endpoint, Rc::clone(worker.pool()));
-        match upstream::send(&mut request, service, lease).await {
+        let active = service.take(|| worker.random(), key, &tried).ok()?;
+        tried.add(active.endpoint());
+        let lease = Lease::new(active, Rc::clone(worker.pool()));
+        match upstream::send(&mut request, service, lease, None).await {
             Ok(response) => return drain(response.into_body()).await,
             Err(Failed::Unsent(_)) => {}
             Err(Failed::Sent(_)) => return None,

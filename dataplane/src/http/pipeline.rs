@@ -1,8 +1,8 @@
 //! The way of a request:
 //!
 //! ```text
-//! canonical target -> listener -> route -> clean headers -> preflight answered -> limits by address -> authenticate -> limits by identity
-//!   -> request filters -> forward | redirect | respond -> response filters
+//! canonical target -> listener -> route -> clean headers -> preflight answered -> length of the body -> limits by address -> authenticate -> limits by identity
+//!   -> faults on purpose -> request filters -> forward | aggregate | redirect | respond -> response filters
 //! ```
 //!
 //! Each step changes the request or ends the pipeline with a [`Refusal`]. The exchange is ended by the body of whatever
@@ -19,10 +19,13 @@ use http::{
 use http_body::Body;
 
 use super::{
+    aggregate::{self, Assembled},
     body::ResponseBody,
     client_body::ClientBody,
+    compressed::Compressed,
     connection::Connection,
     exchange::Exchange,
+    fault,
     forward::{self, Outbound},
     grpc, headers, policies,
     respond::Refusal,
@@ -40,6 +43,8 @@ use crate::{
 /// How a request that was not refused is answered.
 pub(super) enum Answer {
     Forwarded(Response<BackendBody>),
+    Compressed(Response<Box<Compressed>>),
+    Assembled(Response<Box<Assembled>>),
     Own(Reason, Response<Bytes>),
     Tunnel(Response<()>, Tunnel),
 }
@@ -95,6 +100,14 @@ async fn respond(
                 exchange.grpc_end(response.headers());
             }
             response.map(|body| ResponseBody::streaming(body, exchange))
+        }
+        Ok(Answer::Compressed(response)) => {
+            exchange.head(response.status());
+            response.map(|body| ResponseBody::compressed(body, exchange))
+        }
+        Ok(Answer::Assembled(response)) => {
+            exchange.head(response.status());
+            response.map(|body| ResponseBody::assembled(body, exchange))
         }
         Ok(Answer::Own(reason, response)) => {
             exchange.refuse(reason, response.status());
@@ -156,7 +169,19 @@ async fn answer(
         }
     }
 
-    let admitted = policies::admit(connection, snapshot, routed.rule, &mut parts, client, exchange).await?;
+    let bound = routed.rule.plan.max_body;
+    if bound.is_some_and(|bound| body.size_hint().lower() > bound.get()) {
+        return Err(Reason::BodyTooLarge.into());
+    }
+    exchange.bound_body(bound);
+
+    let path = routed.path.as_deref();
+    let admitted =
+        policies::admit(connection, snapshot, routed.rule, &mut parts, client, path, exchange).await?;
+    if let Some(fault) = &routed.rule.plan.fault {
+        // Rare: no other request is to have room for its state.
+        Box::pin(fault::inject(fault, &routed.rule.plan, &parts.headers, exchange)).await?;
+    }
     let path = routed.path.as_deref().unwrap_or(parts.uri.path());
     let query = admitted.query.as_deref().or(parts.uri.query());
     let mut answer = match &routed.rule.plan.action {
@@ -167,6 +192,7 @@ async fn answer(
                 path: forward::path_and_query(forward, path, query, routed.matched, &parts.uri)?,
                 authority: routed.authority,
                 websocket,
+                identity: admitted.identity.as_ref(),
             };
             forward::forward(connection, snapshot, outbound, parts, body, exchange).await?
         }
@@ -182,7 +208,21 @@ async fn answer(
             Answer::Own(Reason::Redirect, redirect_to(redirect, original)?)
         }
         Action::Respond(respond) => Answer::Own(Reason::Direct, direct(respond)),
+        Action::Aggregate(plan) => {
+            let asked = aggregate::Asked {
+                rule: routed.rule,
+                plan,
+                path,
+                query,
+                identity: admitted.identity.as_ref(),
+                authority: &routed.authority,
+            };
+            // Its state is large, and no other request is to have room for it.
+            let assembled = Box::pin(aggregate::answer(connection, asked, &parts, exchange)).await?;
+            Answer::Assembled(assembled)
+        }
         Action::Broken => return Err(Reason::BrokenRoute.into()),
+        Action::Closed => return Err(Reason::Unconverted.into()),
     };
     answer.headers_mut().extend(admitted.quota);
     Ok(answer)
@@ -252,6 +292,8 @@ impl Answer {
     fn headers_mut(&mut self) -> &mut HeaderMap {
         match self {
             Answer::Forwarded(response) => response.headers_mut(),
+            Answer::Compressed(response) => response.headers_mut(),
+            Answer::Assembled(response) => response.headers_mut(),
             Answer::Own(_, response) => response.headers_mut(),
             Answer::Tunnel(response, _) => response.headers_mut(),
         }

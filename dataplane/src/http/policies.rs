@@ -7,7 +7,7 @@ use std::{
 
 use http::{HeaderMap, header::WWW_AUTHENTICATE, request::Parts};
 
-use super::{connection::Connection, exchange::Exchange, headers, respond::Refusal};
+use super::{connection::Connection, exchange::Exchange, external, headers, new_keys, respond::Refusal};
 use crate::{
     Reason,
     auth::{self, Identity},
@@ -20,69 +20,99 @@ use crate::{
 pub(super) struct Admitted {
     /// The query without credentials, if it held one.
     pub(super) query: Option<String>,
+    /// `None`: nobody is known.
+    pub(super) identity: Option<Identity>,
     /// Fields of the response that tell what is left of the limits.
     pub(super) quota: HeaderMap,
 }
 
+/// `path`: canonical, where it is not what the request's own is.
 pub(super) async fn admit(
     connection: &Connection,
     snapshot: &Snapshot,
     rule: &Rule,
     parts: &mut Parts,
     client: IpAddr,
+    path: Option<&str>,
     exchange: &mut Exchange,
 ) -> Result<Admitted, Refusal> {
     let mut admitted = Admitted::default();
-    if rule.auth.is_empty() && rule.limits.is_empty() {
+    if rule.policies.is_none() {
         return Ok(admitted);
     }
     let now = Instant::now();
     let mut quota = None;
-    limit(connection, rule, Phase::BeforeIdentity, parts, client, None, now, &mut quota).await?;
-    let (identity, query) = authenticate(connection, snapshot, rule, parts)?;
+    let seen = Seen { parts, client, path, identity: None };
+    limit(connection, rule, Phase::BeforeIdentity, seen, exchange, now, &mut quota).await?;
+    let (identity, query) = authenticate(connection, snapshot, rule, parts, client, exchange).await?;
     admitted.query = query;
     if let Some(consumer) = identity.as_ref().and_then(Identity::consumer) {
         exchange.consumer(consumer);
     }
-    limit(connection, rule, Phase::WithIdentity, parts, client, identity.as_ref(), now, &mut quota).await?;
+    let seen = Seen { parts, client, path, identity: identity.as_ref() };
+    limit(connection, rule, Phase::WithIdentity, seen, exchange, now, &mut quota).await?;
     if let Some(quota) = quota {
         quota.write(&mut admitted.quota);
     }
+    admitted.identity = identity;
     Ok(admitted)
 }
 
 /// Every policy must admit the request, and sees it as the client sent it.
-fn authenticate(
+async fn authenticate(
     connection: &Connection,
     snapshot: &Snapshot,
     rule: &Rule,
     parts: &mut Parts,
+    client: IpAddr,
+    exchange: &mut Exchange,
 ) -> Result<(Option<Identity>, Option<String>), Refusal> {
-    if rule.auth.is_empty() {
+    if rule.auth().is_empty() {
         return Ok((None, None));
     }
     let policies: Vec<&auth::Policy> = rule
-        .auth
+        .auth()
         .iter()
         .map(|policy| policy.as_deref().ok_or(Reason::PolicyUnavailable))
         .collect::<Result<_, _>>()?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis());
     let now = i64::try_from(now).unwrap_or(i64::MAX);
-    let identities = policies
-        .iter()
-        .map(|policy| {
-            let request = auth::Request { headers: &parts.headers, query: parts.uri.query() };
-            let mut tokens = connection.worker.tokens();
-            policy.authenticate(&snapshot.consumers, &mut tokens, request, now).map_err(Refusal::from)
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+    let worker = &connection.worker;
+    let mut identities = Vec::with_capacity(policies.len());
+    for policy in &policies {
+        let request = auth::Request {
+            headers: &parts.headers,
+            query: parts.uri.query(),
+            client,
+            certificate: connection.certificate(snapshot),
+        };
+        let mut outcome = policy.admit(&snapshot.consumers, &mut worker.tokens(), request, now);
+        if let Err(auth::Refusal::UnknownKey { jwks, .. }) = &outcome {
+            let later = Box::pin(new_keys::admit(worker, policy, jwks, request, now)).await;
+            outcome = later.unwrap_or(outcome);
+        }
+        if let (Err(auth::Refusal::Elsewhere), Some(external)) = (&outcome, policy.external()) {
+            let asking = external::ask(connection, snapshot, external, parts, request, exchange.path());
+            let identity = Box::pin(asking).await?;
+            outcome = policy.authorize(identity, client);
+        }
+        match outcome {
+            Ok(identity) => identities.push(identity),
+            Err(refusal) => {
+                if let auth::Refusal::Forbidden(Some(consumer)) = &refusal {
+                    exchange.consumer(consumer);
+                }
+                return Err(refusal.into());
+            }
+        }
+    }
     for name in policies.iter().flat_map(|policy| policy.owned_headers()) {
         headers::remove_with_aliases(&mut parts.headers, name);
     }
     let mut query = None;
     for (policy, identity) in policies.iter().zip(&identities) {
         let current = query.as_deref().or(parts.uri.query());
-        if let Some(stripped) = policy.apply(identity, &mut parts.headers, current) {
+        if let Some(stripped) = policy.apply(identity, &mut parts.headers, current, now) {
             query = Some(stripped);
         }
     }
@@ -93,31 +123,49 @@ fn authenticate(
     Ok((identity, query))
 }
 
-#[allow(clippy::too_many_arguments)] // One call site a phase; a struct would only rename them.
+/// What limits see of a request.
+struct Seen<'a> {
+    parts: &'a Parts,
+    client: IpAddr,
+    path: Option<&'a str>,
+    identity: Option<&'a Identity>,
+}
+
 async fn limit(
     connection: &Connection,
     rule: &Rule,
     phase: Phase,
-    parts: &Parts,
-    client: IpAddr,
-    identity: Option<&Identity>,
+    seen: Seen<'_>,
+    exchange: &mut Exchange,
     now: Instant,
     quota: &mut Option<Quota>,
 ) -> Result<(), Refusal> {
-    for policy in &rule.limits {
+    for policy in rule.limits() {
         let policy = policy.as_deref().ok_or(Reason::PolicyUnavailable)?;
         if !policy.has(phase) {
             continue;
         }
+        let Seen { parts, identity, .. } = seen;
         let facts = Facts {
-            client,
+            client: seen.client,
+            method: parts.method.as_str(),
+            path: seen.path.unwrap_or(parts.uri.path()),
+            host: exchange.host(),
+            query: parts.uri.query(),
             headers: &parts.headers,
             consumer: identity.and_then(Identity::consumer).map(|consumer| &**consumer),
             credential: identity.and_then(Identity::credential),
             tier: identity.and_then(Identity::tier),
+            groups: identity.map_or(&[], Identity::groups),
+            claims: identity.and_then(Identity::claims),
             route: rule.plan.object(),
         };
         let stores = connection.worker.stores();
+        let Some(permits) = policy.enter(phase, &facts, &stores) else {
+            let mut refusal = Refusal::from(Reason::RateLimited);
+            refusal.instead = policy.response().cloned();
+            return Err(refusal);
+        };
         let outcome = policy.check(phase, &facts, &stores, now).await;
         if outcome.degraded.is_some() {
             connection.worker.sink.metrics().store_failures.add(1);
@@ -128,11 +176,13 @@ async fn limit(
             Verdict::Refuse(more) => {
                 let mut refusal = Refusal::from(Reason::RateLimited);
                 join(quota.take(), more).write(&mut refusal.headers);
+                refusal.instead = policy.response().cloned();
                 return Err(refusal);
             }
             Verdict::Unavailable => return Err(Reason::LimitUnavailable.into()),
             Verdict::Broken => return Err(Reason::PolicyUnavailable.into()),
         }
+        exchange.hold(permits);
     }
     Ok(())
 }
@@ -147,8 +197,10 @@ fn join(first: Option<Quota>, second: Quota) -> Quota {
 impl From<auth::Refusal> for Refusal {
     fn from(refusal: auth::Refusal) -> Self {
         match refusal {
-            auth::Refusal::Unavailable => Reason::PolicyUnavailable.into(),
-            auth::Refusal::Unauthenticated(challenges) => {
+            // Nobody is there to be asked.
+            auth::Refusal::Unavailable | auth::Refusal::Elsewhere => Reason::PolicyUnavailable.into(),
+            auth::Refusal::Forbidden(_) => Reason::Forbidden.into(),
+            auth::Refusal::Unauthenticated(challenges) | auth::Refusal::UnknownKey { challenges, .. } => {
                 let mut refusal = Refusal::from(Reason::Unauthenticated);
                 for challenge in challenges {
                     refusal.headers.append(WWW_AUTHENTICATE, challenge);

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::upstream::Switched;
 
-/// Both sides have been silent for this long.
+/// Both sides have been silent for this long, where no rule says otherwise.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// A client that was told to go gets so long to answer.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -29,6 +29,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     pub(super) upstream: Switched,
+    /// As its rule says.
+    pub(super) idle: Option<Duration>,
 }
 
 impl Tunnel {
@@ -50,7 +52,7 @@ impl Tunnel {
                 copy(client_read, backend_write, &last, &received, pending()),
                 copy(backend_read, client_write, &last, &sent, draining),
             ) => {}
-            () = silence(&last) => {}
+            () = silence(&last, self.idle.unwrap_or(IDLE_TIMEOUT)) => {}
         }
         exchange.tunnelled(received.get(), sent.get());
         exchange.complete();
@@ -95,8 +97,8 @@ async fn copy(
     }
 }
 
-async fn silence(last: &Cell<Instant>) {
-    while last.get().elapsed() < IDLE_TIMEOUT {
-        sleep_until(last.get() + IDLE_TIMEOUT).await;
+async fn silence(last: &Cell<Instant>, limit: Duration) {
+    while last.get().elapsed() < limit {
+        sleep_until(last.get() + limit).await;
     }
 }

@@ -7,12 +7,15 @@ use ::http::HeaderName;
 use gatehouse_proto::config::v1;
 
 use super::bucket::Bucket;
+use super::concurrency::Concurrency;
+use super::condition::Condition;
 use super::key::{Encoded, Field};
-use super::plan::{Limit, Numbers, Part, Prefixes};
+use super::plan::{Limit, Numbers, Part, Prefixes, Scope};
 use super::quota::Shown;
 use super::rule::Rule;
 use super::window::Window;
-use super::{OnFailure, Place, Policy};
+use super::{Limits, OnFailure, Place, Policy};
+use crate::observe::metrics::Metrics;
 
 /// Keeps every number that Lua sees below 2^53, where its arithmetic is exact.
 const MAX_COUNT: u64 = 1_000_000_000_000;
@@ -32,14 +35,16 @@ struct Amount {
     requests: u64,
     per_ms: u64,
     burst: u64,
+    /// What one request takes.
+    cost: u64,
 }
 
 impl Policy {
-    /// `name`: the resource's, `ratelimit/NAMESPACE/NAME`; counts are kept under it.
+    /// `name`: the resource's, `ratelimit/NAMESPACE/NAME`; counts are kept under it. `metrics`: where decisions are counted.
     ///
     /// # Errors
     /// A sentence that names the limit, the field and the mend.
-    pub(crate) fn compile(name: &str, config: &v1::RateLimit) -> Result<Policy, Invalid> {
+    pub(crate) fn compile(name: &str, config: &v1::RateLimit, metrics: &Metrics) -> Result<Policy, Invalid> {
         if !config.broken.is_empty() {
             return Ok(Self::refusing());
         }
@@ -61,44 +66,100 @@ impl Policy {
         };
         let replicas = u64::from(config.replicas).clamp(1, MAX_REPLICAS);
         let mut names = HashSet::new();
-        let mut limits = Vec::with_capacity(config.limits.len());
-        for limit in &config.limits {
-            if !names.insert(limit.name.as_str()) {
-                return Err(Invalid(format!(
-                    "two limits are named `{}`: give each its own name",
-                    limit.name
-                )));
+        let all = config.limits.iter().map(|limit| &limit.name);
+        for limit in all.chain(config.concurrency.iter().map(|limit| &limit.name)) {
+            if !names.insert(limit.as_str()) {
+                return Err(Invalid(format!("two limits are named `{limit}`: give each its own name")));
             }
-            limits.push(compile_limit(name, limit, replicas)?);
         }
-        let (with, before) = limits.into_iter().partition(Limit::needs_identity);
-        Ok(Policy { before, with, store, on_failure, per_route, broken: false })
+        let (mut before, mut with) = (Limits::default(), Limits::default());
+        for limit in &config.limits {
+            let scope = scope(name, &limit.name, &limit.key, &limit.when, per_route)?;
+            let limit = compile_limit(name, limit, scope, replicas, metrics)?;
+            let of = if limit.needs_identity() { &mut with } else { &mut before };
+            let list = if limit.shadow { &mut of.shadow } else { &mut of.enforced };
+            list.push(limit);
+        }
+        for limit in &config.concurrency {
+            let scope = scope(name, &limit.name, &limit.key, &limit.when, per_route)?;
+            if limit.requests == 0 {
+                return Err(Invalid(format!("`requests` of limit `{}` is 0: use 1 or more", limit.name)));
+            }
+            let of = if scope.needs_identity() { &mut with } else { &mut before };
+            of.concurrency.push(Concurrency {
+                scope,
+                seed: seed(name, &limit.name, b"concurrency"),
+                most: limit.requests,
+                shadow: limit.shadow,
+                metrics: metrics.limit(name, &limit.name),
+            });
+        }
+        Ok(Policy { before, with, store, on_failure, broken: false, response: None })
     }
 
     /// For a policy that can't be enforced. Nothing else of it is looked at: rejecting it would leave in force what came
     /// before, or nothing.
     fn refusing() -> Self {
         Policy {
-            before: Vec::new(),
-            with: Vec::new(),
+            before: Limits::default(),
+            with: Limits::default(),
             store: Place::Local,
             on_failure: OnFailure::Deny,
-            per_route: false,
             broken: true,
+            response: None,
         }
     }
 }
 
-fn compile_limit(policy: &str, limit: &v1::Limit, replicas: u64) -> Result<Limit, Invalid> {
-    let base = Amount { requests: limit.requests, per_ms: limit.per_ms, burst: limit.burst };
-    let parts = limit.key.iter().map(|key| part(&limit.name, key)).collect::<Result<_, _>>()?;
+fn scope(
+    policy: &str,
+    limit: &str,
+    key: &[v1::LimitKey],
+    when: &[v1::LimitCondition],
+    per_route: bool,
+) -> Result<Scope, Invalid> {
+    let conditions = when.iter().map(|condition| {
+        Condition::compile(condition)
+            .map_err(|what| Invalid(format!("a condition in `when` of limit `{limit}`: {what}")))
+    });
+    Ok(Scope {
+        when: conditions.collect::<Result<_, _>>()?,
+        parts: key.iter().map(|key| part(limit, key)).collect::<Result<_, _>>()?,
+        policy: Encoded::default().with(Field::Policy, policy.as_bytes()),
+        per_route,
+    })
+}
+
+/// What all keys of a limit begin with.
+fn seed(policy: &str, limit: &str, algorithm: &[u8]) -> Encoded {
+    Encoded::default()
+        .with(Field::Policy, policy.as_bytes())
+        .with(Field::Limit, limit.as_bytes())
+        .with(Field::Algorithm, algorithm)
+}
+
+fn compile_limit(
+    policy: &str,
+    limit: &v1::Limit,
+    scope: Scope,
+    replicas: u64,
+    metrics: &Metrics,
+) -> Result<Limit, Invalid> {
+    let cost = limit.cost.max(1);
+    let base = Amount { requests: limit.requests, per_ms: limit.per_ms, burst: limit.burst, cost };
     let tiers = limit.tiers.iter().map(|tier| {
         let per_ms = if tier.per_ms == 0 { limit.per_ms } else { tier.per_ms };
-        let amount = Amount { requests: tier.requests, per_ms, burst: tier.burst };
+        let amount = Amount { requests: tier.requests, per_ms, burst: tier.burst, cost };
         Ok((tier.tier.clone(), numbers(policy, limit, Some(&tier.tier), amount, replicas)?))
     });
     let tiers = tiers.collect::<Result<_, _>>()?;
-    Ok(Limit { parts, base: numbers(policy, limit, None, base, replicas)?, tiers })
+    Ok(Limit {
+        scope,
+        shadow: limit.shadow,
+        metrics: metrics.limit(policy, &limit.name),
+        base: numbers(policy, limit, None, base, replicas)?,
+        tiers,
+    })
 }
 
 fn numbers(
@@ -119,26 +180,23 @@ fn numbers(
         Rule::Bucket(_) => b"bucket",
         Rule::Window(_) => b"window",
     };
-    let mut seed = Encoded::default()
-        .with(Field::Policy, policy.as_bytes())
-        .with(Field::Limit, limit.name.as_bytes())
-        .with(Field::Algorithm, algorithm);
+    let mut seed = seed(policy, &limit.name, algorithm);
     if let Some(tier) = tier {
         seed.add(Field::Tier, tier.as_bytes());
     }
     let shown = if limit.name.is_empty() { policy.rsplit('/').next().unwrap_or(policy) } else { &limit.name };
     Ok(Numbers {
         seed,
-        // The braces keep all limits of a policy on one node of a Redis cluster, as one script needs.
-        prefix: format!("gatehouse:{{{}}}:{}:", readable(policy), readable(&limit.name)),
+        prefix: format!("{{{}}}:{}:", readable(policy), readable(&limit.name)),
         whole,
         share: whole.share(replicas),
         shown: Arc::new(Shown::new(shown, amount.requests, amount.per_ms)),
+        cost: amount.cost,
     })
 }
 
 fn rule(place: &str, limit: &v1::Limit, amount: Amount) -> Result<Rule, Invalid> {
-    let Amount { requests, per_ms, burst } = amount;
+    let Amount { requests, per_ms, burst, cost } = amount;
     if !(1..=MAX_COUNT).contains(&requests) {
         return Err(Invalid(format!("`requests` of {place} is {requests}: use 1 to {MAX_COUNT}")));
     }
@@ -146,13 +204,20 @@ fn rule(place: &str, limit: &v1::Limit, amount: Amount) -> Result<Rule, Invalid>
         return Err(Invalid(format!("`per` of {place} is {per_ms} ms: use 1 ms to 366 days")));
     }
     let per = per_ms * 1000;
+    let dear = |what: &str, most: u64| {
+        Invalid(format!("`cost` of {place} is {cost}, and its {what} {most}: no request could pass"))
+    };
+    // The rules count requests: where each takes `cost`, a bucket refills by one in `cost` times the time.
     match limit.algorithm() {
         v1::Algorithm::TokenBucket => {
             let burst = if burst == 0 { requests } else { burst };
             if burst > MAX_COUNT {
                 return Err(Invalid(format!("`burst` of {place} is {burst}: use at most {MAX_COUNT}")));
             }
-            let bucket = Bucket::new(requests, per, burst);
+            if cost > burst {
+                return Err(dear("burst is", burst));
+            }
+            let bucket = Bucket::new(requests, per.saturating_mul(cost), burst / cost);
             if bucket.depth.us > MAX_DEPTH_US {
                 return Err(Invalid(format!(
                     "`burst` of {place} would take more than ten years to refill: use a smaller one"
@@ -160,7 +225,8 @@ fn rule(place: &str, limit: &v1::Limit, amount: Amount) -> Result<Rule, Invalid>
             }
             Ok(Rule::Bucket(bucket))
         }
-        v1::Algorithm::SlidingWindow => Ok(Rule::Window(Window::new(requests, per))),
+        v1::Algorithm::SlidingWindow if cost > requests => Err(dear("requests are", requests)),
+        v1::Algorithm::SlidingWindow => Ok(Rule::Window(Window::new(requests / cost, per))),
         v1::Algorithm::Unspecified => Err(unknown(&format!("algorithm of {place}"), limit.algorithm)),
     }
 }
@@ -177,6 +243,12 @@ fn part(limit: &str, key: &v1::LimitKey) -> Result<Part, Invalid> {
                 v6: bits(limit, "ipv6Prefix", address.ipv6_prefix, default.v6, 128)?,
             }))
         }
+        Some(Kind::Cookie(name)) => Ok(Part::Cookie(name.clone())),
+        Some(Kind::Query(name)) => Ok(Part::Query(name.clone())),
+        Some(Kind::Claim(path)) => Ok(Part::Claim(path.clone())),
+        Some(Kind::Path(_)) => Ok(Part::Path),
+        Some(Kind::Host(_)) => Ok(Part::Host),
+        Some(Kind::Method(_)) => Ok(Part::Method),
         Some(Kind::Header(name)) => HeaderName::try_from(name.as_str()).map(Part::Header).map_err(|_| {
             Invalid(format!(
                 "`key` of limit `{limit}` names the header `{name}`, which no header can be called"

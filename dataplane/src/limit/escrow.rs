@@ -6,21 +6,26 @@
 //!       one lacks               -> ask for all that lack, in one command, and wait; or wait with the one who asked
 //! ```
 //!
+//! In a cluster counts may lie on several shelves, and no command reaches more than one: each shelf is asked, at the same
+//! time. What one of them granted to a request that another refused is not spent, and goes back at once.
+//!
 //! An ask is a task of its own, so that a client that goes away leaves nothing half done and all who wait share one
-//! answer. A lease that runs low is renewed while it is spent.
+//! answer. A lease that runs low is renewed while it is spent; what is left of one that nobody wants goes back.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::bounded::Sharded;
+use super::cluster::Shelf;
 use super::key::Key;
-use super::lease::{Ask, Lease, Spent};
+use super::lease::{Answer, Ask, Lease, Purpose, Spent, Watch};
 use super::link::Link;
 use super::local::Counters;
 use super::plan::Pick;
-use super::redis;
+use super::redis::{self, Remote};
 use super::rule::{Rule, Taken};
 use super::store::StoreError;
 
@@ -46,7 +51,7 @@ pub(super) enum Decision {
 }
 
 /// One limit's part in an ask.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Want {
     /// Names the count in Redis.
     pub(super) name: String,
@@ -57,10 +62,17 @@ pub(super) struct Want {
     key: Key,
 }
 
+/// The store could not be asked for the limit at this place.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) at: usize,
+    pub(super) error: StoreError,
+}
+
 enum Step {
     Done(Decision),
-    /// An ask, somebody's, must come to its end.
-    Wait(Arc<Gate>, Key),
+    /// An ask, somebody's, must come to its end for the limit at this place.
+    Wait(Arc<Gate>, usize),
 }
 
 /// An ask on its way. However it ends, nobody waits for it any longer.
@@ -73,83 +85,141 @@ struct Pending {
 /// Counts a request that waits.
 struct Waiting<'a>(&'a Leases, Key);
 
-/// Decides within the link's time limit. `strict`: a count that Redis lost begins used up.
+/// Decides until `end`, which is set with the first wait. `strict`: a count that Redis lost begins used up.
 pub(super) async fn take(
     picks: &[Pick<'_>],
     strict: bool,
     counters: &Arc<Counters>,
-    link: &Arc<Link>,
-) -> Result<Decision, StoreError> {
-    let mut end = None;
+    remote: &Remote,
+    end: &mut Option<Instant>,
+) -> Result<Decision, Failed> {
     loop {
-        let (gate, key) = match attempt(picks, strict, counters, link) {
+        let (gate, at) = match attempt(picks, strict, counters, remote) {
+            Step::Done(Decision::Refuse(denied)) => {
+                if end.is_some() {
+                    return_granted(picks, &denied, counters, remote);
+                }
+                return Ok(Decision::Refuse(denied));
+            }
             Step::Done(decision) => return Ok(decision),
-            Step::Wait(gate, key) => (gate, key),
+            Step::Wait(gate, at) => (gate, at),
         };
-        let end = *end.get_or_insert_with(|| Instant::now() + link.limit());
-        let _waiting = Waiting::new(counters.leases(), key);
+        let end = *end.get_or_insert_with(|| Instant::now() + remote.limit());
+        let _waiting = Waiting::new(counters.leases(), picks[at].key);
         // An error says that it was closed: the ask has come to its end.
-        let _ = timeout_at(end, gate.end.acquire()).await.map_err(|_| StoreError::TimedOut)?;
-        if let Some(error) = gate.failed.get() {
-            return Err(*error);
+        let ended = timeout_at(end, gate.end.acquire()).await;
+        let failed = ended.map_or(Some(StoreError::TimedOut), |_| gate.failed.get().copied());
+        if let Some(error) = failed {
+            return Err(Failed { at, error });
         }
+    }
+}
+
+/// Tells Redis of what was granted to a request that is refused. On one shelf nothing was.
+fn return_granted(picks: &[Pick<'_>], denied: &[Option<u64>], counters: &Arc<Counters>, remote: &Remote) {
+    let by = picks.iter().zip(denied).filter(|(_, denied)| denied.is_some()).map(|(pick, _)| pick);
+    let refused: Vec<&Pick<'_>> = by.collect();
+    for pick in picks.iter().filter(|pick| !refused.iter().any(|refused| remote.together(refused, pick))) {
+        give_back(pick, counters, remote);
+    }
+}
+
+/// What was spent at `at` on a request that something else refuses.
+pub(super) fn put_back(picks: &[Pick<'_>], at: u64, counters: &Arc<Counters>, remote: &Remote) {
+    for pick in picks {
+        counters.leases().on(pick.key, at, |lease| lease.put_back(at));
+        give_back(pick, counters, remote);
+    }
+}
+
+fn give_back(pick: &Pick<'_>, counters: &Arc<Counters>, remote: &Remote) {
+    let (now, gate) = (counters.now(), Arc::<Gate>::default());
+    if let Some(ask) = counters.leases().on(pick.key, now, |lease| lease.give_back_one(now, &gate)) {
+        let link = remote.link(pick);
+        let wants = vec![Want::new(pick, ask, false, link.shelf())];
+        let pending = Pending { counters: Arc::clone(counters), wants, gate };
+        tokio::spawn(pending.run(Arc::clone(link)));
     }
 }
 
 /// Spends one of every lease, or none.
-fn attempt(picks: &[Pick<'_>], strict: bool, counters: &Arc<Counters>, link: &Arc<Link>) -> Step {
+fn attempt(picks: &[Pick<'_>], strict: bool, counters: &Arc<Counters>, remote: &Remote) -> Step {
     let leases = counters.leases();
-    // A lease is worth something only until its time: the clock is read after every wait.
-    let now = counters.now();
-    let mut taken = Vec::with_capacity(picks.len());
-    for (n, pick) in picks.iter().enumerate() {
-        let spent = leases.on(pick.key, now, |lease| lease.spend(pick.numbers.whole, now));
-        if let Spent::Yes { taken: one, renew } = spent {
-            taken.push(one);
-            if renew {
-                ask(std::slice::from_ref(pick), strict, now, counters, link);
+    'again: loop {
+        // A lease is worth something only until its time: the clock is read after every wait.
+        let now = counters.now();
+        let mut taken = Vec::with_capacity(picks.len());
+        for (n, pick) in picks.iter().enumerate() {
+            let spent = leases.on(pick.key, now, |lease| lease.spend(pick.numbers.whole, now));
+            if let Spent::Yes { taken: one, renew } = spent {
+                taken.push(one);
+                if renew {
+                    ask(&[*pick], Purpose::Renew, strict, now, counters, remote.link(pick));
+                }
+                continue;
             }
-            continue;
+            for pick in &picks[..n] {
+                leases.on(pick.key, now, |lease| lease.put_back(now));
+            }
+            let denied = picks
+                .iter()
+                .map(|pick| leases.on(pick.key, now, |lease| lease.refused(pick.numbers.whole, now)));
+            let denied: Vec<Option<u64>> = denied.collect();
+            if denied.iter().any(Option::is_some) {
+                return Step::Done(Decision::Refuse(denied));
+            }
+            if let Spent::Asked(gate) = spent {
+                return Step::Wait(gate, n);
+            }
+            // Those before have something, and so may those behind.
+            let (here, elsewhere): (Vec<Pick<'_>>, Vec<Pick<'_>>) =
+                picks[n..].iter().copied().partition(|behind| remote.together(pick, behind));
+            for shelf in elsewhere.chunk_by(|one, next| remote.together(one, next)) {
+                ask(shelf, Purpose::Wait, strict, now, counters, remote.link(&shelf[0]));
+            }
+            match ask(&here, Purpose::Wait, strict, now, counters, remote.link(pick)) {
+                Some(gate) => return Step::Wait(gate, n),
+                // Another worker was quicker.
+                None => continue 'again,
+            }
         }
-        for pick in &picks[..n] {
-            leases.on(pick.key, now, |lease| lease.put_back(now));
-        }
-        let denied =
-            picks.iter().map(|pick| leases.on(pick.key, now, |lease| lease.denied(pick.numbers.whole, now)));
-        let denied: Vec<Option<u64>> = denied.collect();
-        if denied.iter().any(Option::is_some) {
-            return Step::Done(Decision::Refuse(denied));
-        }
-        if let Spent::Asked(gate) = spent {
-            return Step::Wait(gate, pick.key);
-        }
-        // Those before have something, and so may those behind.
-        let lacking = picks[n..]
-            .iter()
-            .enumerate()
-            .filter(|(behind, pick)| *behind == 0 || !leases.on(pick.key, now, |lease| lease.has(now)));
-        let lacking: Vec<Pick<'_>> = lacking.map(|(_, pick)| *pick).collect();
-        return Step::Wait(ask(&lacking, strict, now, counters, link), pick.key);
+        return Step::Done(Decision::Admit { taken, at: now });
     }
-    Step::Done(Decision::Admit { taken, at: now })
 }
 
-/// Asks for leases of all of them in one command.
-fn ask(picks: &[Pick<'_>], strict: bool, now: u64, counters: &Arc<Counters>, link: &Arc<Link>) -> Arc<Gate> {
+/// Asks in one command for leases of all that lack one and that nobody has asked for, if there are any. They lie together.
+fn ask(
+    picks: &[Pick<'_>],
+    purpose: Purpose,
+    strict: bool,
+    now: u64,
+    counters: &Arc<Counters>,
+    link: &Arc<Link>,
+) -> Option<Arc<Gate>> {
     let gate = Arc::<Gate>::default();
-    let wants = picks
+    let wants: Vec<Want> = picks
         .iter()
-        .map(|pick| Want {
-            name: format!("{}{}", pick.numbers.prefix, pick.key),
-            rule: pick.numbers.whole,
-            ask: counters.leases().keep(pick.key, now, |lease| lease.ask(now, &gate)),
-            strict,
-            key: pick.key,
+        .filter_map(|pick| {
+            // Looked at and asked for at once: two asks would each tell what was spent, and Redis count it twice.
+            let ask = counters.leases().keep(pick.key, now, |lease| {
+                lease.lacks(purpose, now).then(|| lease.ask(purpose, now, &gate))
+            })?;
+            Some(Want::new(pick, ask, strict, link.shelf()))
         })
         .collect();
+    if wants.is_empty() {
+        return None;
+    }
     let pending = Pending { counters: Arc::clone(counters), wants, gate: Arc::clone(&gate) };
     tokio::spawn(pending.run(Arc::clone(link)));
-    gate
+    Some(gate)
+}
+
+impl Want {
+    fn new(pick: &Pick<'_>, ask: Ask, strict: bool, shelf: &Shelf) -> Want {
+        let name = shelf.key(&format!("{}{}", pick.numbers.prefix, pick.key));
+        Want { name, rule: pick.numbers.whole, ask, strict, key: pick.key }
+    }
 }
 
 impl Default for Gate {
@@ -189,16 +259,53 @@ impl Pending {
     async fn run(mut self, link: Arc<Link>) {
         match redis::ask(&self.wants, &self.counters, &link).await {
             Ok(answers) => {
-                let now = self.counters.now();
-                for (want, answer) in self.wants.drain(..).zip(answers) {
-                    self.counters.leases().keep(want.key, now, |lease| {
-                        lease.answered(&want.ask, &answer, want.rule, now);
-                    });
+                let watched = self.settle(&answers);
+                let counters = Arc::clone(&self.counters);
+                // Those who wait come first: they mostly leave nothing to look after.
+                drop(self);
+                for want in watched {
+                    tokio::spawn(look_after(want, Arc::clone(&counters), Arc::clone(&link)));
                 }
             }
             Err(error) => {
                 // It is empty: only this sets it.
                 let _ = self.gate.failed.set(error);
+            }
+        }
+    }
+
+    /// Returns those that hold something and that nobody looks after yet: who waited for it may be gone.
+    fn settle(&mut self, answers: &[Answer]) -> Vec<Want> {
+        let now = self.counters.now();
+        let mut watched = Vec::new();
+        for (want, answer) in self.wants.drain(..).zip(answers) {
+            let watch = self.counters.leases().keep(want.key, now, |lease| {
+                lease.answered(&want.ask, answer, want.rule, now);
+                lease.watch()
+            });
+            if watch {
+                watched.push(want);
+            }
+        }
+        watched
+    }
+}
+
+/// Gives back what is left of a lease in time, if it is not renewed.
+async fn look_after(mut want: Want, counters: Arc<Counters>, link: Arc<Link>) {
+    let gate = Arc::<Gate>::default();
+    loop {
+        let now = counters.now();
+        match counters.leases().on(want.key, now, |lease| lease.look_after(now, &gate)) {
+            Watch::Later(then) => tokio::time::sleep(Duration::from_micros(then - now)).await,
+            Watch::Over => return,
+            Watch::GiveBack(ask) => {
+                want.ask = ask;
+                let mut pending = Pending { counters, wants: vec![want], gate };
+                if let Ok(answers) = redis::ask(&pending.wants, &pending.counters, &link).await {
+                    pending.settle(&answers);
+                }
+                return;
             }
         }
     }

@@ -23,6 +23,12 @@ pub(super) enum Field {
     Credential,
     Client,
     Header,
+    Cookie,
+    Query,
+    Path,
+    Host,
+    Method,
+    Claim,
 }
 
 /// Fields in order, each as tag, length and bytes.
@@ -48,6 +54,13 @@ impl Encoded {
             *to = *from;
         }
         Key(key)
+    }
+}
+
+impl Key {
+    /// Some of its bits.
+    pub(super) fn spread(&self) -> usize {
+        usize::from(self.0[0])
     }
 }
 

@@ -2,14 +2,15 @@
 -- them has no room.
 --
 -- KEYS:   the epoch, then one a limit.
--- ARGV:   holder, the epoch it knows (0: none), the number of this ask (each holder's grow), how long a lease for what
---         waits lasts and one for what is to come (us); then fourteen a limit:
+-- ARGV:   holder, the epoch it knows (0: none), the number of this ask (each holder's grow), how long a lease for what is
+--         to come lasts (us); then fifteen a limit:
 --         `bucket`, requests, interval (us, part), depth (us, part) or `window`, requests, per (us), slot (us), 0, 0;
---         what the holder has left, what it spent since its last answer, how long ago it spent last (us);
---         how many more wait, how many are to come; of these at most so many, and at most so many while little is
---         left; 1 when a count that was lost begins used up.
--- Answer: the epoch, then seven a limit: has room (0, 1), granted, 1 when what was left still counts, how long it lasts
---         (us), and three numbers that bucket.rs and window.rs read: they count all that is granted as spent now.
+--         what the holder has left, what it spent since its last answer, and when: `AGE:N `, in us, the oldest first;
+--         how many wait (0: it only gives back), how many are to come; of these at most so many, and at most so many
+--         while little is left; how long a lease for what waits lasts (us); 1 when a count that was lost begins used up.
+-- Answer: the epoch, then eight a limit: has room (0, 1), granted, 1 when what was left still counts, how long it lasts
+--         (us), in what time another holder's lease ends, and with it may come back what was not spent (us; 0: there is
+--         none), and three numbers that bucket.rs and window.rs read: they count all that is granted as spent now.
 --
 -- What is granted is outstanding until its holder tells that it was spent, or its time ends. Only then does it enter
 -- the bucket or window, at the latest time at which it can have been spent; room is what both together leave. Why no
@@ -22,8 +23,8 @@
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local holder, known, seq = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local call_us, lease_us = tonumber(ARGV[4]), tonumber(ARGV[5])
-local HEAD, EACH = 5, 14
+local lease_us = tonumber(ARGV[4])
+local HEAD, EACH = 4, 15
 
 local function text(number)
   return string.format('%.0f', number)
@@ -135,10 +136,34 @@ local function window(held, requests, per, slot)
   end
 
   local count = {}
+  -- Puts it among the older ones, at whose end it mostly belongs: holders tell of the same time one after the other.
+  local function insert(slot_end, n)
+    local ends, counts = {}, {}
+    for one, held_count in string.gmatch(string.sub(older, from), '(%d+):(%d+) ') do
+      ends[#ends + 1], counts[#counts + 1] = tonumber(one), tonumber(held_count)
+    end
+    local i = #ends
+    while i > 0 and ends[i] > slot_end do
+      i = i - 1
+    end
+    if i > 0 and ends[i] == slot_end then
+      counts[i] = counts[i] + n
+    else
+      table.insert(ends, i + 1, slot_end)
+      table.insert(counts, i + 1, n)
+    end
+    local written = {}
+    for k = 1, #ends do
+      written[k] = text(ends[k]) .. ':' .. text(counts[k]) .. ' '
+    end
+    older, from = table.concat(written), 1
+  end
   function count.retire(n, at)
     local slot_end = ending(at)
-    if newest and newest >= slot_end then
+    if newest == slot_end then
       newest_count = newest_count + n
+    elseif newest and newest > slot_end then
+      insert(slot_end, n)
     else
       if newest then
         older = older .. text(newest) .. ':' .. text(newest_count) .. ' '
@@ -185,9 +210,10 @@ end
 local function look(key, at)
   local numbers = {}
   for n = 1, EACH - 1 do
-    numbers[n] = tonumber(ARGV[at + 1 + n])
+    numbers[n] = tonumber(ARGV[at + 1 + n]) or 0
   end
-  local left, spent, age, more, ahead, most, least, strict = unpack(numbers, 6)
+  local ages = ARGV[at + 9]
+  local left, spent, _, wanted, ahead, most, least, call_us, strict = unpack(numbers, 6)
   local held = redis.call('GET', key)
   local leases, rest = string.match(held or '', '^([^;]*);(.*)$')
   local count = (ARGV[at + 1] == 'bucket' and bucket or window)(rest or '', unpack(numbers, 1, 5))
@@ -220,9 +246,23 @@ local function look(key, at)
   elseif own then
     kept = math.min(left, own.n)
     local gone = math.min(own.n - kept, spent)
+    local told = {}
+    for age, n in string.gmatch(ages, '(%d+):(%d+)') do
+      told[#told + 1] = { age = tonumber(age), n = tonumber(n) }
+    end
+    -- The youngest first: what else is gone was told before, and is over.
+    for i = #told, 1, -1 do
+      told[i].n = math.min(told[i].n, gone)
+      gone = gone - told[i].n
+    end
+    for _, group in ipairs(told) do
+      if group.n > 0 then
+        -- Both clocks cut off what is less than a microsecond.
+        count.retire(group.n, now - group.age + 2)
+      end
+    end
     if gone > 0 then
-      -- Both clocks cut off what is less than a microsecond.
-      count.retire(gone, now - age + 2)
+      count.retire(gone, now + 2)
     end
     own.n, own.seq = kept, seq
   end
@@ -230,14 +270,14 @@ local function look(key, at)
   for _, lease in ipairs(live) do
     out = out + lease.n
   end
-  local room, free = count.room(out, 1 + more + ahead)
-  local limit = { admits = room > 0 and not stale }
+  local room, free = count.room(out, wanted + ahead)
+  local limit = { admits = (room > 0 or wanted == 0) and not stale }
 
   -- Gives up to what is asked for, and writes the count.
   function limit.close(granting)
     local granted, lasts = 0, 0
     if granting then
-      local needed = math.min(1 + more, room)
+      local needed = math.min(wanted, room)
       local early = math.min(ahead, most, math.max(least, math.floor(free / 128)), room - needed)
       granted, lasts = needed + early, (early > 0 or kept > 0) and lease_us or call_us
       if not own then
@@ -247,10 +287,13 @@ local function look(key, at)
       own.ends = math.max(kept > 0 and own.ends or 0, now + lasts)
       own.n, out = own.n + granted, out + granted
     end
-    local written, first, last = {}, nil, nil
+    local written, first, last, others = {}, nil, nil, nil
     for _, lease in ipairs(live) do
       if lease.n > 0 then
         first, last = math.min(first or lease.ends, lease.ends), math.max(last or 0, lease.ends)
+        if lease ~= own then
+          others = math.min(others or lease.ends, lease.ends)
+        end
         written[#written + 1] =
           lease.id .. ':' .. text(lease.seq) .. ':' .. text(lease.n) .. ':' .. text(lease.ends)
       end
@@ -261,7 +304,7 @@ local function look(key, at)
     elseif held then
       redis.call('DEL', key)
     end
-    return granted, kept, lasts, count.numbers(out, first, last)
+    return granted, kept, lasts, others and others - now or 0, count.numbers(out, first, last)
   end
   return limit
 end
@@ -275,11 +318,12 @@ end
 
 local answer = { tonumber(epoch) }
 for _, limit in ipairs(limits) do
-  local granted, kept, lasts, numbers = limit.close(all)
+  local granted, kept, lasts, others, numbers = limit.close(all)
   answer[#answer + 1] = limit.admits and 1 or 0
   answer[#answer + 1] = granted
   answer[#answer + 1] = kept > 0 and 1 or 0
   answer[#answer + 1] = lasts
+  answer[#answer + 1] = others
   for n = 1, 3 do
     answer[#answer + 1] = numbers[n]
   end

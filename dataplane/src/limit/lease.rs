@@ -6,7 +6,7 @@
 //! left unused, for clocks that run at different speeds.
 //!
 //! How much to ask for follows the demand, and at most doubles each time. A count that is used rarely is never leased
-//! ahead: each of its requests asks.
+//! ahead: each of its requests asks. What was leased ahead and is not wanted goes back before its time is over.
 
 use std::sync::Arc;
 
@@ -21,6 +21,10 @@ const HORIZON_US: u64 = 200_000;
 const SAFETY: u64 = 128;
 /// A lease smaller than this is not renewed before it is spent.
 const WORTH_RENEWING: u64 = 4;
+/// So long before its end what is left of a lease goes back, or in the middle of a shorter one: time for Redis to hear of it.
+const RETURN_US: u64 = 100_000;
+/// Redis is told of so many times of spending in an ask.
+const GROUPS: usize = 32;
 /// Spent is all that Redis knows of. Below 2^53.
 const EVERYTHING: u64 = 1 << 50;
 
@@ -28,9 +32,10 @@ const EVERYTHING: u64 = 1 << 50;
 pub(super) struct Lease {
     left: u64,
     until: u64,
-    /// Since the last answer.
+    /// Since the last answer; `told`: of it, what an ask that waits for an answer has told.
     spent: u64,
-    last_spent: u64,
+    spends: Spends,
+    told: Spends,
     /// Requests that came since the last answer, admitted or not, and when that was; 0: there was none.
     seen: u64,
     since: u64,
@@ -47,6 +52,19 @@ pub(super) struct Lease {
     /// What else the count had at the last answer, and when it is whole again.
     beside: u64,
     whole_at: u64,
+    /// Somebody looks after it and gives back what is left in time.
+    watched: bool,
+}
+
+/// How many were spent when, the oldest first: each at the latest time of its group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Spends(Vec<Group>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Group {
+    first: u64,
+    last: u64,
+    count: u64,
 }
 
 /// What comes of a request.
@@ -60,17 +78,26 @@ pub(super) enum Spent {
     Lacking,
 }
 
-/// What Redis is told of a lease, and asked.
+/// Why Redis is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A request waits for it.
+    Wait,
+    /// Little is left, and more will be wanted.
+    Renew,
+}
+
+/// What Redis is told of a lease, and asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ask {
     /// When: it names the ask.
     pub(super) seq: u64,
     pub(super) left: u64,
     pub(super) spent: u64,
-    /// How long ago the last was spent.
-    pub(super) age: u64,
-    /// Wait besides the one that asks.
-    pub(super) more: u64,
+    /// How many of them were spent how long ago, the oldest first. What is not among them is as old as can be.
+    pub(super) ages: Vec<(u64, u64)>,
+    /// Wait; 0: it only tells.
+    pub(super) wanted: u64,
     /// Will come soon.
     pub(super) ahead: u64,
 }
@@ -83,8 +110,70 @@ pub(super) struct Answer {
     pub(super) kept: bool,
     /// How long it lasts.
     pub(super) lasts: u64,
+    /// When a lease of somebody else ends, from now; 0: there is none.
+    pub(super) others: u64,
     /// The count with all that is granted, to anybody.
     pub(super) count: Taken,
+}
+
+/// What is to be done for a lease that nobody may want any more.
+#[derive(Debug)]
+pub(super) enum Watch {
+    /// Look again then.
+    Later(u64),
+    /// It is no longer there to be spent: tell Redis.
+    GiveBack(Ask),
+    /// There is nothing to look after.
+    Over,
+}
+
+impl Spends {
+    /// Groups lie as close as the rule can tell apart, and no closer than there is room for.
+    fn add(&mut self, rule: Rule, now: u64) {
+        match self.0.last_mut() {
+            Some(group) if now < group.first + rule.grain() => {
+                (group.last, group.count) = (now.max(group.last), group.count + 1);
+            }
+            _ => {
+                self.thin();
+                self.0.push(Group { first: now, last: now, count: 1 });
+            }
+        }
+    }
+
+    /// The last one.
+    fn take_back(&mut self) {
+        if let Some(group) = self.0.last_mut() {
+            group.count = group.count.saturating_sub(1);
+        }
+    }
+
+    fn append(&mut self, others: &mut Spends) {
+        self.0.append(&mut others.0);
+        while self.0.len() > GROUPS {
+            self.thin();
+        }
+    }
+
+    /// Joins neighbours when there is no room for one more.
+    fn thin(&mut self) {
+        if self.0.len() >= GROUPS {
+            let pairs = self.0.chunks(2).map(|pair| Group {
+                first: pair.first().map_or(0, |group| group.first),
+                last: pair.last().map_or(0, |group| group.last),
+                count: pair.iter().map(|group| group.count).sum(),
+            });
+            self.0 = pairs.collect();
+        }
+    }
+
+    fn ages(&self, now: u64) -> Vec<(u64, u64)> {
+        let age = |group: &Group| {
+            let age = now.saturating_sub(group.last);
+            (age - age / SAFETY, group.count)
+        };
+        self.0.iter().map(age).collect()
+    }
 }
 
 impl Lease {
@@ -93,7 +182,8 @@ impl Lease {
             left: 0,
             until: 0,
             spent: EVERYTHING,
-            last_spent: 0,
+            spends: Spends::default(),
+            told: Spends::default(),
             seen: 0,
             since: 0,
             touched: now,
@@ -103,6 +193,7 @@ impl Lease {
             denied: None,
             beside: 0,
             whole_at: 0,
+            watched: false,
         }
     }
 
@@ -117,7 +208,7 @@ impl Lease {
         if self.left > 0 && now < self.until {
             self.left -= 1;
             self.spent = self.spent.saturating_add(1);
-            self.last_spent = now;
+            self.spends.add(rule, now);
             return Spent::Yes { taken: self.taken(now), renew: self.wants_more(rule, now) };
         }
         self.asking.as_ref().map_or(Spent::Lacking, |(_, gate)| Spent::Asked(Arc::clone(gate)))
@@ -128,6 +219,7 @@ impl Lease {
         if self.touched < then {
             self.left += 1;
             self.spent = self.spent.saturating_sub(1);
+            self.spends.take_back();
         }
     }
 
@@ -136,9 +228,14 @@ impl Lease {
         self.denied.filter(|(by, until)| *by == rule && *until > now).map(|(_, until)| until - now)
     }
 
-    /// There is something to spend, or somebody has asked.
-    pub(super) fn has(&self, now: u64) -> bool {
-        (self.left > 0 && now < self.until) || self.asking.is_some()
+    /// As `denied`, if nothing of what was granted is left either.
+    pub(super) fn refused(&self, rule: Rule, now: u64) -> Option<u64> {
+        self.denied(rule, now).filter(|_| self.left == 0 || self.until <= now)
+    }
+
+    /// Nobody has asked, and there is nothing to spend: or little, to renew it.
+    pub(super) fn lacks(&self, purpose: Purpose, now: u64) -> bool {
+        self.asking.is_none() && (purpose == Purpose::Renew || self.left == 0 || self.until <= now)
     }
 
     pub(super) fn wait(&mut self) {
@@ -150,21 +247,61 @@ impl Lease {
     }
 
     /// Until [`Lease::answered`] or [`Lease::gave_up`] nobody else asks.
-    pub(super) fn ask(&mut self, now: u64, gate: &Arc<Gate>) -> Ask {
+    pub(super) fn ask(&mut self, purpose: Purpose, now: u64, gate: &Arc<Gate>) -> Ask {
         if self.until <= now {
             self.left = 0;
         }
-        let seq = now.max(self.touched + 1);
-        self.touched = seq;
-        self.asking = Some((seq, Arc::clone(gate)));
-        let more = self.waiting;
+        // Those who wait take what is left first.
+        let wanted = (self.waiting + u64::from(purpose == Purpose::Wait)).saturating_sub(self.left);
         let demand = match now.saturating_sub(self.since) {
             elapsed if self.since > 0 && elapsed > 0 => self.seen.saturating_mul(HORIZON_US) / elapsed,
             _ => 0,
         };
-        let ahead = demand.min(self.seen * 2).saturating_sub(self.left + more + 1);
-        let age = if self.spent < EVERYTHING { now.saturating_sub(self.last_spent) } else { 0 };
-        Ask { seq, left: self.left, spent: self.spent, age: age - age / SAFETY, more, ahead }
+        let ahead = demand.min(self.seen * 2).saturating_sub(self.left + wanted);
+        self.tell(now, gate, wanted, ahead)
+    }
+
+    /// Whether somebody has to look after what was granted; asked once, it is true once.
+    pub(super) fn watch(&mut self) -> bool {
+        let watch = self.left > 0 && !self.watched;
+        self.watched |= watch;
+        watch
+    }
+
+    pub(super) fn look_after(&mut self, now: u64, gate: &Arc<Gate>) -> Watch {
+        let due = self.until - RETURN_US.min(self.until.saturating_sub(self.touched) / 2);
+        if self.left > 0 && due > now {
+            return Watch::Later(due);
+        }
+        if self.left > 0 && self.until > now && self.asking.is_some() {
+            // What comes of it may last longer.
+            return Watch::Later(self.until);
+        }
+        self.watched = false;
+        if self.left == 0 || self.until <= now {
+            return Watch::Over;
+        }
+        self.left = 0;
+        Watch::GiveBack(self.tell(now, gate, 0, 0))
+    }
+
+    /// What was granted to a request that is refused, if it is all that is left and nobody waits or asks.
+    pub(super) fn give_back_one(&mut self, now: u64, gate: &Arc<Gate>) -> Option<Ask> {
+        if self.left != 1 || self.until <= now || self.waiting > 0 || self.asking.is_some() {
+            return None;
+        }
+        self.left = 0;
+        Some(self.tell(now, gate, 0, 0))
+    }
+
+    fn tell(&mut self, now: u64, gate: &Arc<Gate>, wanted: u64, ahead: u64) -> Ask {
+        let seq = now.max(self.touched + 1);
+        self.touched = seq;
+        self.asking = Some((seq, Arc::clone(gate)));
+        // What an ask told that never got an answer is told again.
+        self.told.append(&mut self.spends);
+        let ages = if self.spent < EVERYTHING { self.told.ages(now) } else { Vec::new() };
+        Ask { seq, left: self.left, spent: self.spent, ages, wanted, ahead }
     }
 
     /// Nothing happens when it was not this ask that is waited for.
@@ -175,6 +312,7 @@ impl Lease {
         self.asking = None;
         self.touched = now.max(self.touched);
         self.spent = if ask.spent >= EVERYTHING { 0 } else { self.spent.saturating_sub(ask.spent) };
+        self.told = Spends::default();
         let until = ask.seq + answer.lasts - answer.lasts / SAFETY;
         if ask.left == 0 || !answer.kept {
             (self.left, self.until) = (0, until);
@@ -185,8 +323,13 @@ impl Lease {
         self.size = answer.granted;
         self.beside = answer.count.remaining;
         self.whole_at = now + answer.count.reset_in;
-        self.denied =
-            (answer.count.remaining == 0).then(|| (rule, ask.seq + answer.count.free_in.max(rule.pause())));
+        self.denied = (answer.count.remaining == 0).then(|| {
+            let pause = rule.pause();
+            let free_in = answer.count.free_in.max(pause);
+            // What others hold may come back sooner.
+            let again = if answer.others > 0 { free_in.min(answer.others.max(pause)) } else { free_in };
+            (rule, ask.seq + again)
+        });
         (self.seen, self.since) = (0, now);
     }
 

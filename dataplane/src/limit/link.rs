@@ -1,4 +1,4 @@
-//! A worker's connection to Redis and the breaker before it.
+//! A worker's connection to Redis, or to one shelf of a cluster, and the breaker before it.
 //!
 //! ```text
 //! Idle --first call--> Connecting --connected and probed--> Up --3 failures in a row--> Down
@@ -15,12 +15,13 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, aio::MultiplexedConnection};
+use redis::aio::MultiplexedConnection;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use super::cluster::Shelf;
 use super::redis::{Call, probe};
+use super::server::Server;
 use super::store::StoreError;
 
 /// Failures in a row after which Redis counts as down.
@@ -32,7 +33,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 
 pub(super) struct Link {
-    client: Client,
+    server: Arc<Server>,
+    shelf: &'static Shelf,
     /// For one call, whatever it has to wait for.
     limit: Duration,
     state: Mutex<State>,
@@ -50,6 +52,8 @@ struct State {
     failures: u32,
     /// Before the next attempt; starts anew when a call succeeded, not already when a probe did.
     pause: Duration,
+    /// What the log was last told; none: that it works, or nothing yet.
+    told: Option<StoreError>,
 }
 
 enum Line {
@@ -60,11 +64,21 @@ enum Line {
 }
 
 impl Link {
-    pub(super) fn new(client: Client, limit: Duration) -> Arc<Link> {
-        let state =
-            State { line: Line::Idle, mending: false, generation: 0, failures: 0, pause: FIRST_PAUSE };
-        let client = undelayed(client);
-        Arc::new(Link { client, limit, state: Mutex::new(state), changed: Notify::new() })
+    pub(super) fn new(server: Arc<Server>, shelf: &'static Shelf, limit: Duration) -> Arc<Link> {
+        let state = State {
+            line: Line::Idle,
+            mending: false,
+            generation: 0,
+            failures: 0,
+            pause: FIRST_PAUSE,
+            told: None,
+        };
+        Arc::new(Link { server, shelf, limit, state: Mutex::new(state), changed: Notify::new() })
+    }
+
+    /// What it leads to.
+    pub(super) fn shelf(&self) -> &'static Shelf {
+        self.shelf
     }
 
     /// The longest that a call may take.
@@ -72,8 +86,8 @@ impl Link {
         self.limit
     }
 
-    /// Makes a call within the time limit. A lost connection is replaced and the call made again, once, if the time
-    /// allows; the first may have been counted, which is safe.
+    /// Makes a call within the time limit. A connection that is lost, or leads to a node that no longer has the shelf, is
+    /// replaced and the call made again, once, if the time allows; the first may have been counted, which is safe.
     pub(super) async fn run(self: &Arc<Link>, call: &Call<'_>) -> Result<Vec<i64>, StoreError> {
         let mut generation = None;
         let attempts = async {
@@ -81,7 +95,7 @@ impl Link {
                 let (mut connection, current) = self.connection().await?;
                 generation = Some(current);
                 match call.send(&mut connection).await {
-                    Err(StoreError::Lost) if !last => self.failed(generation, StoreError::Lost),
+                    Err(error) if error.needs_another() && !last => self.failed(generation, error),
                     answer => return answer,
                 }
             }
@@ -138,7 +152,7 @@ impl Link {
                     state.line = Line::Down;
                     let pause = state.pause;
                     self.mend(&mut state, pause);
-                } else if error == StoreError::Lost {
+                } else if error.needs_another() {
                     // Idle connections are closed by servers and middleboxes: the first answer to that is a new one.
                     state.line = Line::Connecting;
                     self.mend(&mut state, Duration::ZERO);
@@ -160,16 +174,29 @@ impl Link {
     }
 
     /// Connects and proves that decisions can be made, as fast as they have to be.
-    async fn connect(client: &Client, limit: Duration) -> Result<MultiplexedConnection, StoreError> {
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(None);
-        let connecting = client.get_multiplexed_async_connection_with_config(&config);
-        let mut connection = timeout(CONNECT, connecting)
-            .await
-            .map_err(|_| StoreError::TimedOut)?
-            .map_err(|_| StoreError::Lost)?;
-        timeout(limit, probe(&mut connection)).await.map_err(|_| StoreError::TimedOut)??;
+    async fn connect(
+        server: &Server,
+        shelf: &Shelf,
+        limit: Duration,
+    ) -> Result<MultiplexedConnection, StoreError> {
+        let connect = timeout(CONNECT, server.connect(shelf));
+        let mut connection = connect.await.map_err(|_| StoreError::TimedOut)??;
+        timeout(limit, probe(&mut connection, shelf)).await.map_err(|_| StoreError::TimedOut)??;
         Ok(connection)
+    }
+}
+
+impl State {
+    /// Tells the log why there is no connection, or that there is one again: once, however often it is tried.
+    fn tell(&mut self, outcome: Result<(), StoreError>, slot: Option<u16>) {
+        match outcome {
+            Ok(()) if self.told.is_some() => tracing::info!(slot, "limits count in Redis again"),
+            Err(error) if self.told != Some(error) => {
+                tracing::warn!(slot, %error, "limits can't count in Redis: onStoreFailure of each policy decides");
+            }
+            Ok(()) | Err(_) => {}
+        }
+        self.told = outcome.err();
     }
 }
 
@@ -178,13 +205,16 @@ async fn mend(link: Weak<Link>, first: Duration) {
     let mut pause = first;
     loop {
         tokio::time::sleep(jittered(pause)).await;
-        let Some((client, limit)) = link.upgrade().map(|link| (link.client.clone(), link.limit)) else {
+        let Some((server, shelf, limit)) =
+            link.upgrade().map(|link| (Arc::clone(&link.server), link.shelf, link.limit))
+        else {
             return;
         };
-        let connected = Link::connect(&client, limit).await;
+        let connected = Link::connect(&server, shelf, limit).await;
         let Some(link) = link.upgrade() else { return };
         let mut state = link.state.lock();
         let done = connected.is_ok();
+        state.tell(connected.as_ref().map(|_| ()).map_err(|error| *error), shelf.slot);
         match connected {
             Ok(connection) => {
                 state.line = Line::Up(connection);
@@ -192,6 +222,7 @@ async fn mend(link: Weak<Link>, first: Duration) {
                 state.mending = false;
             }
             Err(_) => {
+                server.failed();
                 state.line = Line::Down;
                 pause = state.pause;
                 state.pause = (state.pause * 2).min(LONGEST_PAUSE);
@@ -209,13 +240,6 @@ async fn mend(link: Weak<Link>, first: Duration) {
 fn jittered(pause: Duration) -> Duration {
     let random = ahash::RandomState::new().hash_one(pause) % 256;
     pause + pause * u32::try_from(random).unwrap_or(0) / 1024
-}
-
-/// A decision is one small packet each way: it must not wait for another.
-fn undelayed(client: Client) -> Client {
-    let info =
-        client.get_connection_info().clone().set_tcp_settings(TcpSettings::default().set_nodelay(true));
-    info.into_connection_info().and_then(Client::open).unwrap_or(client)
 }
 
 /// Tells nothing of the target: its URL may hold a password.

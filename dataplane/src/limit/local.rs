@@ -6,11 +6,13 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
 
 use super::bounded::{Bounded, Sharded};
+use super::cluster::{SHELVES, Shelf};
+use super::concurrency::Flights;
 use super::escrow::Leases;
 use super::key::Key;
 use super::plan::Charge;
@@ -21,6 +23,8 @@ use super::rule::{State, Taken};
 const CELLS: usize = 1 << 20;
 /// Counts in Redis of which something is leased or remembered.
 const LEASES: usize = 1 << 18;
+/// What the local clock shows at its beginning.
+const START_US: u64 = 1_000_000;
 
 /// The counts of this process. One for the whole process, kept over changes of configuration.
 #[derive(Debug)]
@@ -29,10 +33,11 @@ pub(crate) struct Counters {
     origin: Instant,
     states: Sharded<State>,
     leases: Leases,
+    flights: Flights,
     /// Names this process to Redis. Random, so that no two that ever run are called the same.
     holder: u64,
-    /// What Redis was called when it last answered, so that it can be told that it forgot; 0: it never did.
-    epoch: AtomicU64,
+    /// What each shelf of Redis was called when it last answered, so that it can be told that it forgot; 0: it never did.
+    epochs: [AtomicU64; SHELVES],
 }
 
 /// The counts as they are at one time on the local clock.
@@ -56,15 +61,21 @@ impl Counters {
             origin: Instant::now(),
             states: Sharded::new(cells),
             leases: Leases::new(leases),
+            flights: Flights::default(),
             holder: RandomState::new().hash_one(std::process::id()),
-            epoch: AtomicU64::new(0),
+            epochs: Default::default(),
         }
     }
 
     /// The local clock: microseconds since a second before these counters were made, so that 0 is no time.
     pub(super) fn micros(&self, now: Instant) -> u64 {
         let micros = u64::try_from(now.saturating_duration_since(self.origin).as_micros());
-        micros.unwrap_or(u64::MAX).saturating_add(1_000_000)
+        micros.unwrap_or(u64::MAX).saturating_add(START_US)
+    }
+
+    /// When the local clock showed that.
+    pub(crate) fn instant(&self, micros: u64) -> Instant {
+        self.origin + Duration::from_micros(micros.saturating_sub(START_US))
     }
 
     pub(super) fn now(&self) -> u64 {
@@ -75,16 +86,20 @@ impl Counters {
         &self.leases
     }
 
+    pub(super) fn flights(&self) -> &Flights {
+        &self.flights
+    }
+
     pub(super) fn holder(&self) -> u64 {
         self.holder
     }
 
-    pub(super) fn epoch(&self) -> u64 {
-        self.epoch.load(Relaxed)
+    pub(super) fn epoch(&self, shelf: &Shelf) -> u64 {
+        self.epochs[shelf.number].load(Relaxed)
     }
 
-    pub(super) fn learn(&self, epoch: u64) {
-        self.epoch.store(epoch, Relaxed);
+    pub(super) fn learn(&self, shelf: &Shelf, epoch: u64) {
+        self.epochs[shelf.number].store(epoch, Relaxed);
     }
 
     #[cfg(test)]

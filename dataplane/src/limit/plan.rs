@@ -7,16 +7,33 @@ use ::http::HeaderName;
 use ipnet::IpNet;
 
 use super::Facts;
+use super::condition::Condition;
 use super::key::{Encoded, Field, Key};
 use super::quota::Shown;
 use super::rule::Rule;
+use crate::{auth::plain_claim, observe::metrics::LimitMetrics};
 
 #[derive(Debug)]
 pub(super) struct Limit {
-    pub(super) parts: Vec<Part>,
+    pub(super) scope: Scope,
+    /// It never refuses.
+    pub(super) shadow: bool,
+    pub(super) metrics: Arc<LimitMetrics>,
     pub(super) base: Numbers,
     /// In order: the first that is the consumer's replaces the base.
     pub(super) tiers: Vec<(String, Numbers)>,
+}
+
+/// Which requests are counted, and which of them together.
+#[derive(Debug)]
+pub(super) struct Scope {
+    /// All must hold.
+    pub(super) when: Vec<Condition>,
+    pub(super) parts: Vec<Part>,
+    /// The policy.
+    pub(super) policy: Encoded,
+    /// Each route object has its own counts.
+    pub(super) per_route: bool,
 }
 
 /// What requests must have in common to be counted together.
@@ -28,7 +45,16 @@ pub(super) enum Part {
     Credential,
     Client(Prefixes),
     /// The field's combined value (RFC 9110, 5.3). A missing one counts as an empty one: all that lack it share a count.
+    /// So it is with those below.
     Header(HeaderName),
+    /// Of several the first.
+    Cookie(String),
+    Query(String),
+    /// Of the token or certificate: a plain value.
+    Claim(String),
+    Path,
+    Host,
+    Method,
 }
 
 /// How many leading bits make a client.
@@ -50,13 +76,15 @@ impl Default for Prefixes {
 pub(super) struct Numbers {
     /// Policy, limit, algorithm and tier: what every key of it begins with.
     pub(super) seed: Encoded,
-    /// What its keys begin with in Redis.
+    /// What its keys begin with on their shelf in Redis.
     pub(super) prefix: String,
     /// Over all dataplanes.
     pub(super) whole: Rule,
     /// This dataplane's part, when it counts for itself.
     pub(super) share: Rule,
     pub(super) shown: Arc<Shown>,
+    /// What one request takes of what is shown. The rules count requests.
+    pub(super) cost: u64,
 }
 
 /// What a request takes from a count in this process.
@@ -71,26 +99,54 @@ pub(super) struct Charge {
 pub(super) struct Pick<'a> {
     pub(super) key: Key,
     pub(super) numbers: &'a Numbers,
+    pub(super) metrics: &'a LimitMetrics,
+    shadow: bool,
+    scope: &'a Scope,
+    facts: &'a Facts<'a>,
 }
 
-impl Limit {
-    /// Can't be decided before the identity is known.
+impl Scope {
     pub(super) fn needs_identity(&self) -> bool {
-        !self.tiers.is_empty()
-            || self.parts.iter().any(|part| matches!(part, Part::Consumer | Part::Credential))
+        self.when.iter().any(Condition::needs_identity)
+            || self
+                .parts
+                .iter()
+                .any(|part| matches!(part, Part::Consumer | Part::Credential | Part::Claim(_)))
     }
 
-    pub(super) fn pick(&self, facts: &Facts<'_>, per_route: bool) -> Pick<'_> {
-        let tier = self.tiers.iter().find(|(tier, _)| facts.tier == Some(tier.as_str()));
-        let numbers = tier.map_or(&self.base, |(_, numbers)| numbers);
-        let mut key = numbers.seed.clone();
-        if per_route {
+    pub(super) fn holds(&self, facts: &Facts<'_>) -> bool {
+        self.when.iter().all(|condition| condition.holds(facts))
+    }
+
+    /// The count that a request falls into, of those whose keys begin with `seed`.
+    pub(super) fn key(&self, seed: &Encoded, facts: &Facts<'_>) -> Key {
+        let mut key = seed.clone();
+        if self.per_route {
             key.add(Field::Route, facts.route.as_bytes());
         }
         for part in &self.parts {
             part.add(facts, &mut key);
         }
-        Pick { key: key.key(), numbers }
+        key.key()
+    }
+}
+
+impl Limit {
+    /// Can't be decided before the identity is known.
+    pub(super) fn needs_identity(&self) -> bool {
+        !self.tiers.is_empty() || self.scope.needs_identity()
+    }
+
+    /// `None`: it is none of this limit's.
+    pub(super) fn pick<'a>(&'a self, facts: &'a Facts<'a>) -> Option<Pick<'a>> {
+        if !self.scope.holds(facts) {
+            return None;
+        }
+        let tier = self.tiers.iter().find(|(tier, _)| facts.tier == Some(tier.as_str()));
+        let numbers = tier.map_or(&self.base, |(_, numbers)| numbers);
+        let key = self.scope.key(&numbers.seed, facts);
+        let (scope, shadow) = (&self.scope, self.shadow);
+        Some(Pick { key, numbers, metrics: &self.metrics, shadow, scope, facts })
     }
 }
 
@@ -103,16 +159,20 @@ impl Part {
             },
             Part::Credential => add_credential(facts, key),
             Part::Client(prefixes) => add_client(facts, *prefixes, key),
-            Part::Header(name) => {
-                let mut combined = Vec::new();
-                for (n, value) in facts.headers.get_all(name).iter().enumerate() {
-                    if n > 0 {
-                        combined.extend_from_slice(b", ");
-                    }
-                    combined.extend_from_slice(value.as_bytes());
-                }
-                key.add(Field::Header, &combined);
+            Part::Header(name) => key.add(Field::Header, &facts.header(name)),
+            Part::Cookie(name) => key.add(Field::Cookie, facts.cookie(name).unwrap_or_default()),
+            Part::Query(name) => {
+                let mut pairs = form_urlencoded::parse(facts.query.unwrap_or_default().as_bytes());
+                let value = pairs.find(|(of, _)| of == name).map(|(_, value)| value);
+                key.add(Field::Query, value.unwrap_or_default().as_bytes());
             }
+            Part::Claim(path) => {
+                let value = facts.claims.and_then(|claims| plain_claim(claims, path));
+                key.add(Field::Claim, value.unwrap_or_default().as_bytes());
+            }
+            Part::Path => key.add(Field::Path, facts.path.as_bytes()),
+            Part::Host => key.add(Field::Host, facts.host.as_bytes()),
+            Part::Method => key.add(Field::Method, facts.method.as_bytes()),
         }
     }
 }
@@ -142,5 +202,19 @@ impl Pick<'_> {
     /// To be taken from this dataplane's own count.
     pub(super) fn share(&self) -> Charge {
         Charge { key: self.key, rule: self.numbers.share }
+    }
+
+    /// The same for all limits of the policy with this key: a number that is as likely as any other.
+    pub(super) fn spread(&self) -> usize {
+        self.scope.key(&self.scope.policy, self.facts).spread()
+    }
+
+    pub(super) fn admitted(&self) {
+        self.metrics.allowed.add(1);
+    }
+
+    pub(super) fn refused(&self) {
+        let counter = if self.shadow { &self.metrics.shadow_limited } else { &self.metrics.limited };
+        counter.add(1);
     }
 }

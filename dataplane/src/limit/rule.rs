@@ -1,7 +1,7 @@
 //! A limit's numbers, whichever its algorithm is, and the state that belongs to them.
 
 use super::bucket::{Bucket, Mark};
-use super::window::{Slots, Window};
+use super::window::{SLOTS, Slots, Window};
 
 const AHEAD_US: u64 = 250_000;
 const PAUSE_US: u64 = 150_000;
@@ -107,15 +107,31 @@ impl Rule {
         Ahead { most: all / 8, least: u64::try_from(soon).unwrap_or(u64::MAX).min(all) }
     }
 
-    /// How long nobody asks again after the count was found used up, if it does not take longer anyway: tokens gather
-    /// meanwhile, so that one ask brings many. A window gives back a slot at once.
+    /// Times of spending that lie closer are told as one.
+    pub(super) fn grain(&self) -> u64 {
+        let (Rule::Bucket(Bucket { per, .. }) | Rule::Window(Window { per, .. })) = self;
+        (per / SLOTS).max(1)
+    }
+
+    /// How long a grant lasts for a request that waits, in microseconds: as long as its call may take, and longer where
+    /// that costs nothing, so that a process that is kept waiting loses none.
+    pub(super) fn waits(&self, call: u64, lease: u64) -> u64 {
+        let (Rule::Bucket(Bucket { per, .. }) | Rule::Window(Window { per, .. })) = self;
+        (per / 128).clamp(call, lease.max(call))
+    }
+
+    /// How long nobody asks again after the count was found used up, if it does not take longer anyway: what comes back
+    /// gathers meanwhile, so that one ask brings many. Nobody waits where little comes back.
     pub(super) fn pause(&self) -> u64 {
-        match self {
-            Rule::Bucket(bucket) if self.ahead().least > 0 => {
-                (bucket.interval.us.saturating_mul(bucket.burst / 8)).min(PAUSE_US)
-            }
-            Rule::Bucket(_) | Rule::Window(_) => 0,
+        if self.ahead().least == 0 {
+            return 0;
         }
+        let pause = match self {
+            Rule::Bucket(bucket) => bucket.interval.us.saturating_mul(bucket.burst / 8),
+            // What comes back in a pause is lost to the window for as long: on average, half of this.
+            Rule::Window(window) => window.per / 128,
+        };
+        pause.min(PAUSE_US)
     }
 
     /// The rule as `lease.lua` reads it: its algorithm and five numbers.

@@ -1,8 +1,11 @@
 //! The limiter as a whole, over both stores.
 
 mod algorithms;
+mod cluster;
 mod failures;
+mod fields;
 mod harness;
 mod leases;
 mod policy;
+mod servers;
 mod shared;

@@ -3,7 +3,8 @@
 //! The state is the slots that hold admitted requests, oldest first. A slot counts until its *last* microsecond is `per`
 //! old, so the sum at t covers every request in (t - per, t], and a request is admitted only below `requests`: **no
 //! half-open window of length `per` admits more than `requests`**. A slot of one microsecond makes it an exact log, which
-//! is kept while it is short; else a slot is 1/64 of `per`, and a request may count up to that much too long.
+//! is kept while it is short; else a slot is 1/256 of `per`, and a request may count up to that much too long. Counts of
+//! this process have longer slots, which take less room: 1/64.
 //!
 //! `lease.lua` does the same arithmetic.
 
@@ -11,10 +12,10 @@ use std::collections::VecDeque;
 
 use super::rule::{Raw, Taken};
 
-/// Up to so many requests the log is exact.
-pub(super) const EXACT: u64 = 64;
-/// Slots in `per` beyond that.
-const SLOTS: u64 = 64;
+/// Slots in `per`; a log of up to so many requests is exact.
+pub(super) const SLOTS: u64 = 256;
+/// The same of counts of this process.
+const LOCAL: u64 = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Window {
@@ -42,13 +43,17 @@ struct Slot {
 impl Window {
     /// None of the arguments may be 0; `per` is in microseconds.
     pub(super) fn new(requests: u64, per: u64) -> Window {
-        let slot = if requests <= EXACT { 1 } else { per.div_ceil(SLOTS) };
+        Self::of(requests, per, SLOTS)
+    }
+
+    fn of(requests: u64, per: u64, slots: u64) -> Window {
+        let slot = if requests <= slots { 1 } else { per.div_ceil(slots) };
         Window { requests, per, slot }
     }
 
     /// What one of `replicas` that count for themselves may admit.
     pub(super) fn share(self, replicas: u64) -> Window {
-        Window::new((self.requests / replicas).max(1), self.per)
+        Self::of((self.requests / replicas).max(1), self.per, LOCAL)
     }
 
     /// Forgets what is too old, and says what a request at `now` would find.

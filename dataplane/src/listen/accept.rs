@@ -11,6 +11,7 @@ use futures_util::{
 };
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConnection;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -22,15 +23,17 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::debug;
 
 use super::{
+    Clients,
     answers::Answers,
     hello,
     rewind::Rewind,
     tls::{self, Inside},
 };
 use crate::{
+    auth::ClientCertificate,
     http::{
         client_body::ClientBody,
-        connection::{Connection, Scheme},
+        connection::{Connection, Scheme, Shown},
         http1::{self, LAST_CHANCE},
         pipeline,
     },
@@ -178,7 +181,7 @@ async fn by_server_name(
         Some(Protocol::Https) => encrypted(worker, port, Rewind::new(first, stream), peer, limits).await,
         Some(Protocol::TlsTerminate) => {
             let stream = Rewind::new(first, stream);
-            let client = handshake(&worker, port, Inside::Stream, stream, limits).await?;
+            let (client, _) = handshake(&worker, port, Inside::Stream, stream, limits).await?;
             let accepted = Accepted { client, peer, protocol, host, first: BytesMut::new() };
             Ok(stream::serve(worker, listener, accepted).boxed_local())
         }
@@ -189,24 +192,32 @@ async fn by_server_name(
     }
 }
 
+/// Gives also whom it let in.
 async fn handshake<S>(
     worker: &Rc<Worker>,
     port: u16,
     inside: Inside,
     stream: S,
     limits: Limits,
-) -> Result<TlsStream<S>, Failed>
+) -> Result<(TlsStream<S>, Option<Arc<Clients>>), Failed>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let config = {
+    let (config, clients) = {
         let snapshot = worker.snapshot();
         let clients = snapshot.ports.get(&port).and_then(|port| port.clients.as_ref());
-        worker.shared.tls.config(port, inside, clients)?
+        (worker.shared.tls.config(port, inside, clients)?, clients.cloned())
     };
     let acceptor = TlsAcceptor::from(config);
     let accepted = in_time(worker, limits.tls_handshake_timeout, acceptor.accept(stream)).await;
-    Ok(accepted.ok_or(Failed::HandshakeTimeout)??)
+    Ok((accepted.ok_or(Failed::HandshakeTimeout)??, clients))
+}
+
+/// The certificate that a client showed and that was verified. A resumed session brings what its first handshake saw.
+fn shown(session: &ServerConnection, clients: Option<Arc<Clients>>) -> Option<Shown> {
+    let clients = clients.filter(|clients| clients.verify())?;
+    let certificate = ClientCertificate::read(session.peer_certificates()?.first()?)?;
+    Some(Shown { certificate: Arc::new(certificate), clients })
 }
 
 async fn encrypted<S>(
@@ -219,13 +230,15 @@ async fn encrypted<S>(
 where
     S: http1::Transport + 'static,
 {
-    let stream = handshake(&worker, port, Inside::Http, stream, limits).await?;
+    let (stream, clients) = handshake(&worker, port, Inside::Http, stream, limits).await?;
     let session = stream.get_ref().1;
     let is_http2 = session.alpn_protocol() == Some(b"h2");
     let sni = session.server_name();
     let tls_listener =
         tls::listener(&worker.snapshot(), port, sni).map(|listener| Arc::clone(&listener.name));
-    let connection = Rc::new(Connection::new(worker, peer, port, Scheme::Https, tls_listener));
+    let shown = shown(session, clients);
+    let connection = Connection::new(worker, peer, port, Scheme::Https, tls_listener).with_certificate(shown);
+    let connection = Rc::new(connection);
     Ok(if is_http2 {
         let serving = http2(Rc::clone(&connection), stream, limits);
         to_end(connection, serving).boxed_local()

@@ -42,6 +42,13 @@ impl Clients {
     }
 }
 
+impl Clients {
+    /// What clients show was looked at.
+    pub(super) fn verify(&self) -> bool {
+        !self.wire.insecure_fallback
+    }
+}
+
 impl PartialEq for Clients {
     fn eq(&self, other: &Self) -> bool {
         self.wire == other.wire

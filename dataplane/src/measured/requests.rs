@@ -13,9 +13,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Case, Work};
 use crate::{
-    filter::HeaderChanges,
+    filter::{CommonChanges, HeaderChanges},
     http::headers::{Hop, clean_request, set_forwarded},
     limit,
+    observe::metrics::Metrics,
 };
 
 pub(super) const CASES: &[Case] = &[
@@ -64,7 +65,8 @@ fn change() -> Work {
         add: vec![header("x-hop")],
         remove: vec!["accept-language".into()],
     };
-    let changes = HeaderChanges::compile(Some(&changes)).expect("the names are fit to be changed");
+    let changes = HeaderChanges::compile(Some(&changes), &mut CommonChanges::default());
+    let changes = changes.expect("the names are fit to be changed");
     let headers = headers();
     Box::new(move || {
         let mut headers = black_box(&headers).clone();
@@ -89,19 +91,26 @@ fn local() -> Work {
         store: v1::LimitStore::Local.into(),
         on_store_failure: v1::StoreFailure::FallbackLocal.into(),
         replicas: 1,
-        broken: String::new(),
+        ..v1::RateLimit::default()
     };
-    let policy = limit::Policy::compile("ratelimit/shop/steady", &config).expect("the policy is valid");
+    let policy = limit::Policy::compile("ratelimit/shop/steady", &config, &Metrics::default())
+        .expect("the policy is valid");
     let stores = limit::Stores::new(Arc::default(), None);
     let headers = headers();
     let now = Instant::now();
     Box::new(move || {
         let facts = limit::Facts {
             client: CLIENT,
+            method: "GET",
+            path: "/orders/1",
+            host: "shop.example.com",
+            query: None,
             headers: &headers,
             consumer: None,
             credential: None,
             tier: None,
+            groups: &[],
+            claims: None,
             route: "HTTPRoute/shop/orders",
         };
         let checked = policy.check(limit::Phase::BeforeIdentity, &facts, &stores, now).now_or_never();

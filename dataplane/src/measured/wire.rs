@@ -85,7 +85,7 @@ pub(super) fn route(shape: Shape, index: usize) -> v1::Resource {
 pub(super) fn edited(route: &v1::Resource) -> v1::Resource {
     let mut edited = route.clone();
     if let Some(Kind::Route(route)) = &mut edited.kind {
-        route.timeouts = Some(v1::Timeouts { request_ms: 15_000, backend_request_ms: 0 });
+        route.timeouts = Some(v1::Timeouts { request_ms: 15_000, ..v1::Timeouts::default() });
     }
     edited
 }

@@ -3,6 +3,10 @@
 //! What a request adds to is reached without a lock: its route's handle came with the route. `docs/observability.md`
 //! lists the names.
 
+mod handles;
+mod limit;
+mod part;
+mod process;
 mod route;
 mod text;
 
@@ -15,13 +19,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use gatehouse_proto::config::v1;
 use hashbrown::HashTable;
 use parking_lot::Mutex;
 
-pub(crate) use route::RouteMetrics;
+pub(crate) use {limit::LimitMetrics, part::PartMetrics, route::RouteMetrics};
 
 use super::{Record, StreamRecord};
-use crate::{Reason, discover::Source, seeds::Seeds};
+use crate::{Reason, discover::Source, rollout::Counts, seeds::Seeds};
+use {handles::Handles, route::RouteCounts};
 
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -32,23 +38,40 @@ pub(crate) struct Counter(AtomicU64);
 #[repr(align(64))]
 pub(super) struct Active(AtomicU64);
 
+/// A count for each reason, at its index.
+#[derive(Debug)]
+struct ByReason([Counter; Reason::ALL.len()]);
+
 /// All of a process.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     routes: Mutex<Routes>,
+    /// By policy, `NAMESPACE/NAME`, and limit.
+    limits: Handles<(Box<str>, Box<str>), LimitMetrics>,
+    /// Of rollouts that are analysed: few.
+    rollouts: Handles<Box<str>, Counts>,
     /// Requests that no route took.
-    unrouted: Arc<RouteMetrics>,
+    unrouted: Arc<RouteCounts>,
     active: Mutex<Vec<Arc<Active>>>,
-    reasons: [Counter; Reason::ALL.len()],
+    reasons: ByReason,
     pub(crate) connections: Counter,
     pub(crate) connections_refused: Counter,
     pub(crate) log_dropped: Counter,
     pub(crate) spans_dropped: Counter,
     pub(crate) store_failures: Counter,
+    /// Questions whether a request may pass that nobody answered.
+    pub(crate) external_auth_failures: Counter,
     /// Copies of requests that a backend has answered.
     pub(crate) mirrored: Counter,
     /// Those that none has.
     pub(crate) mirrored_lost: Counter,
+    pub(crate) retries_refused: Counter,
+    /// Questions to DNS.
+    pub(crate) dns_lookups: Counter,
+    /// Those that nobody answered.
+    pub(crate) dns_lookup_failures: Counter,
+    /// Addresses that DNS gave and that must not be connected to.
+    pub(crate) dns_addresses_refused: Counter,
     pub(crate) config_batches: Counter,
     pub(crate) config_refused: Counter,
     /// Writes of the state to disk that failed.
@@ -78,13 +101,19 @@ pub(crate) struct Gauges {
     pub(crate) age: Option<Duration>,
 }
 
-/// Handles, and hashes of object and rule. What nothing else refers to is forgotten.
+/// Counts, and hashes of object and rule. What nothing else refers to is forgotten.
 #[derive(Debug, Default)]
 struct Routes {
-    known: HashTable<(u64, Weak<RouteMetrics>)>,
+    known: HashTable<(u64, Weak<RouteCounts>)>,
     seeds: Seeds,
-    /// Handles that were alive when it was last cleaned up.
+    /// Counts that were alive when it was last cleaned up.
     live: usize,
+}
+
+impl Default for ByReason {
+    fn default() -> Self {
+        ByReason(std::array::from_fn(|_| Counter::default()))
+    }
 }
 
 impl Counter {
@@ -108,15 +137,34 @@ impl Active {
 }
 
 impl Metrics {
-    /// The handle of a rule: the same for as long as anything holds it, so that a change of the rule keeps its counts.
+    /// A handle of a rule. All of them count together, for as long as one that has counted is held: a change of the rule
+    /// keeps its counts.
     pub(crate) fn route(&self, object: impl Into<Arc<str>>, rule: u32, rule_name: &str) -> Arc<RouteMetrics> {
+        let object = object.into();
         let rule: Box<str> = if rule_name.is_empty() { rule.to_string().into() } else { rule_name.into() };
-        let mut routes = self.routes.lock();
-        // Nobody may ever ask for the metrics.
-        if routes.known.len() > 2 * routes.live + 64 {
-            routes.clean();
-        }
-        routes.get(object.into(), rule)
+        let counts = self.routes.lock().find(&object, &rule);
+        Arc::new(RouteMetrics::new(object, rule, counts))
+    }
+
+    /// The handle of a part of an aggregate.
+    pub(crate) fn part(&self, route: &RouteMetrics, name: &str) -> Arc<PartMetrics> {
+        self.counts(route).part(name)
+    }
+
+    /// The handle of a limit of `ratelimit/NAMESPACE/NAME`.
+    pub(crate) fn limit(&self, policy: &str, limit: &str) -> Arc<LimitMetrics> {
+        let policy = policy.strip_prefix("ratelimit/").unwrap_or(policy);
+        self.limits.get((policy.into(), limit.into()), |(policy, limit)| LimitMetrics::new(policy, limit))
+    }
+
+    /// The counts of a rollout: the same for as long as a route names them.
+    pub(crate) fn rollout(&self, name: &str) -> Arc<Counts> {
+        self.rollouts.get(name.into(), |name| Counts::new(name))
+    }
+
+    /// What was counted for rollouts. Empty: there are none.
+    pub(crate) fn rollouts(&self) -> Vec<v1::RolloutCounts> {
+        self.rollouts.live().iter().map(|counts| counts.report()).collect()
     }
 
     pub(super) fn worker(&self) -> Arc<Active> {
@@ -126,17 +174,18 @@ impl Metrics {
     }
 
     pub(super) fn count(&self, record: &Record) {
-        record.route.as_ref().unwrap_or(&self.unrouted).count(record.status, record.duration);
+        let counts = record.route.as_ref().map_or(&*self.unrouted, |route| self.counts(route));
+        counts.count(record.status, record.duration);
         if let Some(reason) = record.reason {
-            self.reasons[reason.index()].add(1);
+            self.reasons.0[reason.index()].add(1);
         }
     }
 
     pub(super) fn count_stream(&self, record: &StreamRecord) {
-        let route = record.route.as_ref().unwrap_or(&self.unrouted);
-        route.count_stream(record.bytes_received, record.bytes_sent);
+        let counts = record.route.as_ref().map_or(&*self.unrouted, |route| self.counts(route));
+        counts.count_stream(record.bytes_received, record.bytes_sent);
         if let Some(reason) = record.reason {
-            self.reasons[reason.index()].add(1);
+            self.reasons.0[reason.index()].add(1);
         }
     }
 
@@ -148,12 +197,16 @@ impl Metrics {
         self.config_updated.store(u64::try_from(since.as_millis()).unwrap_or(0), Ordering::Relaxed);
     }
 
+    fn counts<'a>(&self, route: &'a RouteMetrics) -> &'a RouteCounts {
+        route.counts(|| self.routes.lock().get(route))
+    }
+
     fn active(&self) -> u64 {
         self.active.lock().iter().map(|worker| worker.0.load(Ordering::Relaxed)).sum()
     }
 
     /// Those that are alive, in the order of their labels.
-    fn live_routes(&self) -> Vec<Arc<RouteMetrics>> {
+    fn live_routes(&self) -> Vec<Arc<RouteCounts>> {
         let mut live = self.routes.lock().clean();
         live.sort_by(|a, b| (a.object(), a.rule()).cmp(&(b.object(), b.rule())));
         live
@@ -161,21 +214,30 @@ impl Metrics {
 }
 
 impl Routes {
-    fn get(&mut self, object: Arc<str>, rule: Box<str>) -> Arc<RouteMetrics> {
-        let hash = self.seeds.hash_one((&*object, &*rule));
-        let alive = |(of, other): &(u64, Weak<RouteMetrics>)| {
+    fn find(&self, object: &str, rule: &str) -> Option<Arc<RouteCounts>> {
+        let hash = self.seeds.hash_one((object, rule));
+        let alive = |(of, other): &(u64, Weak<RouteCounts>)| {
             let other = other.upgrade().filter(|_| *of == hash)?;
-            (*other.object() == *object && *other.rule() == *rule).then_some(other)
+            (other.object() == object && other.rule() == rule).then_some(other)
         };
-        if let Some(found) = self.known.find(hash, |other| alive(other).is_some()).and_then(alive) {
+        self.known.find(hash, |other| alive(other).is_some()).and_then(alive)
+    }
+
+    fn get(&mut self, route: &RouteMetrics) -> Arc<RouteCounts> {
+        if let Some(found) = self.find(route.object(), route.rule()) {
             return found;
         }
-        let made = Arc::new(RouteMetrics::new(object, rule));
+        // Nobody may ever ask for the metrics.
+        if self.known.len() > 2 * self.live + 64 {
+            self.clean();
+        }
+        let hash = self.seeds.hash_one((&**route.object(), route.rule()));
+        let made = Arc::new(RouteCounts::new(Arc::clone(route.object()), route.rule().into()));
         self.known.insert_unique(hash, (hash, Arc::downgrade(&made)), |(hash, _)| *hash);
         made
     }
 
-    fn clean(&mut self) -> Vec<Arc<RouteMetrics>> {
+    fn clean(&mut self) -> Vec<Arc<RouteCounts>> {
         let mut live = Vec::with_capacity(self.known.len());
         self.known.retain(|(_, route)| {
             let before = live.len();

@@ -43,6 +43,8 @@ pub(crate) struct Record {
     pub(crate) grpc_status: Option<u16>,
     /// Why the gateway answered by itself, or why the response was not finished.
     pub(crate) reason: Option<Reason>,
+    /// Parts of an aggregate that have failed, and why, as a JSON array; empty: none.
+    pub(crate) failed_parts: Box<str>,
     /// Of the body.
     pub(crate) bytes_received: u64,
     /// Of the body.
@@ -59,8 +61,12 @@ pub(crate) struct RequestId(HeaderValue);
 impl Record {
     /// Refused, failed, broken off, or answered with an error.
     pub(super) fn went_wrong(&self) -> bool {
-        let answered = matches!(self.reason, None | Some(Reason::Redirect | Reason::Direct));
-        !answered || self.status >= 400 || self.grpc_status.is_some_and(|code| code != 0)
+        let answered =
+            matches!(self.reason, None | Some(Reason::Redirect | Reason::Direct | Reason::FaultDelayed));
+        !answered
+            || !self.failed_parts.is_empty()
+            || self.status >= 400
+            || self.grpc_status.is_some_and(|code| code != 0)
     }
 
     /// The name of the protocol's version, as in `HTTP/1.1`.
@@ -101,7 +107,7 @@ impl RequestId {
 #[cfg(test)]
 impl Record {
     /// `GET /orders`, forwarded and answered with 200.
-    pub(super) fn example() -> Self {
+    pub(crate) fn example() -> Self {
         Record {
             began: SystemTime::UNIX_EPOCH + Duration::from_micros(1_764_046_744_000_042),
             duration: Duration::from_micros(12_345),
@@ -112,7 +118,7 @@ impl Record {
             path: "/orders".into(),
             version: Version::HTTP_11,
             client: IpAddr::from([192, 0, 2, 7]),
-            listener: Some("listener/default/edge/https".into()),
+            listener: Some("default/edge/https".into()),
             route: None,
             service: Some("default/orders/80".into()),
             endpoint: Some(SocketAddr::from(([10, 0, 0, 9], 8080))),
@@ -121,6 +127,7 @@ impl Record {
             status: 200,
             grpc_status: None,
             reason: None,
+            failed_parts: Box::default(),
             bytes_received: 0,
             bytes_sent: 512,
             user_agent: Some(HeaderValue::from_static("curl/8.5.0")),

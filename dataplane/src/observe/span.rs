@@ -10,6 +10,7 @@ use opentelemetry_proto::tonic::{
 };
 
 use super::Record;
+use crate::Reason;
 
 /// What a client can make long is cut off here, so that a batch stays far below what collectors take (4 MiB).
 const VALUE_BYTES: usize = 1024;
@@ -75,6 +76,7 @@ fn attributes(record: &Record, method: Option<&str>, error: Option<&str>) -> Vec
         ("gatehouse.service", record.service.as_deref()),
         ("gatehouse.consumer", record.consumer.as_deref()),
         ("gatehouse.request_id", Some(record.request_id.as_str())),
+        ("gatehouse.failed_parts", Some(&*record.failed_parts).filter(|parts| !parts.is_empty())),
     ] {
         if let Some(value) = value {
             text(key, value);
@@ -100,7 +102,9 @@ fn attributes(record: &Record, method: Option<&str>, error: Option<&str>) -> Vec
 
 /// The server's own failures only: what clients do wrong leaves a server's span without an error.
 fn error(record: &Record) -> Option<String> {
-    match record.reason.filter(|reason| reason.status().is_server_error()) {
+    // What was only held up may have gone well.
+    let is_told = |reason: &Reason| *reason != Reason::FaultDelayed || record.status >= 500;
+    match record.reason.filter(|reason| reason.status().is_server_error() && is_told(reason)) {
         Some(reason) => Some(reason.as_str().to_owned()),
         None => (record.status >= 500).then(|| record.status.to_string()),
     }
@@ -181,7 +185,7 @@ mod tests {
             ("gatehouse.attempts", "1"),
             ("gatehouse.consumer", "alice"),
             ("gatehouse.endpoint", "10.0.0.9:8080"),
-            ("gatehouse.listener", "listener/default/edge/https"),
+            ("gatehouse.listener", "default/edge/https"),
             ("gatehouse.request_id", "r-1"),
             ("gatehouse.rule", "list"),
             ("gatehouse.service", "default/orders/80"),

@@ -50,7 +50,7 @@ fn request(sink: &Sink, headers: &HeaderMap) -> bool {
 }
 
 fn active(metrics: &Metrics) -> String {
-    let text = metrics.render(&Gauges::default());
+    let text = metrics.render(&Gauges::default(), &[]);
     text.lines().find_map(|line| line.strip_prefix("gatehouse_requests_active ")).unwrap().to_owned()
 }
 
@@ -79,7 +79,7 @@ async fn settings_change_while_it_runs() {
     let written = output.0.lock().unwrap();
     assert_eq!(written.iter().filter(|byte| **byte == b'\n').count(), 4, "two settings with a log");
     assert!(
-        metrics.render(&Gauges::default()).contains("code=\"200\"} 10\n"),
+        metrics.render(&Gauges::default(), &[]).contains("code=\"200\"} 10\n"),
         "counted with and without a log"
     );
 }

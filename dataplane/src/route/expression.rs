@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use regex::{Regex, RegexBuilder};
+use regex::{Captures, Regex, RegexBuilder};
 
 /// Bound on the compiled program, in bytes. A 100-alternative path pattern takes about 40 kB.
 const SIZE_LIMIT: usize = 1 << 20;
@@ -43,6 +43,19 @@ impl WholeExpression {
 
     pub(crate) fn matches(&self, value: &str) -> bool {
         self.regex.is_match(value)
+    }
+
+    /// What its groups matched.
+    pub(crate) fn captures<'v>(&self, value: &'v str) -> Option<Captures<'v>> {
+        self.regex.captures(value)
+    }
+
+    /// The number of a group; `None`: there is none of that name.
+    pub(crate) fn group(&self, name: &str) -> Option<usize> {
+        match name.parse() {
+            Ok(number) => (number < self.regex.captures_len()).then_some(number),
+            Err(_) => self.regex.capture_names().position(|known| known == Some(name)),
+        }
     }
 }
 

@@ -23,8 +23,8 @@ pub(crate) enum PathMatch {
     Exact(Arc<str>),
     /// Whole segments: `/v2` takes `/v2` and `/v2/x`, never `/v2x`. Held without a trailing slash, so `/` is empty.
     Prefix(Arc<str>),
-    /// The whole path.
-    Expression(WholeExpression),
+    /// The whole path. Rare, and larger than the others.
+    Expression(Box<WholeExpression>),
 }
 
 /// A prefix as it is held and compared: without its trailing slash.

@@ -64,10 +64,14 @@ impl<'a> Precedence<'a> {
 }
 
 impl Age {
-    /// What a controller calls the resource of the rule.
     pub(super) fn usual_name(&self) -> String {
-        format!("route/{}/{}", self.object, self.rule)
+        usual_name(&self.object, self.rule)
     }
+}
+
+/// What a controller calls the resource of a rule of an object.
+pub(crate) fn usual_name(object: &str, rule: u32) -> String {
+    format!("route/{object}/{rule}")
 }
 
 impl Ord for Age {

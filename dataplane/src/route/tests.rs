@@ -19,7 +19,7 @@ fn prefix(path: &str) -> PathMatch {
 }
 
 fn expression(pattern: &str) -> PathMatch {
-    PathMatch::Expression(WholeExpression::new(pattern).unwrap())
+    PathMatch::Expression(WholeExpression::new(pattern).unwrap().into())
 }
 
 /// An entry, and the host that it is for.

@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use gatehouse_proto::config::v1::{Resource, StateRequest, sibling_service_client::SiblingServiceClient};
+use bytes::Bytes;
+use gatehouse_proto::config::v1::{StateRequest, sibling_service_client::SiblingServiceClient};
 use prost::Message;
 use tokio::time::timeout;
 use tracing::debug;
@@ -44,8 +45,8 @@ pub(crate) enum FetchError {
 }
 
 impl Siblings {
-    /// The state of the first sibling that gives it; else the last failure.
-    pub(crate) async fn fetch(&self) -> Result<Vec<Resource>, FetchError> {
+    /// The state of the first sibling that gives it, encoded; else the last failure.
+    pub(crate) async fn fetch(&self) -> Result<Vec<Bytes>, FetchError> {
         let mut failure = FetchError::Torn;
         for address in self.target.resolve().await?.into_iter().take(MOST_SIBLINGS) {
             match timeout(SIBLING_TIMEOUT, self.ask(address)).await {
@@ -58,7 +59,7 @@ impl Siblings {
         Err(failure)
     }
 
-    async fn ask(&self, address: SocketAddr) -> Result<Vec<Resource>, FetchError> {
+    async fn ask(&self, address: SocketAddr) -> Result<Vec<Bytes>, FetchError> {
         let link = self.credentials.connect_to(address, &self.target).await?;
         let mut client = SiblingServiceClient::new(link.channel()).max_decoding_message_size(MESSAGE_BYTES);
         let request = link.request(StateRequest { gateway: self.gateway.clone() });
@@ -66,8 +67,7 @@ impl Siblings {
         let (mut resources, mut bytes) = (Vec::new(), 0);
         while let Some(part) = parts.message().await? {
             bytes += part.encoded_len();
-            // A kind that this version does not know was not known to the sibling either: it would be lost.
-            resources.extend(part.upserts.into_iter().filter(|resource| resource.kind.is_some()));
+            resources.extend(part.upserts);
             if bytes > STATE_BYTES || resources.len() > STATE_RESOURCES {
                 return Err(FetchError::TooLarge);
             }

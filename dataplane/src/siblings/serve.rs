@@ -6,13 +6,12 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use futures_util::stream::{Iter, iter};
 use gatehouse_proto::config::v1::{
-    Batch, Resource, StateRequest,
+    Batch, StateRequest,
     sibling_service_server::{SiblingService, SiblingServiceServer},
 };
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use jiff::Timestamp;
-use prost::Message;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -150,13 +149,7 @@ impl Iterator for Parts {
             self.resources.next_if(|next| bytes == 0 || bytes + next.len() <= PART_BYTES)
         {
             bytes += encoded.len().max(1);
-            match Resource::decode(encoded) {
-                Ok(resource) => part.upserts.push(resource),
-                Err(error) => {
-                    self.ended = true;
-                    return Some(Err(Status::internal(error.to_string())));
-                }
-            }
+            part.upserts.push(encoded);
         }
         part.more = self.resources.peek().is_some();
         self.ended = !part.more;

@@ -3,10 +3,12 @@
 use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use gatehouse_proto::config::v1::{
     Attachment, Listener, Protocol, Resource, Respond, Route, Siblings as Wire, resource::Kind, route,
 };
 use jiff::Timestamp;
+use prost::Message;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
@@ -66,7 +68,7 @@ fn served() -> Vec<Resource> {
 
 fn kept(resources: &[Resource]) -> Kept {
     let kept = Kept::default();
-    kept.settle(Noted::of(resources, &[]), &[]);
+    kept.settle(Noted::whole(resources, &[]), &[]);
     kept
 }
 
@@ -101,7 +103,7 @@ fn asking(folder: &TempDir, authority: &Authority, token: &str, port: u16) -> Si
     }
 }
 
-fn code(result: Result<Vec<Resource>, FetchError>) -> Option<tonic::Code> {
+fn code(result: Result<Vec<Bytes>, FetchError>) -> Option<tonic::Code> {
     match result {
         Err(FetchError::Refused(status)) => Some(status.code()),
         _ => None,
@@ -113,7 +115,9 @@ async fn only_a_sibling_gets_the_state() {
     let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::default());
     let address = host(kept(&served()), Some(wire(&authority, "localhost"))).await;
     let ask = async |token: String| asking(&folder, &authority, &token, address.port()).fetch().await;
-    assert_eq!(ask(RSA.token(&claims(&json!({})))).await.unwrap(), served());
+    let given = ask(RSA.token(&claims(&json!({})))).await.unwrap();
+    let given: Vec<_> = given.into_iter().map(|bytes| Resource::decode(bytes).unwrap()).collect();
+    assert_eq!(given, served());
 
     let past = Timestamp::now().as_second() - 60;
     for (why, others) in [
@@ -225,6 +229,7 @@ fn pod(state: &Path, ask: Siblings) -> Pod {
     let options = Options {
         node: "pod".into(),
         gateway: GATEWAY.into(),
+        zone: None,
         workers: 1,
         bind: Bind { address: [127, 0, 0, 1].into(), ports: Ports::Free },
         admin: listen(),

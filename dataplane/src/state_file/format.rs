@@ -4,7 +4,6 @@ use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
-use gatehouse_proto::config::v1::Resource;
 use prost::Message;
 
 /// The last byte is the version of the format.
@@ -77,21 +76,25 @@ pub(super) fn encode<'r>(header: &Header, resources: &'r [Bytes]) -> (Vec<u8>, V
     (head, parts)
 }
 
-/// Nothing is decoded before the checksum is found right.
-pub(super) fn decode(file: &[u8]) -> Result<(Header, Vec<Resource>), Unusable> {
+/// Nothing is decoded before the checksum is found right, and the resources not at all: they share the file's bytes.
+pub(super) fn decode(file: &Bytes) -> Result<(Header, Vec<Bytes>), Unusable> {
     if !file.starts_with(MAGIC) || file.len() < HEAD_BYTES {
         return Err(Unusable::Foreign);
     }
-    let (head, mut rest) = file.split_at(HEAD_BYTES);
+    let (head, mut rest) = (file.slice(..HEAD_BYTES), file.slice(HEAD_BYTES..));
     let mut digest = Context::new(&SHA256);
-    digest.update(rest);
+    digest.update(&rest);
     if digest.finish().as_ref() != &head[MAGIC.len()..] {
         return Err(Unusable::Damaged);
     }
     let header = Header::decode_length_delimited(&mut rest)?;
     let mut resources = Vec::new();
     while !rest.is_empty() {
-        resources.push(Resource::decode_length_delimited(&mut rest)?);
+        let length = prost::decode_length_delimiter(&mut rest)?;
+        if length > rest.len() {
+            return Err(Unusable::Damaged);
+        }
+        resources.push(rest.split_to(length));
     }
     Ok((header, resources))
 }

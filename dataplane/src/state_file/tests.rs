@@ -35,7 +35,7 @@ fn kept(names: &[&str]) -> Kept {
 
 fn settle(kept: &Kept, names: &[&str]) {
     let upserts: Vec<_> = names.iter().map(|name| resource(name)).collect();
-    kept.settle(Noted::of(&upserts, &[]), &[]);
+    kept.settle(Noted::whole(&upserts, &[]), &[]);
 }
 
 #[tokio::test]
@@ -50,7 +50,8 @@ async fn what_was_written_is_read_and_only_its_owner_may() {
     fs::set_permissions(folder.path().join("state.tmp"), fs::Permissions::from_mode(0o644)).unwrap();
     file.write(&kept(&["route/a", "route/b"])).unwrap();
     let loaded = file.load().await.unwrap();
-    assert_eq!(loaded.resources, [resource("route/a"), resource("route/b")]);
+    let resources = loaded.resources.into_iter().map(|bytes| Resource::decode(bytes).unwrap());
+    assert_eq!(resources.collect::<Vec<_>>(), [resource("route/a"), resource("route/b")]);
     assert!(loaded.exact && loaded.age < Duration::from_secs(60));
     assert_eq!(fs::metadata(file.path()).unwrap().mode() & 0o777, 0o600);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

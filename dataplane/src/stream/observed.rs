@@ -8,6 +8,7 @@ use super::relay::Moved;
 use crate::{
     Reason,
     observe::{StreamRecord, metrics::RouteMetrics},
+    upstream::Asker,
     worker::Worker,
 };
 
@@ -61,6 +62,11 @@ impl Observed {
     pub(super) fn attempt(&mut self, endpoint: SocketAddr) {
         self.record.endpoint = Some(endpoint);
         self.record.attempts += 1;
+    }
+
+    /// Who wants an endpoint.
+    pub(super) fn asker(&self) -> Asker<'static> {
+        Asker { client: self.record.client, consumer: None, headers: None, is_secure: false }
     }
 
     pub(super) fn moved(&self) -> &Moved {

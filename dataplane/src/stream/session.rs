@@ -27,7 +27,7 @@ use super::{
 use crate::{
     Reason,
     snapshot::Listener,
-    upstream::{Active, Endpoint},
+    upstream::{Active, Endpoint, Tried},
     worker::{Counted, Worker},
 };
 
@@ -170,7 +170,9 @@ fn find(
 ) -> Result<(Duration, Arc<Endpoint>, UdpSocket), Reason> {
     let listener = listener.ok_or(Reason::NoRoute)?;
     let service = choose(worker, listener, "", observed)?;
-    let endpoint = service.endpoints.pick(|| worker.random(), None).ok_or(Reason::NoEndpoints)?;
+    let endpoint = service
+        .pick(|| worker.random(), service.key(&observed.asker()), &Tried::default())
+        .ok_or(Reason::NoEndpoints)?;
     observed.attempt(endpoint.address);
     let upstream = connect(endpoint.address).map_err(|_| Reason::ConnectFailed)?;
     Ok((listener.stream_idle_timeout, endpoint, upstream))

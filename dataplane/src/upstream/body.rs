@@ -4,6 +4,7 @@ mod recording;
 
 use std::{
     cell::Cell,
+    num::NonZeroU64,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -12,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::{
     Reason,
@@ -40,15 +41,44 @@ pub(crate) enum RequestBody {
 #[derive(Debug, Default)]
 pub(crate) struct BodyState {
     pub(crate) received: Cell<u64>,
+    /// What is received may be at most so much.
+    pub(crate) bound: Cell<Option<NonZeroU64>>,
     /// Why the client's side broke.
     pub(crate) failed: Cell<Option<Reason>>,
+    /// When something of it last went on, where somebody watches that.
+    moved: Cell<Option<Instant>>,
+    /// What came has gone on, and more is waited for.
+    waits: Cell<bool>,
 }
 
 /// Fires when nothing has arrived for a while. Costs nothing while data is there.
 #[derive(Debug)]
 pub(crate) struct IdleTimer {
     timeout: Duration,
+    /// `None`: something has arrived since.
     sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl BodyState {
+    /// From now on it is noted when something goes on.
+    pub(super) fn watch(&self, now: Instant) {
+        self.moved.set(Some(now));
+    }
+
+    /// When something last went on; that is now while the client has nothing to send.
+    pub(super) fn moved(&self, now: Instant) -> Instant {
+        if self.waits.get() {
+            self.moved.set(Some(now));
+        }
+        self.moved.get().unwrap_or(now)
+    }
+
+    pub(super) fn note(&self, waits: bool) {
+        self.waits.set(waits);
+        if !waits && self.moved.get().is_some() {
+            self.moved.set(Some(Instant::now()));
+        }
+    }
 }
 
 /// The client's side of the body broke; the state says why.
@@ -67,7 +97,7 @@ impl RequestBody {
         if incoming.is_end_stream() {
             return RequestBody::Empty;
         }
-        let idle = idle_timeout.map(|timeout| IdleTimer { timeout, sleep: None });
+        let idle = idle_timeout.map(IdleTimer::new);
         RequestBody::Streaming { incoming, state, idle, trailers }
     }
 
@@ -77,7 +107,15 @@ impl RequestBody {
 }
 
 impl IdleTimer {
-    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn new(timeout: Duration) -> Self {
+        IdleTimer { timeout, sleep: None }
+    }
+
+    pub(super) fn rest(&mut self) {
+        self.sleep = None;
+    }
+
+    pub(super) fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let timeout = self.timeout;
         self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout))).as_mut().poll(cx)
     }
@@ -97,8 +135,12 @@ impl Body for RequestBody {
             RequestBody::Replay(replay) => return Pin::new(replay).poll_frame(cx),
         };
         let frame = match Pin::new(&mut *incoming).poll_frame(cx) {
-            Poll::Ready(frame) => frame,
+            Poll::Ready(frame) => {
+                state.note(false);
+                frame
+            }
             Poll::Pending => {
+                state.note(true);
                 let Some(idle) = idle else { return Poll::Pending };
                 ready!(idle.poll_expired(cx));
                 state.failed.set(Some(Reason::RequestTimeout));
@@ -106,12 +148,17 @@ impl Body for RequestBody {
             }
         };
         if let Some(idle) = idle {
-            idle.sleep = None;
+            idle.rest();
         }
         match frame {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
-                    state.received.set(state.received.get() + data.len() as u64);
+                    let received = state.received.get() + data.len() as u64;
+                    state.received.set(received);
+                    if state.bound.get().is_some_and(|bound| received > bound.get()) {
+                        state.failed.set(Some(Reason::BodyTooLarge));
+                        return Poll::Ready(Some(Err(BodyBroken(None))));
+                    }
                     Poll::Ready(Some(Ok(Frame::data(data))))
                 }
                 Err(frame) => match frame.into_trailers() {

@@ -11,6 +11,7 @@ use super::{Endpoint, RequestBody, Tls, stream::Stream};
 use crate::worker::LocalExecutor;
 
 /// A backend in the same cluster answers a SYN in a millisecond; one lost SYN is repeated after a second.
+/// Where no rule says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Pings find dead peers of multiplexed connections.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
@@ -19,7 +20,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Why a backend could not be reached.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
-    #[error("no answer within {CONNECT_TIMEOUT:?}")]
+    #[error("no answer in time")]
     Timeout,
     #[error("connect: {0}")]
     Io(#[from] io::Error),
@@ -31,19 +32,25 @@ pub(crate) enum ConnectError {
     Shared(#[from] Rc<ConnectError>),
 }
 
-/// A stream for HTTP/1, or for what [`http2()`] makes of it.
-pub(super) async fn stream(endpoint: &Endpoint, tls: Option<&Tls>) -> Result<Stream, ConnectError> {
+/// A stream for HTTP/1, or for what [`http2()`] makes of it. `limit`: for the connection, and as long for TLS.
+pub(super) async fn stream(
+    endpoint: &Endpoint,
+    tls: Option<&Tls>,
+    limit: Option<Duration>,
+) -> Result<Stream, ConnectError> {
+    let limit = limit.unwrap_or(CONNECT_TIMEOUT);
     match tls {
-        None => tcp(endpoint).await.map(Stream::Plain),
-        Some(tls) => Box::pin(encrypted(endpoint, tls)).await,
+        None => tcp_within(endpoint, limit).await.map(Stream::Plain),
+        Some(tls) => Box::pin(encrypted(endpoint, tls, limit)).await,
     }
 }
 
 pub(super) async fn http2(
     endpoint: &Endpoint,
     tls: Option<&Tls>,
+    limit: Option<Duration>,
 ) -> Result<http2::SendRequest<RequestBody>, ConnectError> {
-    let stream = stream(endpoint, tls).await?;
+    let stream = stream(endpoint, tls, limit).await?;
     if let Stream::Tls(stream) = &stream
         && stream.get_ref().1.alpn_protocol() != Some(b"h2")
     {
@@ -62,16 +69,19 @@ pub(super) async fn http2(
 }
 
 pub(crate) async fn tcp(endpoint: &Endpoint) -> Result<TcpStream, ConnectError> {
-    let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(endpoint.address))
-        .await
-        .map_err(|_| ConnectError::Timeout)??;
+    tcp_within(endpoint, CONNECT_TIMEOUT).await
+}
+
+async fn tcp_within(endpoint: &Endpoint, limit: Duration) -> Result<TcpStream, ConnectError> {
+    let stream =
+        timeout(limit, TcpStream::connect(endpoint.address)).await.map_err(|_| ConnectError::Timeout)??;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
-async fn encrypted(endpoint: &Endpoint, tls: &Tls) -> Result<Stream, ConnectError> {
+async fn encrypted(endpoint: &Endpoint, tls: &Tls, limit: Duration) -> Result<Stream, ConnectError> {
     let connector = TlsConnector::from(Arc::clone(&tls.config));
-    let handshake = connector.connect(tls.name.clone(), tcp(endpoint).await?);
-    let stream = timeout(CONNECT_TIMEOUT, handshake).await.map_err(|_| ConnectError::Timeout)??;
+    let handshake = connector.connect(tls.name.clone(), tcp_within(endpoint, limit).await?);
+    let stream = timeout(limit, handshake).await.map_err(|_| ConnectError::Timeout)??;
     Ok(Stream::Tls(Box::new(stream)))
 }

@@ -1,16 +1,18 @@
 //! The HTTP/2 connections that one worker keeps to one endpoint: one, and more while that one carries as many streams as
 //! a server can be counted on to take. Who comes while one is being opened waits for it.
 
-use std::{cell::Cell, rc::Rc, sync::Arc};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
 use futures_util::{
     FutureExt,
     future::{LocalBoxFuture, Shared},
 };
 use hyper::client::conn::http2::SendRequest;
+use tokio::time::Instant;
 
 use super::{
-    Endpoint, RequestBody, Tls,
+    Endpoint, RequestBody, Service,
+    age::Age,
     connect::{self, ConnectError},
 };
 
@@ -34,11 +36,15 @@ pub(super) struct Opened {
     load: Rc<Load>,
     /// Sweeps that it has been idle for.
     idle: u64,
+    /// Where its time is bounded.
+    age: Option<Age>,
 }
 
 #[derive(Debug, Default)]
 struct Load {
     streams: Cell<usize>,
+    /// When the last one ended.
+    free_since: Cell<Option<Instant>>,
     /// It has carried a stream.
     is_used: Cell<bool>,
 }
@@ -61,9 +67,10 @@ impl Multiplexed {
     pub(super) fn take(
         &mut self,
         endpoint: &Arc<Endpoint>,
-        tls: Option<&Arc<Tls>>,
+        service: &Service,
+        limit: Option<Duration>,
     ) -> Result<Stream, Opening> {
-        self.opened.retain(|opened| !opened.is_closed());
+        self.opened.retain(|opened| !opened.is_closed() && opened.is_good());
         let free = self.opened.iter().position(|opened| opened.streams() < STREAMS);
         let place = free.or_else(|| {
             let all = (self.opened.len() >= CONNECTIONS).then_some(&self.opened)?;
@@ -71,7 +78,10 @@ impl Multiplexed {
         });
         match place.and_then(|index| self.opened.get_mut(index)) {
             Some(opened) => Ok(opened.take()),
-            None => Err(self.opening.get_or_insert_with(|| open(Arc::clone(endpoint), tls.cloned())).clone()),
+            None => {
+                let open = || open(Arc::clone(endpoint), service, limit);
+                Err(self.opening.get_or_insert_with(open).clone())
+            }
         }
     }
 
@@ -90,8 +100,8 @@ impl Multiplexed {
     /// Closes what is of no use, and what has been idle for so many sweeps. `false`: nothing is left.
     pub(super) fn sweep(&mut self, most: u64) -> bool {
         self.opened.retain_mut(|opened| {
-            opened.idle = if opened.streams() == 0 { opened.idle + 1 } else { 0 };
-            !opened.is_closed() && opened.idle < most
+            opened.idle = if opened.streams() == 0 && opened.age.is_none() { opened.idle + 1 } else { 0 };
+            !opened.is_closed() && opened.is_good() && opened.idle < most
         });
         // Everybody who waited for it has gone.
         if self.opening.as_ref().is_some_and(|opening| opening.strong_count().is_none_or(|count| count < 2)) {
@@ -101,10 +111,11 @@ impl Multiplexed {
     }
 }
 
-fn open(endpoint: Arc<Endpoint>, tls: Option<Arc<Tls>>) -> Opening {
+fn open(endpoint: Arc<Endpoint>, service: &Service, limit: Option<Duration>) -> Opening {
+    let (tls, keep) = (service.tls.clone(), service.keep());
     let opening = async move {
-        let sender = connect::http2(&endpoint, tls.as_deref()).await.map_err(Rc::new)?;
-        Ok(Opened { sender, load: Rc::default(), idle: 0 })
+        let sender = connect::http2(&endpoint, tls.as_deref(), limit).await.map_err(Rc::new)?;
+        Ok(Opened { sender, load: Rc::default(), idle: 0, age: keep.map(Age::new) })
     };
     opening.boxed_local().shared()
 }
@@ -117,6 +128,16 @@ impl Opened {
     /// By either side: what is open on it goes on, and nothing new begins.
     pub(super) fn is_closed(&self) -> bool {
         self.sender.is_closed()
+    }
+
+    /// Its time is not over. What is open on one that is too old goes on.
+    fn is_good(&self) -> bool {
+        let Some(age) = &self.age else { return true };
+        let now = Instant::now();
+        match self.load.free_since.get() {
+            Some(since) if self.streams() == 0 => now < age.good_until(since),
+            _ => !age.is_old(now),
+        }
     }
 
     pub(super) fn take(&mut self) -> Stream {
@@ -133,5 +154,8 @@ impl Opened {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.streams.update(|streams| streams - 1);
+        if self.0.streams.get() == 0 {
+            self.0.free_since.set(Some(Instant::now()));
+        }
     }
 }

@@ -3,13 +3,14 @@
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{Lease, RequestBody, http1, multiplexed::Counted, stream::Stream};
+use super::{Lease, RequestBody, body::IdleTimer, http1, multiplexed::Counted, stream::Stream};
 
 /// Gives its connection back by itself when the last byte has been read, and closes it when it is dropped before.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct BackendBody {
     kind: Kind,
     /// Until the last byte has been read.
     lease: Option<Lease>,
+    /// Where the backend may not be silent for long.
+    idle: Option<Box<IdleTimer>>,
 }
 
 #[derive(Debug)]
@@ -27,10 +30,16 @@ enum Kind {
 
 /// The body broke off.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
 pub(crate) enum BodyError {
+    #[error(transparent)]
     Http1(#[from] http1::Error),
+    #[error(transparent)]
     H2c(#[from] hyper::Error),
+    #[error("the backend was silent for too long")]
+    Idle,
+    /// It can't be compressed.
+    #[error(transparent)]
+    Coding(std::io::Error),
 }
 
 /// A connection to a backend that speaks another protocol from now on.
@@ -45,13 +54,20 @@ pub(crate) struct Switched {
 
 impl BackendBody {
     pub(super) fn http1(body: http1::Body<Stream, RequestBody>, lease: Option<Lease>) -> Self {
-        BackendBody { kind: Kind::Http1(body), lease }
+        BackendBody { kind: Kind::Http1(body), lease, idle: None }
     }
 
     pub(super) fn h2c(body: Incoming, counted: Counted, lease: Lease) -> Self {
-        let mut body = BackendBody { kind: Kind::H2c { body, _counted: counted }, lease: Some(lease) };
+        let kind = Kind::H2c { body, _counted: counted };
+        let mut body = BackendBody { kind, lease: Some(lease), idle: None };
         body.settle(false);
         body
+    }
+
+    /// It breaks off when nothing comes for so long while somebody waits for it.
+    pub(crate) fn bounded(mut self, idle: Duration) -> Self {
+        self.idle = Some(Box::new(IdleTimer::new(idle)));
+        self
     }
 
     /// After a response of status 101 over HTTP/1.
@@ -83,10 +99,24 @@ impl Body for BackendBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match &mut self.kind {
-            Kind::Http1(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
+        let this = &mut *self;
+        let polled = match &mut this.kind {
+            Kind::Http1(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
+            }
             Kind::H2c { body, .. } => {
-                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
+            }
+        };
+        let frame = match (polled, &mut this.idle) {
+            (Poll::Ready(frame), idle) => {
+                idle.iter_mut().for_each(|idle| idle.rest());
+                frame
+            }
+            (Poll::Pending, None) => return Poll::Pending,
+            (Poll::Pending, Some(idle)) => {
+                ready!(idle.poll_expired(cx));
+                return Poll::Ready(Some(Err(BodyError::Idle)));
             }
         };
         self.settle(frame.is_none());

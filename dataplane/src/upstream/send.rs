@@ -4,7 +4,7 @@
 //! connection that had been used before, whose peer may have closed it in that moment, if not one byte of an answer came,
 //! and if repeating it is safe: it is idempotent and has no body (RFC 9110, 9.2.2).
 
-use std::mem;
+use std::{mem, time::Duration};
 
 use http::{Request, Response};
 use tracing::debug;
@@ -26,20 +26,22 @@ pub(crate) enum Failed {
     Sent(Reason),
 }
 
-/// The lease names the endpoint. The request's body is taken out of it, unless it fails as [`Failed::Unsent`].
+/// The lease names the endpoint; `connect` is for a connection that has to be opened. The request's body is taken out of it, unless it fails as [`Failed::Unsent`].
 pub(crate) async fn send(
     request: &mut Request<RequestBody>,
     service: &Service,
-    lease: Lease,
+    mut lease: Lease,
+    connect: Option<Duration>,
 ) -> Result<Response<BackendBody>, Failed> {
     let address = lease.endpoint().address;
-    let taken = match lease.pool().connection(lease.endpoint(), service).await {
+    let taken = match lease.pool().connection(lease.endpoint(), service, connect).await {
         Ok(taken) => taken,
         Err(error) => {
             debug!(endpoint = %address, %error, "connect");
             return Err(Failed::Unsent(Reason::ConnectFailed));
         }
     };
+    lease.of(taken.age);
     let repeatable = taken.reused && request.method().is_idempotent() && request.body().is_empty();
     match taken.kind {
         Kind::Http1(connection) => over_http1(connection, request, repeatable, lease).await,

@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Endpoint, EndpointCell, Failed, Lease, Pool, Protocol, RequestBody, Service, send};
+use super::{Endpoint, EndpointCell, Failed, Lease, Pool, Protocol, RequestBody, Service, Tried, send};
 use crate::Reason;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,9 +28,15 @@ impl Rig {
     async fn new() -> Rig {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let cell = Arc::new(EndpointCell::default());
-        cell.replace(vec![listener.local_addr().unwrap()]);
-        let endpoint = cell.pick(|| 0, None).unwrap();
-        let service = Service { label: "a".into(), protocol: Protocol::Http1, tls: None, endpoints: cell };
+        cell.replace(vec![listener.local_addr().unwrap().into()], false);
+        let service = Service {
+            label: "a".into(),
+            protocol: Protocol::Http1,
+            tls: None,
+            endpoints: cell,
+            traffic: None,
+        };
+        let endpoint = service.pick(|| 0, None, &Tried::default()).unwrap();
         Rig { pool: Rc::default(), service, endpoint, listener }
     }
 
@@ -41,8 +47,8 @@ impl Rig {
     async fn ask(&self, method: Method) -> Result<String, Failed> {
         let mut request = Request::new(RequestBody::Empty);
         *request.method_mut() = method;
-        let lease = Lease::new(Arc::clone(&self.endpoint), Rc::clone(&self.pool));
-        let sent = timeout(PATIENCE, send(&mut request, &self.service, lease)).await.unwrap();
+        let lease = Lease::new(self.endpoint.begin(), Rc::clone(&self.pool));
+        let sent = timeout(PATIENCE, send(&mut request, &self.service, lease, None)).await.unwrap();
         let body = sent?.into_body().collect().await.unwrap();
         Ok(String::from_utf8(body.to_bytes().to_vec()).unwrap())
     }
@@ -151,11 +157,21 @@ async fn the_sweep_closes_what_is_of_no_use() {
             settle().await;
             rig.pool.sweep();
             closed(&mut left).await;
+        })
+        .await;
+}
 
-            let mut old = rig.open().await;
-            rig.service.endpoints.replace(vec![]);
-            rig.pool.sweep();
-            closed(&mut old).await;
+#[tokio::test]
+async fn the_pool_parts_from_endpoints_that_are_gone() {
+    LocalSet::new()
+        .run_until(async {
+            let rig = Rig::new().await;
+            let mut open = rig.open().await;
+            rig.pool.part();
+            assert_eq!(rig.ask_on(&mut open).await, "ok", "it is still there");
+            rig.service.endpoints.replace(vec![], false);
+            rig.pool.part();
+            closed(&mut open).await;
         })
         .await;
 }
@@ -220,13 +236,13 @@ async fn a_body_that_is_dropped_closes_its_connection() {
         .run_until(async {
             let rig = Rig::new().await;
             let mut request = Request::new(RequestBody::Empty);
-            let lease = Lease::new(Arc::clone(&rig.endpoint), Rc::clone(&rig.pool));
+            let lease = Lease::new(rig.endpoint.begin(), Rc::clone(&rig.pool));
             let serving = async {
                 let mut backend = rig.accept().await;
                 answer(&mut backend, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok").await;
                 backend
             };
-            let (sent, mut backend) = tokio::join!(send(&mut request, &rig.service, lease), serving);
+            let (sent, mut backend) = tokio::join!(send(&mut request, &rig.service, lease, None), serving);
             let mut body = sent.unwrap().into_body();
             assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "ok");
             drop(body);

@@ -52,6 +52,11 @@ enum SubjectName {
 }
 
 impl Tls {
+    /// What the handshake asks for.
+    pub(crate) fn server_name(&self) -> String {
+        self.name.to_str().into_owned()
+    }
+
     pub(crate) fn compile(
         tls: &v1::UpstreamTls,
         protocol: Protocol,

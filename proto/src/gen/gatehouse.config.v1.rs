@@ -27,7 +27,7 @@ pub struct StateRequest {
 #[serde(rename_all = "camelCase")]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ClientMessage {
-    #[prost(oneof = "client_message::Kind", tags = "1, 2, 3")]
+    #[prost(oneof = "client_message::Kind", tags = "1, 2, 3, 4, 5")]
     pub kind: ::core::option::Option<client_message::Kind>,
 }
 /// Nested message and enum types in `ClientMessage`.
@@ -42,11 +42,15 @@ pub mod client_message {
         Ack(super::Ack),
         #[prost(message, tag = "3")]
         Heartbeat(super::Heartbeat),
+        #[prost(message, tag = "4")]
+        Report(super::Report),
+        #[prost(message, tag = "5")]
+        KeysWanted(super::KeysWanted),
     }
 }
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ServerMessage {
     #[prost(oneof = "server_message::Kind", tags = "1, 2")]
     pub kind: ::core::option::Option<server_message::Kind>,
@@ -55,7 +59,7 @@ pub struct ServerMessage {
 pub mod server_message {
     #[derive(serde::Serialize)]
     #[serde(rename_all = "camelCase")]
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Kind {
         #[prost(message, tag = "1")]
         Batch(super::Batch),
@@ -99,13 +103,16 @@ pub struct Held {
 /// stream completes the whole state, and comes even if it changes nothing.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct Batch {
     /// Echoed by the ack. Grows within a stream.
     #[prost(uint64, tag = "1")]
     pub nonce: u64,
-    #[prost(message, repeated, tag = "2")]
-    pub upserts: ::prost::alloc::vec::Vec<Resource>,
+    /// Each a `Resource`, encoded: it is decoded when its turn comes, and a whole state is never held decoded.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    #[serde(serialize_with = "crate::show::hex_each")]
+    pub upserts: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
     /// Names of resources to forget.
     #[prost(string, repeated, tag = "3")]
     pub removals: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
@@ -141,11 +148,59 @@ pub struct Rejection {
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
 }
+/// A token names a key that is not among those of a JWKS URL. The controller fetches it anew, if it has not just done so.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeysWanted {
+    /// As in `Jwt.jwks`.
+    #[prost(string, tag = "1")]
+    pub jwks: ::prost::alloc::string::String,
+}
 /// Sent by both sides every few seconds; silence for three beats means the peer is gone.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Heartbeat {}
+/// What was counted for rollouts: once a second while there are any whose counts are asked for, else never. Only the latest
+/// matters.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Report {
+    /// Of the process: with another, all counts have begun anew.
+    #[prost(uint64, tag = "1")]
+    pub process: u64,
+    #[prost(message, repeated, tag = "2")]
+    pub rollouts: ::prost::alloc::vec::Vec<RolloutCounts>,
+}
+/// Requests that have ended. Those that a request itself demanded the new version for are in neither.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RolloutCounts {
+    /// As in `Rollout.counts`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub stable: ::core::option::Option<VersionCounts>,
+    #[prost(message, optional, tag = "3")]
+    pub canary: ::core::option::Option<VersionCounts>,
+}
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VersionCounts {
+    #[prost(uint64, tag = "1")]
+    pub requests: u64,
+    /// Answered with 5xx or an error of gRPC's that is the server's, or not answered, or broken off.
+    #[prost(uint64, tag = "2")]
+    pub errors: u64,
+    /// By the time until the response's head. The first holds those of up to 250 microseconds, each next one those of up to
+    /// 2^(1/4) times the one before; the 73rd all others. Zeros at the end are left out.
+    #[prost(uint64, repeated, tag = "3")]
+    pub durations: ::prost::alloc::vec::Vec<u64>,
+}
 /// One unit of configuration.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -154,7 +209,7 @@ pub struct Resource {
     /// Unique within a Gateway, and starts with the kind: `route/...`, `service/...`.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// A hash of the content.
+    /// A hash of the content, of 16 bytes.
     #[prost(bytes = "vec", tag = "2")]
     #[serde(serialize_with = "crate::show::hex")]
     pub version: ::prost::alloc::vec::Vec<u8>,
@@ -210,6 +265,21 @@ pub struct Settings {
     /// Name of the `Certificate` that backends which ask for one are shown. Empty: none.
     #[prost(string, tag = "6")]
     pub backend_certificate: ::prost::alloc::string::String,
+    /// Absent: as an empty one.
+    #[prost(message, optional, tag = "7")]
+    pub names: ::core::option::Option<Names>,
+}
+/// How the names of backends are looked up.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Names {
+    /// DNS servers, as `address:port`. Empty: those of the dataplane's `/etc/resolv.conf`.
+    #[prost(string, repeated, tag = "1")]
+    pub servers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Answers in these CIDRs count, although they lead to the dataplane itself or its link.
+    #[prost(string, repeated, tag = "2")]
+    pub allowed_addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -239,12 +309,72 @@ pub struct Tracing {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 #[prost(skip_debug)]
 pub struct Redis {
-    /// `redis://\[user:password@\]host:port\[/db\]`.
+    /// `redis://\[user:password@\]host:port\[/db\]`, or `rediss://` for TLS with the public authorities. Empty: see `sentinel` and `cluster`.
     #[prost(string, tag = "1")]
     pub url: ::prost::alloc::string::String,
     /// The longest that one call may take.
     #[prost(uint32, tag = "2")]
     pub timeout_ms: u32,
+    /// Empty: what the URL says.
+    #[prost(string, tag = "3")]
+    pub username: ::prost::alloc::string::String,
+    /// Empty: what the URL says.
+    #[prost(string, tag = "4")]
+    pub password: ::prost::alloc::string::String,
+    /// Absent: what the URL's scheme says.
+    #[prost(message, optional, tag = "5")]
+    pub tls: ::core::option::Option<RedisTls>,
+    /// Redis is where they say. In place of the URL.
+    #[prost(message, optional, tag = "6")]
+    pub sentinel: ::core::option::Option<RedisSentinel>,
+    /// Not empty: it can't be asked, and limits of store REDIS are decided as while it does not answer.
+    #[prost(string, tag = "7")]
+    pub broken: ::prost::alloc::string::String,
+    /// Redis is a cluster. In place of the URL.
+    #[prost(message, optional, tag = "8")]
+    pub cluster: ::core::option::Option<RedisCluster>,
+}
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RedisTls {
+    /// Authorities that are trusted, DER.
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub roots: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// Trust the public authorities as well.
+    #[prost(bool, tag = "2")]
+    pub public_roots: bool,
+    /// Whom the certificate must name. Empty: the host.
+    #[prost(string, tag = "3")]
+    pub server_name: ::prost::alloc::string::String,
+    /// What Redis and its sentinels are shown. Absent: nothing.
+    #[prost(message, optional, tag = "4")]
+    pub client_certificate: ::core::option::Option<Certificate>,
+}
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct RedisSentinel {
+    /// The name under which the sentinels watch it.
+    #[prost(string, tag = "1")]
+    pub primary: ::prost::alloc::string::String,
+    /// `host:port` of each sentinel.
+    #[prost(string, repeated, tag = "2")]
+    pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// By whom they are asked. Empty: by nobody in particular.
+    #[prost(string, tag = "3")]
+    pub username: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub password: ::prost::alloc::string::String,
+}
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RedisCluster {
+    /// `host:port` of some nodes: they tell where the others are.
+    #[prost(string, repeated, tag = "1")]
+    pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// What a client can make grow. 0 means the default, which the dataplane names.
 #[derive(serde::Serialize)]
@@ -359,7 +489,13 @@ pub struct Route {
     /// Absent: the gateway says nothing of other origins.
     #[prost(message, optional, tag = "16")]
     pub cors: ::core::option::Option<Cors>,
-    #[prost(oneof = "route::Action", tags = "12, 13, 14, 15")]
+    /// A request's body with more is refused. 0: it may have any number.
+    #[prost(uint64, tag = "21")]
+    pub max_request_body_bytes: u64,
+    /// Absent: none.
+    #[prost(message, optional, tag = "22")]
+    pub fault: ::core::option::Option<Fault>,
+    #[prost(oneof = "route::Action", tags = "12, 13, 14, 15, 17, 20")]
     pub action: ::core::option::Option<route::Action>,
 }
 /// Nested message and enum types in `Route`.
@@ -377,7 +513,50 @@ pub mod route {
         /// The rule can't be served safely: answer 500 and log the reason.
         #[prost(message, tag = "15")]
         Broken(super::Broken),
+        #[prost(message, tag = "17")]
+        Aggregate(super::Aggregate),
+        /// What guarded the rule elsewhere is missing here: answer 503 until its owner says otherwise.
+        #[prost(message, tag = "20")]
+        Closed(super::Closed),
     }
+}
+/// What is done to requests that every policy has admitted, before they go to a backend.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Fault {
+    /// Only to those with this header, and this very value. Absent: to all.
+    #[prost(message, optional, tag = "1")]
+    pub header: ::core::option::Option<Header>,
+    #[prost(message, optional, tag = "2")]
+    pub delay: ::core::option::Option<FaultDelay>,
+    /// After the delay.
+    #[prost(message, optional, tag = "3")]
+    pub abort: ::core::option::Option<FaultAbort>,
+}
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FaultDelay {
+    #[prost(uint64, tag = "1")]
+    pub duration_ms: u64,
+    /// Share of requests, in parts per million.
+    #[prost(uint32, tag = "2")]
+    pub share_ppm: u32,
+}
+/// Answered from here.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FaultAbort {
+    #[prost(uint32, tag = "1")]
+    pub status: u32,
+    /// Of gRPC calls. 0: what gRPC makes of the status.
+    #[prost(uint32, tag = "2")]
+    pub grpc_status: u32,
+    /// As above; drawn by itself.
+    #[prost(uint32, tag = "3")]
+    pub share_ppm: u32,
 }
 /// A listener and the host names under which it serves a route there. Names that the listener does not cover match
 /// nothing.
@@ -475,6 +654,12 @@ pub struct Timeouts {
     /// The same for one attempt. 0: none.
     #[prost(uint64, tag = "2")]
     pub backend_request_ms: u64,
+    /// For a connection to an endpoint, and as long for TLS on it. 0: as the dataplane likes.
+    #[prost(uint64, tag = "3")]
+    pub connect_ms: u64,
+    /// While nothing of a request goes to its backend and nothing of its answer comes. 0: none.
+    #[prost(uint64, tag = "4")]
+    pub idle_ms: u64,
 }
 /// Which pages of other origins may use the route (GEP-1767). Preflight requests are answered before limits and
 /// authentication.
@@ -514,6 +699,58 @@ pub struct Forward {
     /// Absent: a request that no backend has taken is tried elsewhere, and nothing else.
     #[prost(message, optional, tag = "4")]
     pub retry: ::core::option::Option<Retry>,
+    /// Absent: each request is decided by the weights alone.
+    #[prost(message, optional, tag = "7")]
+    pub rollout: ::core::option::Option<Rollout>,
+    /// Names of `Service` resources. A request whose backend has too few endpoints that are fit, or none, goes to the first of
+    /// these that has enough. Not of a new version that is counted.
+    #[prost(string, repeated, tag = "8")]
+    pub failover: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What requests share that go to the same backend and endpoint, whatever its `Service` resource says. By a header or a
+    /// cookie, without a bound on load. Absent, or where a request lacks it: weights and the `Service` decide.
+    #[prost(message, optional, tag = "9")]
+    pub affinity: ::core::option::Option<ConsistentHash>,
+}
+/// One of the backends is a new version that takes the place of the others, by the weights that both have now.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Rollout {
+    /// Its index in `backends`. It is the last.
+    #[prost(uint32, tag = "1")]
+    pub canary: u32,
+    /// Requests that get it whatever its weight.
+    #[prost(message, repeated, tag = "2")]
+    pub forces: ::prost::alloc::vec::Vec<RolloutForce>,
+    /// Who has an identity is decided by a hash of it and this, so that it gets the same version for as long as the weights
+    /// allow. Empty: each request is decided by itself.
+    #[prost(string, tag = "3")]
+    pub sticky_seed: ::prost::alloc::string::String,
+    /// Under what the requests of each version are counted and reported. Several routes may have the same. Empty: they are
+    /// not counted.
+    #[prost(string, tag = "4")]
+    pub counts: ::prost::alloc::string::String,
+}
+/// What a request must carry. One value among several is enough.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RolloutForce {
+    #[prost(oneof = "rollout_force::Kind", tags = "1, 2")]
+    pub kind: ::core::option::Option<rollout_force::Kind>,
+}
+/// Nested message and enum types in `RolloutForce`.
+pub mod rollout_force {
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(message, tag = "1")]
+        Header(super::Header),
+        /// A pair of the Cookie field.
+        #[prost(message, tag = "2")]
+        Cookie(super::Header),
+    }
 }
 /// When a request is sent again (GEP-1731).
 #[derive(serde::Serialize)]
@@ -577,7 +814,7 @@ pub struct Rewrite {
 #[serde(rename_all = "camelCase")]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PathRewrite {
-    #[prost(oneof = "path_rewrite::Kind", tags = "1, 2")]
+    #[prost(oneof = "path_rewrite::Kind", tags = "1, 2, 3")]
     pub kind: ::core::option::Option<path_rewrite::Kind>,
 }
 /// Nested message and enum types in `PathRewrite`.
@@ -592,7 +829,20 @@ pub mod path_rewrite {
         /// Replaces the prefix that matched.
         #[prost(string, tag = "2")]
         Prefix(::prost::alloc::string::String),
+        #[prost(message, tag = "3")]
+        Expression(super::PathExpression),
     }
+}
+/// Replaces the whole path, if the pattern matches all of it.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PathExpression {
+    #[prost(string, tag = "1")]
+    pub pattern: ::prost::alloc::string::String,
+    /// With `$1` to `$9` and `${name}` for what groups matched, and `$$` for a dollar sign.
+    #[prost(string, tag = "2")]
+    pub substitution: ::prost::alloc::string::String,
 }
 /// Answer with a Location. What is empty or 0 is taken from the request.
 #[derive(serde::Serialize)]
@@ -630,9 +880,105 @@ pub struct Broken {
     #[prost(string, tag = "1")]
     pub reason: ::prost::alloc::string::String,
 }
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Closed {
+    /// What is missing, for people.
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// Ask several backends at once and answer GET and HEAD with one JSON object.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Aggregate {
+    /// In the order of the answer's members.
+    #[prost(message, repeated, tag = "1")]
+    pub parts: ::prost::alloc::vec::Vec<AggregatePart>,
+    /// From the request's head to the last byte of the last part.
+    #[prost(uint64, tag = "2")]
+    pub timeout_ms: u64,
+    /// Of the body of one part.
+    #[prost(uint64, tag = "3")]
+    pub max_part_bytes: u64,
+    /// Name of a member that lists what has failed, in answers that lack something. Empty: none.
+    #[prost(string, tag = "4")]
+    pub errors_member: ::prost::alloc::string::String,
+    /// When a part is asked again.
+    #[prost(message, optional, tag = "5")]
+    pub retry: ::core::option::Option<Retry>,
+}
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AggregatePart {
+    /// Of its member in the answer.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Name of a `Service` resource. Empty: the reference is broken, and the part has failed.
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// Why `service` is empty; for logs.
+    #[prost(string, tag = "3")]
+    pub broken: ::prost::alloc::string::String,
+    /// What it is asked for, joined. Without a value for one of them the part can't be asked, and has failed.
+    #[prost(message, repeated, tag = "4")]
+    pub path: ::prost::alloc::vec::Vec<TemplatePiece>,
+    /// Joined by `&`.
+    #[prost(message, repeated, tag = "5")]
+    pub query: ::prost::alloc::vec::Vec<TemplateField>,
+    /// For this part alone. 0: the whole's.
+    #[prost(uint64, tag = "6")]
+    pub timeout_ms: u64,
+    #[prost(enumeration = "PartFailure", tag = "7")]
+    #[serde(serialize_with = "crate::show::part_failure")]
+    pub on_failure: i32,
+    #[prost(message, optional, tag = "8")]
+    pub request_headers: ::core::option::Option<HeaderChanges>,
+}
+/// `NAME=VALUE` of a query, from its pieces. Left out where one of them has no value.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TemplateField {
+    #[prost(message, repeated, tag = "1")]
+    pub pieces: ::prost::alloc::vec::Vec<TemplatePiece>,
+}
+/// Text, or a value of the request, which is escaped so that it stays a value.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TemplatePiece {
+    #[prost(oneof = "template_piece::Kind", tags = "1, 2, 3, 4, 5")]
+    pub kind: ::core::option::Option<template_piece::Kind>,
+}
+/// Nested message and enum types in `TemplatePiece`.
+pub mod template_piece {
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        /// As it goes out.
+        #[prost(string, tag = "1")]
+        Literal(::prost::alloc::string::String),
+        /// This segment of the path, from 1.
+        #[prost(uint32, tag = "2")]
+        Segment(u32),
+        /// The first query parameter of this name.
+        #[prost(string, tag = "3")]
+        Query(::prost::alloc::string::String),
+        /// Name of a claim; dots descend into objects.
+        #[prost(string, tag = "4")]
+        Claim(::prost::alloc::string::String),
+        /// `username`, `customId` or `tier` of the consumer.
+        #[prost(string, tag = "5")]
+        Consumer(::prost::alloc::string::String),
+    }
+}
 /// A backend, without its addresses. Its identity is the Service and port. Name: `service/NAMESPACE/NAME/PORT`, and with
-/// `/h2c` behind it where gRPC is spoken to a port whose Service does not say what it speaks, and with `/udp` for
-/// a port of UDP.
+/// `/h2c` behind it where gRPC is spoken to a port whose Service does not say what it speaks, with `/udp` for
+/// a port of UDP, and with `/auth` for one that says whether requests may pass.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -643,6 +989,236 @@ pub struct Service {
     /// Absent: without TLS.
     #[prost(message, optional, tag = "2")]
     pub tls: ::core::option::Option<UpstreamTls>,
+    /// Absent: of two endpoints drawn at random, the one with fewer requests under way.
+    #[prost(message, optional, tag = "3")]
+    pub load_balancing: ::core::option::Option<LoadBalancing>,
+    /// Absent: endpoints are not ejected.
+    #[prost(message, optional, tag = "4")]
+    pub passive: ::core::option::Option<PassiveCheck>,
+    /// Absent: endpoints are not asked.
+    #[prost(message, optional, tag = "5")]
+    pub active: ::core::option::Option<ActiveCheck>,
+    /// Of requests and streams under way on one dataplane; 0: no bound.
+    #[prost(uint32, tag = "6")]
+    pub max_requests: u32,
+    /// The same for each endpoint.
+    #[prost(uint32, tag = "7")]
+    pub max_requests_per_endpoint: u32,
+    /// Absent: retries are bounded by rules alone.
+    #[prost(message, optional, tag = "8")]
+    pub retry_constraint: ::core::option::Option<RetryConstraint>,
+    /// For how long a connection that carries nothing is good for another request; 0: as the dataplane likes.
+    #[prost(uint64, tag = "9")]
+    pub idle_timeout_ms: u64,
+    /// A connection that is older carries no other request; 0: none is too old.
+    #[prost(uint64, tag = "10")]
+    pub max_age_ms: u64,
+    /// How long an endpoint that comes to others takes to its whole share; 0: no time. Not with consistent hashing.
+    #[prost(uint64, tag = "11")]
+    pub slow_start_ms: u64,
+    /// Absent: answers go out as they come.
+    #[prost(message, optional, tag = "12")]
+    pub compression: ::core::option::Option<Compression>,
+    /// Absent: its addresses are those of its `Endpoints`.
+    #[prost(message, optional, tag = "13")]
+    pub dns: ::core::option::Option<DnsName>,
+    #[prost(enumeration = "ZonePreference", tag = "14")]
+    pub zone_preference: i32,
+}
+/// Its addresses are what DNS says, all of them, and nothing else.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DnsName {
+    /// Absolute, without the last dot.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Not 0.
+    #[prost(uint32, tag = "2")]
+    pub port: u32,
+}
+/// Of answers that clients take compressed.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Compression {
+    /// The one that is liked best first.
+    #[prost(enumeration = "Coding", repeated, tag = "1")]
+    pub codings: ::prost::alloc::vec::Vec<i32>,
+    /// Bytes; a body that is known to be shorter goes out as it is.
+    #[prost(uint64, tag = "2")]
+    pub min_length: u64,
+    /// As `application/json` or `text/*`.
+    #[prost(string, repeated, tag = "3")]
+    pub content_types: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// How many retries one dataplane makes: while either has room (GEP-3388).
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetryConstraint {
+    /// Of a hundred requests, in each interval.
+    #[prost(uint32, tag = "1")]
+    pub percent: u32,
+    #[prost(uint64, tag = "2")]
+    pub interval_ms: u64,
+    /// However few the requests are, in each interval.
+    #[prost(uint32, tag = "3")]
+    pub min_count: u32,
+    #[prost(uint64, tag = "4")]
+    pub min_interval_ms: u64,
+}
+/// How endpoints are asked whether they are fit. Once each, however many routes lead there.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ActiveCheck {
+    /// From one check to the next, give or take a tenth.
+    #[prost(uint64, tag = "4")]
+    pub interval_ms: u64,
+    #[prost(uint64, tag = "5")]
+    pub timeout_ms: u64,
+    /// So many good ones one after the other make it fit again.
+    #[prost(uint32, tag = "6")]
+    pub healthy_threshold: u32,
+    /// So many bad ones one after the other make it unfit.
+    #[prost(uint32, tag = "7")]
+    pub unhealthy_threshold: u32,
+    /// While none is fit requests get 503. Else they go to any.
+    #[prost(bool, tag = "8")]
+    pub refuse_when_none_healthy: bool,
+    #[prost(oneof = "active_check::Kind", tags = "1, 2, 3")]
+    pub kind: ::core::option::Option<active_check::Kind>,
+}
+/// Nested message and enum types in `ActiveCheck`.
+pub mod active_check {
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(message, tag = "1")]
+        Http(super::HttpCheck),
+        /// Whether it can be connected to.
+        #[prost(message, tag = "2")]
+        Tcp(super::Empty),
+        #[prost(message, tag = "3")]
+        Grpc(super::GrpcCheck),
+    }
+}
+/// A GET, over what the Service speaks.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HttpCheck {
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// Empty: the server name, or the endpoint's address.
+    #[prost(string, tag = "2")]
+    pub host: ::prost::alloc::string::String,
+    /// Empty: 200 to 399.
+    #[prost(uint32, repeated, tag = "3")]
+    pub expected_statuses: ::prost::alloc::vec::Vec<u32>,
+}
+/// `grpc.health.v1.Health/Check`, over HTTP/2.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GrpcCheck {
+    /// Empty: the server as a whole.
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+}
+/// When an endpoint gets no requests for a while, by what became of those that it got.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PassiveCheck {
+    /// After so many answers of 500 to 599, or none, one after the other. 0: never.
+    #[prost(uint32, tag = "1")]
+    pub consecutive_errors: u32,
+    /// After so many answers of 502, 503, 504, or none, one after the other. 0: never.
+    #[prost(uint32, tag = "2")]
+    pub consecutive_gateway_errors: u32,
+    /// When so many percent of the requests of a window fail. 0: never.
+    #[prost(uint32, tag = "3")]
+    pub failure_percent: u32,
+    /// Fewer in a window say nothing.
+    #[prost(uint32, tag = "4")]
+    pub minimum_requests: u32,
+    /// Length of a window.
+    #[prost(uint64, tag = "5")]
+    pub interval_ms: u64,
+    /// How long it is ejected the first time; longer each time that it does not keep well, up to ten times this.
+    #[prost(uint64, tag = "6")]
+    pub base_ejection_ms: u64,
+    /// Of the endpoints, how many may be ejected at once: at least one, and all only with 100.
+    #[prost(uint32, tag = "7")]
+    pub max_ejection_percent: u32,
+}
+/// Which endpoint gets a request.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LoadBalancing {
+    #[prost(oneof = "load_balancing::Kind", tags = "1, 2, 3")]
+    pub kind: ::core::option::Option<load_balancing::Kind>,
+}
+/// Nested message and enum types in `LoadBalancing`.
+pub mod load_balancing {
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        /// One after the other.
+        #[prost(message, tag = "1")]
+        RoundRobin(super::Empty),
+        /// Any, all with the same chance.
+        #[prost(message, tag = "2")]
+        Random(super::Empty),
+        #[prost(message, tag = "3")]
+        ConsistentHash(super::ConsistentHash),
+    }
+}
+/// Requests with the same key go to the same endpoint, on every dataplane. One that lacks it goes where it would without
+/// load balancing of its own.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConsistentHash {
+    /// In percent of the average, how many requests an endpoint has under way before others go to the next one. 0: no bound.
+    #[prost(uint32, tag = "5")]
+    pub max_load_percent: u32,
+    /// Only with a cookie: who lacks it gets one that the dataplane makes. Absent: nobody does.
+    #[prost(message, optional, tag = "6")]
+    pub made_cookie: ::core::option::Option<MadeCookie>,
+    #[prost(oneof = "consistent_hash::Key", tags = "1, 2, 3, 4")]
+    pub key: ::core::option::Option<consistent_hash::Key>,
+}
+/// Nested message and enum types in `ConsistentHash`.
+pub mod consistent_hash {
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Key {
+        #[prost(message, tag = "1")]
+        ClientIp(super::ClientAddress),
+        /// The first value of a request header.
+        #[prost(string, tag = "2")]
+        Header(::prost::alloc::string::String),
+        /// The value of a cookie.
+        #[prost(string, tag = "3")]
+        Cookie(::prost::alloc::string::String),
+        #[prost(message, tag = "4")]
+        Consumer(super::Empty),
+    }
+}
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MadeCookie {
+    /// 0: until the client ends its session.
+    #[prost(uint64, tag = "1")]
+    pub max_age_seconds: u64,
 }
 /// How a backend must prove who it is.
 #[derive(serde::Serialize)]
@@ -691,6 +1267,9 @@ pub struct Endpoints {
     pub service: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "2")]
     pub endpoints: ::prost::alloc::vec::Vec<Endpoint>,
+    /// Who sends there prefers those of its own zone, unless the `Service` resource says otherwise.
+    #[prost(bool, tag = "3")]
+    pub prefer_zone: bool,
 }
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -701,6 +1280,9 @@ pub struct Endpoint {
     pub address: ::prost::alloc::string::String,
     #[prost(uint32, tag = "2")]
     pub port: u32,
+    /// The zones that it is there for: its own, or those that Kubernetes hints at. Empty: nobody knows.
+    #[prost(string, repeated, tag = "3")]
+    pub zones: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// An AuthPolicy. Name: `auth/NAMESPACE/NAME`.
 #[derive(serde::Serialize)]
@@ -721,12 +1303,51 @@ pub struct AuthConfig {
     /// Not empty: the policy can't be enforced, and every request it protects is refused with 503.
     #[prost(string, tag = "5")]
     pub broken: ::prost::alloc::string::String,
+    /// Any of them must admit the request. Empty: nothing more is asked.
+    #[prost(message, repeated, tag = "6")]
+    pub authorize: ::prost::alloc::vec::Vec<Authorization>,
+    /// Clients whose address is in one of these CIDRs are refused before anything else is looked at.
+    #[prost(string, repeated, tag = "7")]
+    pub denied_clients: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Admits a request for which all parts hold that are not empty. One of them is not.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Authorization {
+    /// The consumer is in one of these.
+    #[prost(string, repeated, tag = "1")]
+    pub groups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The consumer's tier is one of these.
+    #[prost(string, repeated, tag = "2")]
+    pub tiers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// All of these hold.
+    #[prost(message, repeated, tag = "3")]
+    pub claims: ::prost::alloc::vec::Vec<ClaimCondition>,
+    /// The client's address is in one of these CIDRs.
+    #[prost(string, repeated, tag = "4")]
+    pub clients: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A list holds what one of its values holds.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClaimCondition {
+    /// Name of a claim; dots descend into objects.
+    #[prost(string, tag = "1")]
+    pub claim: ::prost::alloc::string::String,
+    /// It is one of these. Empty: it is there.
+    #[prost(string, repeated, tag = "2")]
+    pub any_of: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// It is not there.
+    #[prost(bool, tag = "3")]
+    pub absent: bool,
 }
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AuthMethod {
-    #[prost(oneof = "auth_method::Kind", tags = "1, 2")]
+    #[prost(oneof = "auth_method::Kind", tags = "1, 2, 3, 4, 5, 6")]
     pub kind: ::core::option::Option<auth_method::Kind>,
 }
 /// Nested message and enum types in `AuthMethod`.
@@ -739,7 +1360,55 @@ pub mod auth_method {
         Jwt(super::Jwt),
         #[prost(message, tag = "2")]
         ApiKey(super::ApiKey),
+        /// A user name and a password of a consumer (RFC 7617).
+        #[prost(message, tag = "3")]
+        Basic(super::Empty),
+        /// The verified certificate that the client showed in the handshake.
+        #[prost(message, tag = "4")]
+        ClientCertificate(super::Empty),
+        /// The last: it decides about all that comes to it.
+        #[prost(message, tag = "5")]
+        External(super::ExternalAuth),
+        /// The same by Envoy's external authorization protocol (gRPC). A method of its own: to who does not know it, the policy is
+        /// broken.
+        #[prost(message, tag = "6")]
+        ExternalGrpc(super::ExternalAuth),
     }
+}
+/// Asks a backend, with a request that has no body, about each request that no other method has found a credential in.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExternalAuth {
+    /// Name of a `Service` resource, which ends in `/auth`.
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    /// Host of the question.
+    #[prost(string, tag = "2")]
+    pub host: ::prost::alloc::string::String,
+    /// Not of gRPC.
+    #[prost(string, tag = "3")]
+    pub path: ::prost::alloc::string::String,
+    /// HEAD in place of GET. Not of gRPC.
+    #[prost(bool, tag = "4")]
+    pub head: bool,
+    /// Fields of the request that are told. Of gRPC, none: all.
+    #[prost(string, repeated, tag = "5")]
+    pub forward_headers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Fields of an answer that admits, which the backend gets, and which no client may send. Of gRPC, none: all that it has.
+    #[prost(string, repeated, tag = "6")]
+    pub copy_headers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The field of an answer that tells who asks. Empty: none.
+    #[prost(string, tag = "7")]
+    pub identity_header: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "8")]
+    pub timeout_ms: u32,
+    /// Without an answer the request passes. False: 503.
+    #[prost(bool, tag = "9")]
+    pub allow_on_failure: bool,
+    /// For how long an answer that admits holds. 0: for one request.
+    #[prost(uint32, tag = "10")]
+    pub cache_ms: u32,
 }
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -764,6 +1433,9 @@ pub struct Jwt {
     /// Keys come from a JWKS URL that has not answered yet.
     #[prost(bool, tag = "7")]
     pub keys_pending: bool,
+    /// What the JWKS URL is called that the keys come from. Empty: they come from elsewhere.
+    #[prost(string, tag = "8")]
+    pub jwks: ::prost::alloc::string::String,
 }
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -844,6 +1516,33 @@ pub struct IdentityForwarding {
     /// Leave the credential in the request.
     #[prost(bool, tag = "2")]
     pub forward_credential: bool,
+    #[prost(message, optional, tag = "3")]
+    pub token: ::core::option::Option<IdentityToken>,
+}
+/// A JWT that tells backends who the client is.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct IdentityToken {
+    /// The request header that holds it.
+    #[prost(string, tag = "1")]
+    pub header: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub issuer: ::prost::alloc::string::String,
+    /// Empty: none.
+    #[prost(string, tag = "3")]
+    pub audience: ::prost::alloc::string::String,
+    /// HS256, ES256 or EdDSA.
+    #[prost(string, tag = "4")]
+    pub algorithm: ::prost::alloc::string::String,
+    /// A shared secret of 32 bytes or more for HS256, else a private key (PKCS #8, DER).
+    #[prost(bytes = "vec", tag = "5")]
+    #[serde(serialize_with = "crate::show::hex")]
+    pub key: ::prost::alloc::vec::Vec<u8>,
+    /// From a request to `exp`.
+    #[prost(uint32, tag = "6")]
+    pub lifetime_seconds: u32,
 }
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -884,7 +1583,7 @@ pub struct Credential {
     pub not_before_ms: i64,
     #[prost(int64, tag = "3")]
     pub expires_ms: i64,
-    #[prost(oneof = "credential::Kind", tags = "4, 5")]
+    #[prost(oneof = "credential::Kind", tags = "4, 5, 6, 7")]
     pub kind: ::core::option::Option<credential::Kind>,
 }
 /// Nested message and enum types in `Credential`.
@@ -899,6 +1598,37 @@ pub mod credential {
         ApiKeySha256(::prost::alloc::vec::Vec<u8>),
         #[prost(message, tag = "5")]
         Jwt(super::JwtSubject),
+        /// SHA-256 of the length of the user's name in bytes (64 bits, big-endian), the name and the password.
+        #[prost(bytes, tag = "6")]
+        PasswordSha256(::prost::alloc::vec::Vec<u8>),
+        #[prost(message, tag = "7")]
+        Certificate(super::CertificateName),
+    }
+}
+/// A certificate for this name stands for the consumer.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CertificateName {
+    #[prost(oneof = "certificate_name::Kind", tags = "1, 2, 3, 4")]
+    pub kind: ::core::option::Option<certificate_name::Kind>,
+}
+/// Nested message and enum types in `CertificateName`.
+pub mod certificate_name {
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        /// In lower case.
+        #[prost(string, tag = "1")]
+        Dns(::prost::alloc::string::String),
+        #[prost(string, tag = "2")]
+        Uri(::prost::alloc::string::String),
+        #[prost(string, tag = "3")]
+        Email(::prost::alloc::string::String),
+        /// RFC 4514, as `CN=orders,O=Example`.
+        #[prost(string, tag = "4")]
+        Subject(::prost::alloc::string::String),
     }
 }
 /// A token of this issuer and subject stands for the consumer.
@@ -934,6 +1664,32 @@ pub struct RateLimit {
     /// Not empty: the policy can't be enforced, and every request it covers is refused with 503.
     #[prost(string, tag = "6")]
     pub broken: ::prost::alloc::string::String,
+    /// Takes the place of the 429 with problem details. gRPC calls get their own form of it all the same.
+    #[prost(message, optional, tag = "7")]
+    pub response: ::core::option::Option<Respond>,
+    /// Counted by each dataplane for itself.
+    #[prost(message, repeated, tag = "8")]
+    pub concurrency: ::prost::alloc::vec::Vec<ConcurrencyLimit>,
+}
+/// How many requests may be under way at once.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConcurrencyLimit {
+    /// Differs from those of `limits`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// As of a limit.
+    #[prost(message, repeated, tag = "2")]
+    pub key: ::prost::alloc::vec::Vec<LimitKey>,
+    #[prost(uint64, tag = "3")]
+    pub requests: u64,
+    /// As of a limit.
+    #[prost(message, repeated, tag = "4")]
+    pub when: ::prost::alloc::vec::Vec<LimitCondition>,
+    /// It counts and never refuses.
+    #[prost(bool, tag = "5")]
+    pub shadow: bool,
 }
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -957,6 +1713,70 @@ pub struct Limit {
     /// The first tier that the consumer has replaces requests and burst.
     #[prost(message, repeated, tag = "7")]
     pub tiers: ::prost::alloc::vec::Vec<LimitTier>,
+    /// All must hold, else the request is none of this limit's.
+    #[prost(message, repeated, tag = "8")]
+    pub when: ::prost::alloc::vec::Vec<LimitCondition>,
+    /// How much of `requests` a request takes. 0: 1.
+    #[prost(uint64, tag = "9")]
+    pub cost: u64,
+    /// It counts and never refuses.
+    #[prost(bool, tag = "10")]
+    pub shadow: bool,
+}
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LimitCondition {
+    /// It holds when the rest does not.
+    #[prost(bool, tag = "1")]
+    pub not: bool,
+    #[prost(oneof = "limit_condition::Kind", tags = "2, 3, 4, 5, 6, 7, 8")]
+    pub kind: ::core::option::Option<limit_condition::Kind>,
+}
+/// Nested message and enum types in `LimitCondition`.
+pub mod limit_condition {
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        /// Any of them.
+        #[prost(message, tag = "2")]
+        Methods(super::Texts),
+        /// Whole segments of the canonical path.
+        #[prost(string, tag = "3")]
+        PathPrefix(::prost::alloc::string::String),
+        #[prost(message, tag = "4")]
+        Header(super::LimitHeader),
+        /// The client's address is in any of these CIDRs.
+        #[prost(message, tag = "5")]
+        ClientRanges(super::Texts),
+        /// The consumer's tier is any of them.
+        #[prost(message, tag = "6")]
+        Tiers(super::Texts),
+        /// The consumer is in any of these groups.
+        #[prost(message, tag = "7")]
+        Groups(super::Texts),
+        /// There is no credential.
+        #[prost(message, tag = "8")]
+        Anonymous(super::Empty),
+    }
+}
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Texts {
+    #[prost(string, repeated, tag = "1")]
+    pub of: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LimitHeader {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Its combined value. Absent: any.
+    #[prost(string, optional, tag = "2")]
+    pub value: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -975,7 +1795,7 @@ pub struct LimitTier {
 #[serde(rename_all = "camelCase")]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LimitKey {
-    #[prost(oneof = "limit_key::Kind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "limit_key::Kind", tags = "1, 2, 3, 4, 5, 6, 8, 9, 10, 11")]
     pub kind: ::core::option::Option<limit_key::Kind>,
 }
 /// Nested message and enum types in `LimitKey`.
@@ -994,6 +1814,21 @@ pub mod limit_key {
         /// A request header's value.
         #[prost(string, tag = "4")]
         Header(::prost::alloc::string::String),
+        /// The value of a cookie, and of a query parameter, by name: the first of them. None counts as an empty one.
+        #[prost(string, tag = "5")]
+        Cookie(::prost::alloc::string::String),
+        #[prost(string, tag = "6")]
+        Query(::prost::alloc::string::String),
+        /// The canonical path, without query.
+        #[prost(message, tag = "8")]
+        Path(super::Empty),
+        #[prost(message, tag = "9")]
+        Host(super::Empty),
+        #[prost(message, tag = "10")]
+        Method(super::Empty),
+        /// The value of a claim of the token or certificate; dots descend into objects. None counts as an empty one.
+        #[prost(string, tag = "11")]
+        Claim(::prost::alloc::string::String),
     }
 }
 #[derive(serde::Serialize)]
@@ -1173,6 +2008,110 @@ impl ValueKind {
             "VALUE_KIND_UNSPECIFIED" => Some(Self::Unspecified),
             "VALUE_KIND_EXACT" => Some(Self::Exact),
             "VALUE_KIND_REGULAR_EXPRESSION" => Some(Self::RegularExpression),
+            _ => None,
+        }
+    }
+}
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PartFailure {
+    Unspecified = 0,
+    /// There is no answer but an error that names the part.
+    Fail = 1,
+    Null = 2,
+    Omit = 3,
+}
+impl PartFailure {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PART_FAILURE_UNSPECIFIED",
+            Self::Fail => "PART_FAILURE_FAIL",
+            Self::Null => "PART_FAILURE_NULL",
+            Self::Omit => "PART_FAILURE_OMIT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PART_FAILURE_UNSPECIFIED" => Some(Self::Unspecified),
+            "PART_FAILURE_FAIL" => Some(Self::Fail),
+            "PART_FAILURE_NULL" => Some(Self::Null),
+            "PART_FAILURE_OMIT" => Some(Self::Omit),
+            _ => None,
+        }
+    }
+}
+/// Whether a dataplane prefers the endpoints of the zone that it is in.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ZonePreference {
+    /// As `Endpoints.prefer_zone` says.
+    Unspecified = 0,
+    /// It does.
+    SameZone = 1,
+    /// It does not.
+    Anywhere = 2,
+}
+impl ZonePreference {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ZONE_PREFERENCE_UNSPECIFIED",
+            Self::SameZone => "ZONE_PREFERENCE_SAME_ZONE",
+            Self::Anywhere => "ZONE_PREFERENCE_ANYWHERE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ZONE_PREFERENCE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ZONE_PREFERENCE_SAME_ZONE" => Some(Self::SameZone),
+            "ZONE_PREFERENCE_ANYWHERE" => Some(Self::Anywhere),
+            _ => None,
+        }
+    }
+}
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Coding {
+    Unspecified = 0,
+    Gzip = 1,
+    Brotli = 2,
+    Zstd = 3,
+}
+impl Coding {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CODING_UNSPECIFIED",
+            Self::Gzip => "CODING_GZIP",
+            Self::Brotli => "CODING_BROTLI",
+            Self::Zstd => "CODING_ZSTD",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CODING_UNSPECIFIED" => Some(Self::Unspecified),
+            "CODING_GZIP" => Some(Self::Gzip),
+            "CODING_BROTLI" => Some(Self::Brotli),
+            "CODING_ZSTD" => Some(Self::Zstd),
             _ => None,
         }
     }

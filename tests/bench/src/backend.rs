@@ -1,6 +1,6 @@
 //! The backend that all gateways share: fixed answers over HTTP/1.1 keep-alive, at a fraction of a gateway's cost.
 //!
-//! `/` and all other paths give 128 bytes, `/4k` 4 KiB, `/1m` 1 MiB. Requests have no body. It trusts what it reads: it
+//! `/` and all other paths give 128 bytes, `/4k` 4 KiB, `/1m` 1 MiB, each one JSON value. Requests have no body. It trusts what it reads: it
 //! only ever talks to gateways under measurement.
 
 use std::{io, net::SocketAddr, sync::Arc};
@@ -55,7 +55,9 @@ fn answer(size: usize) -> Vec<u8> {
          Content-Type: application/octet-stream\r\nContent-Length: {size}\r\n\r\n"
     )
     .into_bytes();
-    answer.resize(answer.len() + size, b'x');
+    answer.push(b'"');
+    answer.resize(answer.len() + size - 2, b'x');
+    answer.push(b'"');
     answer
 }
 

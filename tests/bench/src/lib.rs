@@ -7,7 +7,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_debug_implementations)]
 
 pub mod account;
-pub mod answer;
 pub mod backend;
 pub mod compare;
 pub mod machine;

@@ -5,15 +5,12 @@
 //!  edit of one route ------------------------------> first 200 on each
 //! ```
 //!
-//! The binaries are the real ones. What is pretended is the API server (`api`), so that its own time is not measured,
-//! and its objects are those of howardjohn/gateway-api-bench.
+//! The binaries are the real ones. What is pretended is the API server, so that its own time is not measured, and its
+//! objects are those of howardjohn/gateway-api-bench.
 
-mod api;
 mod cell;
 mod objects;
-mod process;
 mod report;
-mod store;
 mod wire;
 
 pub use cell::{Plan, run};

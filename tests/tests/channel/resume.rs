@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, future::ready, time::Duration};
 
 use gatehouse_dataplane::discover::{Recovered, Source};
 use gatehouse_proto::config::v1::Resource;
+use prost::Message;
 
-use crate::rig::{Dataplane, GATEWAY, Network, Wire, route, server, state, within};
+use crate::rig::{Dataplane, GATEWAY, Network, Wire, route, server, state, upserts, within};
 
 const BEAT: Duration = Duration::from_secs(5);
 const NOTHING: (Vec<(String, String)>, Vec<String>) = (vec![], vec![]);
@@ -64,6 +65,7 @@ async fn a_restarted_server_transfers_nothing_and_learns_of_rejections() {
 }
 
 fn recovered(resources: Vec<Resource>, exact: bool) -> Recovered {
+    let resources = resources.into_iter().map(|resource| resource.encode_to_vec().into()).collect();
     Recovered { source: Source::Disk, resources, exact, age: Duration::from_secs(60) }
 }
 
@@ -74,7 +76,7 @@ fn resource(name: &str, version: &[u8], body: &str) -> Resource {
 /// The versions that a server gives its resources.
 async fn versions(network: &Network) -> BTreeMap<String, Vec<u8>> {
     let mut wire = Wire::hello(network, "probe", vec![]).await;
-    wire.batch().await.upserts.into_iter().map(|upsert| (upsert.name, upsert.version)).collect()
+    upserts(wire.batch().await).into_iter().map(|upsert| (upsert.name, upsert.version)).collect()
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use std::{
 use gatehouse_controller::serve::{self, ConfigServer};
 use gatehouse_dataplane::discover::{self, Apply, Changes, Outcome, Recovered, Refused, Status};
 use gatehouse_proto::config::v1::{
-    Ack, Batch, ClientMessage, Heartbeat, Held, Hello, Respond, Route, ServerMessage,
+    Ack, Batch, ClientMessage, Heartbeat, Held, Hello, Resource, Respond, Route, ServerMessage,
     client_message::Kind as FromClient,
     config_service_client::ConfigServiceClient,
     config_service_server::{ConfigService, ConfigServiceServer},
@@ -22,6 +22,7 @@ use gatehouse_proto::config::v1::{
     server_message::Kind as FromServer,
 };
 use hyper_util::rt::TokioIo;
+use prost::Message;
 use tokio::{
     io::{DuplexStream, copy_bidirectional, duplex},
     sync::{mpsc, watch},
@@ -142,15 +143,23 @@ pub(crate) struct Verdict {
     pub(crate) unfit: Vec<&'static str>,
 }
 
+/// A batch that was applied.
+pub(crate) struct Came {
+    pub(crate) upserts: Vec<Resource>,
+    pub(crate) removals: Vec<String>,
+}
+
 struct Recorder {
-    applied: mpsc::UnboundedSender<Changes>,
+    applied: mpsc::UnboundedSender<Came>,
     verdict: Arc<Mutex<Verdict>>,
     /// Held by a test that wants application to take its time.
     gate: Arc<Gate>,
 }
 
 impl Apply for Recorder {
-    fn apply(&mut self, changes: Changes) -> Outcome {
+    fn apply(&mut self, changes: Changes<'_>) -> Outcome {
+        let upserts = changes.upserts.map(|upsert| upsert.resource).collect();
+        let changes = Came { upserts, removals: changes.removals.to_vec() };
         let verdict = self.verdict.lock().unwrap();
         let because = |name: &str| Refused { name: name.into(), reason: format!("{name} is bad") };
         let came = |name: &&str| changes.upserts.iter().any(|upsert| upsert.name == *name);
@@ -167,7 +176,7 @@ impl Apply for Recorder {
 
 /// The real client with a recording applier.
 pub(crate) struct Dataplane {
-    pub(crate) applied: mpsc::UnboundedReceiver<Changes>,
+    pub(crate) applied: mpsc::UnboundedReceiver<Came>,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) verdict: Arc<Mutex<Verdict>>,
     pub(crate) gate: Arc<Gate>,
@@ -193,6 +202,7 @@ impl Dataplane {
             gateway: GATEWAY.into(),
             heartbeat,
             longest_backoff: Duration::from_millis(50),
+            reports: discover::Reports::default(),
         };
         let network = network.clone();
         let task = tokio::spawn(async move {
@@ -200,7 +210,8 @@ impl Dataplane {
                 let network = network.clone();
                 async move { network.connect().await }
             };
-            discover::run(connect, options, recorder, status_sender, recovery).await;
+            let (_ask, questions) = mpsc::channel(1);
+            discover::run(connect, options, recorder, status_sender, recovery, questions).await;
         });
         Self { applied, status, verdict, gate, _task: Task(task) }
     }
@@ -211,6 +222,11 @@ impl Dataplane {
         let upserts = changes.upserts.into_iter().map(|upsert| (upsert.name, body(upsert.kind))).collect();
         (upserts, changes.removals)
     }
+}
+
+/// The resources of a part of a batch.
+pub(crate) fn upserts(part: Batch) -> Vec<Resource> {
+    part.upserts.into_iter().map(|encoded| Resource::decode(encoded).unwrap()).collect()
 }
 
 fn body(kind: Option<Kind>) -> String {

@@ -11,6 +11,7 @@ mod changes;
 mod ingress;
 mod install;
 mod kubectl;
+mod limits;
 mod orders;
 mod rights;
 mod scale;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 const NAMESPACE: &str = "orders";
-const REDIS: &str = "
+pub(crate) const REDIS: &str = "
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: redis}

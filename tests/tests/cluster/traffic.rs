@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::Request;
+use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -38,11 +38,24 @@ pub(crate) struct Report {
     pub(crate) sent: usize,
     pub(crate) failures: Vec<String>,
     pub(crate) slowest: Duration,
+    pub(crate) answers: Vec<Answered>,
+}
+
+/// A request that was answered, by whatever status.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answered {
+    pub(crate) sent: Instant,
+    pub(crate) at: Instant,
+    pub(crate) status: u16,
 }
 
 impl Traffic {
     pub(crate) fn start(address: SocketAddr, host: &str, per_second: u32) -> Traffic {
-        Traffic::over(address, host, per_second, None)
+        Traffic::over(address, host, "/", per_second, None)
+    }
+
+    pub(crate) fn to(address: SocketAddr, host: &str, path: &str, per_second: u32) -> Traffic {
+        Traffic::over(address, host, path, per_second, None)
     }
 
     /// HTTPS, for those who trust `root`. Every tenth request comes over a connection of its own, so that handshakes go on.
@@ -52,12 +65,13 @@ impl Traffic {
         per_second: u32,
         root: CertificateDer<'static>,
     ) -> Traffic {
-        Traffic::over(address, host, per_second, Some(root))
+        Traffic::over(address, host, "/", per_second, Some(root))
     }
 
     fn over(
         address: SocketAddr,
         host: &str,
+        path: &str,
         per_second: u32,
         root: Option<CertificateDer<'static>>,
     ) -> Traffic {
@@ -65,25 +79,35 @@ impl Traffic {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let seen = Arc::<Mutex<Report>>::default();
         let idle = Arc::<Mutex<Vec<Connection>>>::default();
-        let (host, report, started) = (host.to_owned(), Arc::clone(&seen), Instant::now());
+        let (host, path) = (host.to_owned(), path.to_owned());
+        let (report, started) = (Arc::clone(&seen), Instant::now());
         runtime.spawn(async move {
             let mut tick = interval(Duration::from_secs(1) / per_second);
             tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
             let mut number = 0_u64;
             loop {
                 tick.tick().await;
-                let (host, idle, report, root) =
-                    (host.clone(), Arc::clone(&idle), Arc::clone(&report), root.clone());
+                let (host, path) = (host.clone(), path.clone());
+                let (idle, report, root) = (Arc::clone(&idle), Arc::clone(&report), root.clone());
                 number += 1;
                 let fresh = root.is_some() && number.is_multiple_of(10);
                 tokio::spawn(async move {
-                    let begun = Instant::now();
-                    let result =
-                        timeout(PATIENCE, request(address, &host, root.as_ref(), fresh, &idle)).await;
+                    let sent = Instant::now();
+                    let asking = request(address, (&host, &path), root.as_ref(), fresh, &idle);
+                    let result = timeout(PATIENCE, asking).await;
                     let mut report = report.lock();
                     report.sent += 1;
-                    report.slowest = report.slowest.max(begun.elapsed());
-                    if let Err(failure) = result.unwrap_or_else(|_| Err("no answer in time".into())) {
+                    report.slowest = report.slowest.max(sent.elapsed());
+                    let failure = match result.unwrap_or_else(|_| Err("no answer in time".into())) {
+                        Ok((status, body)) => {
+                            let status = status.as_u16();
+                            report.answers.push(Answered { sent, at: Instant::now(), status });
+                            (!(200..300).contains(&status))
+                                .then(|| format!("{status} {}", String::from_utf8_lossy(&body)))
+                        }
+                        Err(failure) => Some(failure),
+                    };
+                    if let Some(failure) = failure {
                         report.failures.push(format!("{:.1} s: {failure}", started.elapsed().as_secs_f32()));
                     }
                 });
@@ -124,11 +148,11 @@ impl Report {
 
 async fn request(
     address: SocketAddr,
-    host: &str,
+    (host, path): (&str, &str),
     root: Option<&CertificateDer<'static>>,
     fresh: bool,
     idle: &Mutex<Vec<Connection>>,
-) -> Result<(), String> {
+) -> Result<(StatusCode, bytes::Bytes), String> {
     loop {
         let kept = idle.lock().pop().filter(|_| !fresh);
         let is_kept = kept.is_some();
@@ -138,7 +162,7 @@ async fn request(
             None => connect(address, host, root).await?,
         };
         let request =
-            Request::get("/").header("host", host).body(Empty::new()).map_err(|error| error.to_string())?;
+            Request::get(path).header("host", host).body(Empty::new()).map_err(|error| error.to_string())?;
         match connection.send_request(request).await {
             Ok(response) => {
                 let status = response.status();
@@ -149,13 +173,10 @@ async fn request(
                     .await
                     .map_err(|error| format!("body: {error}"))?
                     .to_bytes();
-                if !status.is_success() {
-                    return Err(format!("{status} {}", String::from_utf8_lossy(&body)));
-                }
                 if !closes {
                     idle.lock().push(connection);
                 }
-                return Ok(());
+                return Ok((status, body));
             }
             // It was closed before anything was sent on it: any client takes the next one.
             Err(error) if is_kept && error.is_canceled() => {}

@@ -4,4 +4,5 @@
 
 mod leaving;
 mod rig;
+mod rollout;
 mod startup;

@@ -23,6 +23,39 @@ spec:
     backendRefs: [{name: nowhere, port: 80}]
 ";
 
+const SHARED: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  gatewayClassName: gatehouse
+  listeners: [{name: http, protocol: HTTP, port: 8080}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: orders}
+spec:
+  parentRefs: [{name: edge}]
+  rules:
+  - backendRefs: [{name: orders, namespace: shop, port: 80}]
+---
+apiVersion: gateway.networking.k8s.io/v1beta1
+kind: ReferenceGrant
+metadata: {name: routes, namespace: shop}
+spec:
+  from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: default}]
+  to: [{group: \"\", kind: Service}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: orders, namespace: shop}
+spec: {ports: [{port: 80}]}
+";
+
 /// The GatewayClass that all Gateways name.
 fn class() -> Value {
     json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": "gatehouse"}})
@@ -61,6 +94,33 @@ async fn kinds_come_and_go() {
     server.install_crds("generated").await;
     server.apply_all(ROUTE).await;
     attached(1).await;
+}
+
+/// With the CRDs of an earlier release what they have is served: ReferenceGrants have no v1 there, HTTPRoutes no `retry`,
+/// and there are no ListenerSets. The class says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_bundle_is_served_as_far_as_it_goes() {
+    let server = bare().await;
+    server.install_older_crds().await;
+    server.apply_all(CLASS).await;
+    server.apply_all(SHARED).await;
+    let _controller = Controller::start(&server, "one");
+    let unsupported = condition(&server, &class(), "/status/conditions", "SupportedVersion", "False").await;
+    assert_eq!(unsupported["reason"], "UnsupportedVersion");
+    assert!(unsupported["message"].as_str().unwrap().contains("httproutes of v1.4.1"), "{unsupported}");
+    let class = server.get(&class()).await.unwrap();
+    let features = class["status"]["supportedFeatures"].as_array().unwrap();
+    let serves = |name: &str| features.iter().any(|feature| feature["name"] == name);
+    for served in ["HTTPRoute", "HTTPRouteNamedRouteRule", "GRPCRoute", "ReferenceGrant", "BackendTLSPolicy"]
+    {
+        assert!(serves(served), "{served} is served: {features:?}");
+    }
+    for absent in ["HTTPRouteRetry", "HTTPRouteCORS", "ListenerSet", "TCPRoute", "TLSRoute", "UDPRoute"] {
+        assert!(!serves(absent), "{absent} is not installed: {features:?}");
+    }
+    // A grant lets the route refer to the Service of another namespace.
+    let route = &documents(SHARED)[2];
+    condition(&server, route, "/status/parents/0/conditions", "ResolvedRefs", "True").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,7 +72,8 @@ impl TraceService for Echo {
     }
 }
 
-async fn server() -> SocketAddr {
+/// Of the services that tests call.
+pub(crate) async fn server() -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = Server::builder()
@@ -83,7 +84,7 @@ async fn server() -> SocketAddr {
 }
 
 /// A GRPCRoute `calls` with these rules (YAML, a list).
-fn grpc_route(rules: &str) -> String {
+pub(crate) fn grpc_route(rules: &str) -> String {
     crate::route(rules)
         .replace("gatehouse.dev/v1alpha1", "gateway.networking.k8s.io/v1")
         .replace("GatewayRoute", "GRPCRoute")
@@ -117,7 +118,7 @@ async fn gateway() -> Gateway {
         .await
 }
 
-async fn connect(gateway: &Gateway) -> Channel {
+pub(crate) async fn connect(gateway: &Gateway) -> Channel {
     let endpoint = Channel::from_shared(format!("http://{}", gateway.http())).unwrap();
     endpoint.connect().await.unwrap()
 }
@@ -161,38 +162,48 @@ async fn calls_reach_the_service_and_our_own_errors_are_statuses() {
     assert_eq!(statuses, [0, 5, 12, 14, 14].map(|code| (Some(200), Some(code))), "{lines:?}");
 }
 
-/// The client's deadline is the gateway's as well: it does not go on for nobody.
+/// When its rule's time is over or its client's, whichever is shorter: the gateway does not go on for nobody.
 #[tokio::test]
 async fn a_call_ends_when_its_time_is_over() {
     let silent = Backend::h2c(|_, _| std::future::pending()).await;
+    let rules = "
+- matches: [{path: {value: /a.Bounded}}]
+  timeouts: {request: 50ms}
+  backendRefs: [{name: silent, port: 80}]
+- backendRefs: [{name: silent, port: 80}]";
     let gateway = Gateway::builder()
         .file("edge.yaml", EDGE)
-        .file("routes.yaml", grpc_route("- backendRefs: [{name: silent, port: 80}]"))
-        .file("silent.yaml", service("silent"))
+        .file("routes.yaml", crate::route(rules))
+        .file(
+            "silent.yaml",
+            service("silent").replace("{port: 80}", "{port: 80, appProtocol: kubernetes.io/h2c}"),
+        )
         .endpoint("silent", silent.address)
         .start()
         .await;
-    let call = get(gateway.http(), "/a.B/C").method("POST").header("content-type", "application/grpc");
-    let answer = call.header("grpc-timeout", "50m").send_h2c().await;
-    assert_eq!((answer.status, answer.header("grpc-status")), (200, Some("4")), "{answer:?}");
+    for (path, own) in [("/a.B/C", "50m"), ("/a.Bounded/C", "1H")] {
+        let call = get(gateway.http(), path).method("POST").header("content-type", "application/grpc");
+        let answer = call.header("grpc-timeout", own).send_h2c().await;
+        assert_eq!((answer.status, answer.header("grpc-status")), (200, Some("4")), "{path}: {answer:?}");
+    }
 }
 
 /// What one sends in a stream, and what comes back.
-struct Talk {
+pub(crate) struct Talk {
     send: mpsc::Sender<ClientMessage>,
     receive: Streaming<ServerMessage>,
     nonce: u64,
 }
 
 impl Talk {
-    async fn open(channel: Channel) -> Talk {
+    pub(crate) async fn open(channel: Channel) -> Talk {
         let (send, messages) = mpsc::channel(1);
         let opening = ConfigServiceClient::new(channel).watch(ReceiverStream::new(messages)).await;
         Talk { send, receive: opening.unwrap().into_inner(), nonce: 0 }
     }
 
     /// The next message is not sent before the answer to this one has come.
-    async fn go_on(&mut self) {
+    pub(crate) async fn go_on(&mut self) {
         self.nonce += 1;
         let ack = FromClient::Ack(Ack { nonce: self.nonce, rejected: Vec::new() });
         self.send.send(ClientMessage { kind: Some(ack) }).await.unwrap();
@@ -202,7 +213,7 @@ impl Talk {
     }
 
     /// The client ends first; the status that the server ends with is what comes last.
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         let Talk { send, mut receive, .. } = self;
         drop(send);
         let end = timeout(PATIENCE, receive.message()).await.unwrap().unwrap_err();

@@ -1,7 +1,7 @@
 //! Rate limits: what is counted together, what clients are told, and what happens without the store.
 
 use gatehouse_tests::{
-    backend::Backend,
+    backend::{Backend, Seen, status},
     client::{Answer, Ask, get},
     gateway::{EDGE, Gateway, service},
 };
@@ -201,4 +201,69 @@ async fn a_change_of_routes_resets_no_count() {
     })
     .await;
     assert_eq!(statuses([get(gateway.http(), "/")]).await, [429]);
+}
+
+#[tokio::test]
+async fn a_limit_looks_at_the_request_and_answers_as_it_is_told() {
+    let backend = Backend::echo("echo").await;
+    let rules = "- rateLimits: [{name: l}]\n  backendRefs: [{name: echo, port: 80}]";
+    let limits = "[{name: l, requests: 7, cost: 3, per: 1h, key: [{query: {name: tenant}}, {method: {}}], when: [{pathPrefix: \
+                  /reports}, {clientIP: {ranges: [192.0.2.0/24]}, not: true}]}]";
+    let response = "  response: {status: 503, headers: [{name: X-Why, value: busy}], body: later}\n";
+    let gateway =
+        Gateway::with(&[route(rules), policy("l", limits, response)].concat(), &[("echo", backend.address)])
+            .await;
+    let ask = |path: &str| get(gateway.http(), path);
+    let asked = [
+        "/reports/1?tenant=a",
+        "/%72eports?x&tenant=a",
+        "/reports?tenant=a",
+        "/reports?tenant=b",
+        "/reportsx",
+    ];
+    assert_eq!(statuses(asked.map(ask)).await, [200, 200, 503, 200, 200]);
+    assert_eq!(statuses([ask("/reports?tenant=a").method("POST")]).await, [200]);
+    let refused = ask("/reports?tenant=a").send().await;
+    assert_eq!((refused.header("x-why"), &*refused.body), (Some("busy"), &b"later"[..]), "{refused:?}");
+    assert!(refused.header("ratelimit").is_some_and(|text| text.starts_with("\"l\";r=0;t=")), "{refused:?}");
+}
+
+#[tokio::test]
+async fn so_many_requests_may_be_under_way_at_once() {
+    let (open, opened) = tokio::sync::watch::channel(false);
+    let arrived = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = std::sync::Arc::clone(&arrived);
+    let backend = Backend::serving(move |parts, _| {
+        counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let mut opened = opened.clone();
+        async move {
+            opened.wait_for(|open| *open).await.unwrap();
+            let seen = Seen {
+                method: parts.method.to_string(),
+                path: parts.uri.to_string(),
+                headers: parts.headers,
+                body: bytes::Bytes::new(),
+            };
+            (seen, status(200))
+        }
+    })
+    .await;
+    let rules = "- rateLimits: [{name: l}]\n  backendRefs: [{name: echo, port: 80}]";
+    let policy = "---\napiVersion: gatehouse.dev/v1alpha1\nkind: RateLimitPolicy\nmetadata: {name: l}\nspec: {concurrency: [{name: \
+                  c, key: [{header: {name: X-Tenant}}], requests: 2}]}\n";
+    let gateway = Gateway::with(&[route(rules), policy.into()].concat(), &[("echo", backend.address)]).await;
+    let ask = |tenant: &str| get(gateway.http(), "/").header("x-tenant", tenant);
+    let waiting: Vec<_> = (0..2).map(|_| tokio::spawn(ask("a").send())).collect();
+    let other = tokio::spawn(ask("b").send());
+    gatehouse_tests::eventually("three are under way", async || {
+        (arrived.load(std::sync::atomic::Ordering::SeqCst) == 3).then_some(())
+    })
+    .await;
+    let refused = ask("a").send().await;
+    assert_eq!((refused.status, refused.json()["reason"].as_str()), (429, Some("rate_limited")));
+    open.send(true).unwrap();
+    for waiting in waiting.into_iter().chain([other]) {
+        assert_eq!(waiting.await.unwrap().status, 200);
+    }
+    assert_eq!(statuses((0..4).map(|_| ask("a"))).await, [200; 4]);
 }

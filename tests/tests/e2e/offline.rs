@@ -1,15 +1,15 @@
 //! `gatehouse check` and `gatehouse explain`: what is told of a folder without serving it.
 
 use std::{
-    fs,
-    process::{Command, Output},
+    fs, io,
+    process::{Command, Output, Stdio},
 };
 
 use gatehouse_tests::{
     client::get,
     gateway::{EDGE, Gateway, binary, service},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::route;
 
@@ -134,6 +134,62 @@ fn what_cannot_be_checked_or_explained_ends_with_2() {
     assert!(String::from_utf8_lossy(&bad.stderr).contains("The request is malformed."), "{bad:?}");
 }
 
+/// As `head -n 0` does: what was found out is told by the exit status all the same.
+#[test]
+fn who_prints_ends_well_where_nobody_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("edge.yaml", EDGE);
+    write("service.yaml", &service("echo"));
+    write("routes.yaml", &route("- backendRefs: [{name: echo, port: 80}]"));
+    write("requests.jsonl", &"{\"method\": \"GET\", \"url\": \"http://h:8080/\"}\n".repeat(3));
+    write("ingress.txt", &ingress());
+    write(
+        "kong.txt",
+        "_format_version: '3.0'\nservices: [{name: a, url: 'http://a', routes: [{name: a, paths: [/]}]}]\n",
+    );
+    write("probes.json", "[]");
+    let log = json!({"method": "GET", "scheme": "http", "host": "h", "path": "/", "listener": "default/edge/http",
+        "route": "GatewayRoute/default/r", "rule": "0"});
+    write("log.jsonl", &format!("{log}\n"));
+    for args in [
+        &["check", "."][..],
+        &["check", ".", "--output", "json"],
+        &["check", ".", "--diff", "."],
+        &["explain", "GET", "http://h:8080/", "-f", "."],
+        &["explain", "--requests", "requests.jsonl", "-f", "."],
+        &["explain", "--log", "log.jsonl", "-f", "."],
+        &["convert", "kong", "kong.txt", "-o", "OUT"],
+        &["convert", "ingress-nginx", "ingress.txt", "-o", "OUT"],
+        &["convert", "verify", "probes.json", "--old", "http://127.0.0.1:1", "--new", "http://127.0.0.1:1"],
+        &["check", "--help"],
+    ] {
+        let run = |out: &str, stdout: Stdio| {
+            let args = args.iter().map(|arg| if *arg == "OUT" { out } else { arg });
+            Command::new(binary()).current_dir(folder.path()).args(args).stdout(stdout).output().unwrap()
+        };
+        let (nobody, closed) = io::pipe().unwrap();
+        drop(nobody);
+        let unread = run("unread", closed.into());
+        let read = run("read", Stdio::piped());
+        assert!(!read.stdout.is_empty(), "{args:?}: {read:?}");
+        assert_eq!((unread.status.code(), &unread.stderr), (read.status.code(), &read.stderr), "{args:?}");
+        let full = run("full", fs::File::create("/dev/full").unwrap().into());
+        if !args.contains(&"--help") {
+            assert_eq!(full.status.code(), Some(2), "{args:?}: {full:?}");
+        }
+        for out in ["unread", "read", "full"] {
+            let _ = fs::remove_dir_all(folder.path().join(out));
+        }
+    }
+}
+
+fn ingress() -> String {
+    "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: a}\nspec:\n  rules:\n  - http: {paths: [{path: /, \
+     pathType: Prefix, backend: {service: {name: a, port: {number: 80}}}}]}\n"
+        .to_owned()
+}
+
 /// Each rule answers with a status of its own, so that the answer tells which took the request.
 #[tokio::test]
 async fn explain_says_what_the_gateway_does() {
@@ -176,5 +232,53 @@ async fn explain_says_what_the_gateway_does() {
         let status = request.send().await.status;
         let wanted = (status != 404).then(|| format!("answers by itself, {status}"));
         assert_eq!(does, wanted.as_deref(), "{method} {path} {header:?}: {told:#}");
+    }
+}
+
+/// Each kind of change to a request's way, and that what is the same is not told.
+#[test]
+fn a_diff_names_the_requests_that_go_elsewhere() {
+    let folders = tempfile::tempdir().unwrap();
+    let write = |name: &str, rules: &str| {
+        let folder = folders.path().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("edge.yaml"), EDGE).unwrap();
+        fs::write(folder.join("routes.yaml"), route(rules)).unwrap();
+        folder.display().to_string()
+    };
+    let diff = |one: &str, other: &str| {
+        let output = Command::new(binary())
+            .args(["check", one, "--diff", other, "--output", "json"])
+            .output()
+            .unwrap();
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        (output.status.code(), told)
+    };
+    let one = "- name: a\n  matches: [{path: {value: /a}}]\n  respond: {status: 201}\n";
+    let number = "- name: number\n  matches: [{path: {type: RegularExpression, value: '/n/[0-9]+'}, headers: [{name: x-v, value: \
+                  '2'}], queryParams: [{name: q, value: 'a b'}]}]\n  respond: {status: 202}\n";
+    let now = write("now", &format!("{one}{number}"));
+    let (status, told) = diff(&now, &now);
+    assert_eq!((status, &told["compared"]), (Some(0), &Value::from(3)), "{told:#}");
+    for (then, requests) in [
+        (one.to_owned(), vec!["GET http://any-host.example:8080/n/1?q=a+b -H 'x-v: 2'"]),
+        (format!("{number}{}", one.replace("status: 201", "status: 204")), vec!["/a", "/a/below"]),
+        (
+            format!("{one}{number}{}", one.replace("name: a", "name: b").replace("/a}", "/a/below}")),
+            vec!["/a/below", "/a/below/below"],
+        ),
+    ] {
+        let (status, told) = diff(&now, &write("then", &then));
+        assert_eq!(status, Some(3), "{told:#}");
+        let different: Vec<&str> = told["different"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["request"].as_str().unwrap())
+            .collect();
+        assert_eq!(different.len(), requests.len(), "{told:#}");
+        for (request, wanted) in different.iter().zip(requests) {
+            assert!(request.ends_with(wanted), "{request} is not {wanted}");
+        }
     }
 }

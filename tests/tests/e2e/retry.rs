@@ -104,6 +104,28 @@ async fn statuses_are_retried_as_listed() {
     assert_eq!((answer.status, &gateway.logged("the-one").await["attempts"]), (200, &2.into()));
 }
 
+/// Whichever comes first, two retries get past two that fail: no endpoint is asked twice while another is left.
+#[tokio::test]
+async fn a_retry_avoids_all_that_the_request_has_tried() {
+    let (first, second) =
+        (Backend::answering(|_| status(503)).await, Backend::answering(|_| status(503)).await);
+    let good = Backend::echo("good").await;
+    let routes = rules(&[("/", "retry: {codes: [503], attempts: 2, backoff: 1ms}", "app")]);
+    let endpoints = [("app", first.address), ("app", second.address), ("app", good.address)];
+    let gateway = Gateway::with(&routes, &endpoints).await;
+    for _ in 0..40 {
+        assert_eq!(get(gateway.http(), "/").send().await.status, 200);
+    }
+    // Without a bound on attempts that ends it, they are asked again, by turns.
+    let routes = rules(&[("/", "retry: {codes: [503], attempts: 5, backoff: 1ms}", "app")]);
+    let gateway = Gateway::with(&routes, &endpoints[..2]).await;
+    let counts = || (first.seen().len(), second.seen().len());
+    let before = counts();
+    assert_eq!(get(gateway.http(), "/").send().await.status, 503);
+    let after = counts();
+    assert_eq!((after.0 - before.0, after.1 - before.1), (3, 3));
+}
+
 #[tokio::test]
 async fn a_short_body_goes_along_and_a_long_one_goes_out_once() {
     let backend = flaky().await;

@@ -22,6 +22,7 @@ fn every_rule_of_every_kind_compiles() {
         ("gatehouse.dev/v1alpha1", "GatewayRoute"),
         ("gatehouse.dev/v1alpha1", "AuthPolicy"),
         ("gatehouse.dev/v1alpha1", "RateLimitPolicy"),
+        ("gatehouse.dev/v1alpha1", "TrafficPolicy"),
         ("gatehouse.dev/v1alpha1", "Consumer"),
         ("gatehouse.dev/v1alpha1", "GatewayConfig"),
         ("gateway.networking.k8s.io/v1", "Gateway"),
@@ -45,7 +46,7 @@ fn a_broken_rule_is_named_with_its_line() {
     assert_eq!(
         problems(text),
         [
-            "x.yaml:8: GatewayRoute default/r: spec.rules[0]: give exactly one of backendRefs, redirect and respond"
+            "x.yaml:8: GatewayRoute default/r: spec.rules[0]: give exactly one of backendRefs, redirect, respond and aggregate"
         ]
     );
 }

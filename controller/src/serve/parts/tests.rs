@@ -16,7 +16,7 @@ fn delta(bodies: &[usize], removals: usize) -> Delta {
         Kind::Route(Route { action: Some(route::Action::Respond(respond)), ..Route::default() })
     };
     let routes = bodies.iter().enumerate();
-    let kinds = routes.map(|(index, length)| (format!("route/{index}").into(), Arc::new(kind(*length))));
+    let kinds = routes.map(|(index, length)| (format!("route/{index}").into(), kind(*length)));
     let gone = |index: usize| Held { name: format!("gone/{index:0>95}"), version: vec![0; 16] };
     let hello = Hello { holds: (0..removals).map(gone).collect(), ..Hello::default() };
     Peer::new(hello).delta(Arc::new(Published::after(None, kinds, Generation(1)).unwrap()))

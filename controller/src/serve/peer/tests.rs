@@ -3,6 +3,7 @@ use std::sync::Arc;
 use gatehouse_proto::config::v1::{
     Header, Held, Hello, Rejection, Resource, Respond, Route, resource::Kind, route,
 };
+use prost::Message;
 
 use super::{Delta, Peer};
 use crate::serve::published::{Generation, Published};
@@ -14,7 +15,7 @@ fn state(generation: u64, bodies: &[(&str, &str)]) -> Arc<Published> {
         let respond = Respond { status: 200, headers, body: body.into() };
         Kind::Route(Route { action: Some(route::Action::Respond(respond)), ..Route::default() })
     };
-    let kinds = bodies.iter().map(|(name, body)| ((*name).into(), Arc::new(kind(body))));
+    let kinds = bodies.iter().map(|(name, body)| ((*name).into(), kind(body)));
     Arc::new(Published::after(None, kinds, Generation(generation)).unwrap())
 }
 
@@ -29,7 +30,7 @@ fn names(delta: &Delta) -> (Vec<&str>, Vec<&str>) {
 }
 
 fn wire(state: &Published, name: &str) -> Resource {
-    state.resources.get(name).unwrap().to_resource()
+    Resource::decode(state.resources.get(name).unwrap().encoded()).unwrap()
 }
 
 fn rejection(state: &Published, name: &str, reason: &str) -> Rejection {

@@ -6,8 +6,7 @@ use serde_json::json;
 use super::{
     Input, Write,
     conditions::{self, Moment, Scope},
-    features::FEATURES,
-    status_of, write,
+    features, status_of, write,
 };
 use crate::resources::ObjectKey;
 
@@ -18,8 +17,9 @@ pub(super) fn plan(input: &Input<'_>, name: &str, class: &GatewayClass) -> Optio
     let moment = Moment::of(input, class);
     let (conditions, flips) =
         conditions::settle(&wanted.conditions, &observed.conditions, Scope::OurTypes, "", &moment);
-    let features: Vec<SupportedFeature> =
-        FEATURES.iter().map(|name| SupportedFeature { name: (*name).to_owned() }).collect();
+    let features: Vec<SupportedFeature> = features::served(&input.resources.installed)
+        .map(|name| SupportedFeature { name: name.to_owned() })
+        .collect();
     if conditions == observed.conditions && features == observed.supported_features {
         return None;
     }

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests; clippy only knows the test functions")]
 
+mod rollouts;
 mod world;
 
 use std::{fs, path::Path};
@@ -19,6 +20,12 @@ fn brief(conditions: &Value) -> Vec<String> {
 }
 
 const SHOP: &str = r#"
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: httproutes.gateway.networking.k8s.io
+  annotations: {gateway.networking.k8s.io/bundle-version: v1.6.3, gateway.networking.k8s.io/channel: standard}
+---
 apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass
 metadata: {name: gatehouse}
@@ -97,7 +104,17 @@ fn every_kind_gets_its_conditions() {
         [
             "Accepted=True/Accepted",
             "ResolvedRefs=False/BackendNotFound",
+            "gatehouse.dev/Protected=False/NoAuthPolicy",
             "gatehouse.dev/Programmed=True/Programmed"
+        ]
+    );
+    assert_eq!(
+        parents("GatewayRoute", "default/hello", "parents"),
+        [
+            "Accepted=True/Accepted",
+            "ResolvedRefs=True/ResolvedRefs",
+            "gatehouse.dev/Protected=True/Protected",
+            "gatehouse.dev/Programmed=True/Programmed",
         ]
     );
     let all = [
@@ -105,7 +122,6 @@ fn every_kind_gets_its_conditions() {
         "ResolvedRefs=True/ResolvedRefs",
         "gatehouse.dev/Programmed=True/Programmed",
     ];
-    assert_eq!(parents("GatewayRoute", "default/hello", "parents"), all);
     assert_eq!(parents("AuthPolicy", "default/keys", "ancestors"), all);
     let entry = &world.status("AuthPolicy", "default/keys")["ancestors"][0];
     assert_eq!(
@@ -125,8 +141,9 @@ fn every_kind_gets_its_conditions() {
         ["Accepted=True/Accepted"]
     );
     let class = world.status("GatewayClass", "/gatehouse");
-    assert_eq!(brief(&class["conditions"]), ["Accepted=True/Accepted"]);
-    assert_eq!(class["supportedFeatures"][0], json!({"name": "BackendTLSPolicy"}));
+    let conditions = ["Accepted=True/Accepted", "SupportedVersion=True/SupportedVersion"];
+    assert_eq!(brief(&class["conditions"]), conditions);
+    assert_eq!(class["supportedFeatures"][0], json!({"name": "HTTPRoute"}));
 }
 
 /// What the suite's tests of ListenerSets ask for, beyond what translation says.
@@ -239,7 +256,7 @@ fn a_rejection_is_told_in_the_words_of_the_dataplane() {
     let mut world = World::of(SHOP);
     let writes = world.settle(Dataplane::Rejects(1));
     let route = world.status("GatewayRoute", "default/hello");
-    let programmed = &route["parents"][0]["conditions"][2];
+    let programmed = &route["parents"][0]["conditions"][3];
     assert_eq!(programmed["reason"], "Rejected");
     assert_eq!(programmed["message"], "route/GatewayRoute/default/hello/0 is bad");
     let write = writes.iter().find(|write| write.id.kind == "GatewayRoute").unwrap();

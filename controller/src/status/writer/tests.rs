@@ -117,6 +117,7 @@ fn write(name: &str, version: u64, status: Value) -> Write {
         resource_version: version.to_string(),
         status,
         flips: Vec::new(),
+        news: Vec::new(),
     }
 }
 

@@ -63,6 +63,44 @@ fn each_address_once_and_in_order() {
     assert_eq!(shown(&[v4, again, v6, fqdn]), ["10.0.0.9 8080", "10.0.0.10 8080", "fd00::1 8080"]);
 }
 
+/// What dataplanes are told of zones: whether to prefer them, and those of each endpoint.
+fn zones(distribution: &Value, endpoints: &Value) -> (bool, Vec<Vec<String>>) {
+    let mut resources = Resources::default();
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "app", "namespace": "n"},
+        "spec": {"ports": [{"port": 80}], "trafficDistribution": distribution}});
+    resources.apply(service).unwrap();
+    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "app", "namespace": "n", "labels": {"kubernetes.io/service-name": "app"}},
+        "endpoints": endpoints, "ports": [{"port": 8080}]});
+    resources.apply(slice).unwrap();
+    let (_, endpoints) = endpoints_of(&resources);
+    (endpoints.prefer_zone, endpoints.endpoints.into_iter().map(|one| one.zones).collect())
+}
+
+fn endpoints_of(resources: &Resources) -> (String, gatehouse_proto::config::v1::Endpoints) {
+    endpoints(resources, "service/n/app/80").unwrap()
+}
+
+#[test]
+fn zones_are_those_of_hints_where_all_have_some() {
+    let plain = json!([{"addresses": ["10.0.0.1"], "zone": "a"}, {"addresses": ["10.0.0.2"]}]);
+    assert_eq!(zones(&json!(null), &plain), (false, vec![vec!["a".into()], vec![]]));
+    for distribution in ["PreferClose", "PreferSameZone", "PreferSameNode"] {
+        assert!(zones(&json!(distribution), &plain).0);
+    }
+    assert!(!zones(&json!("Sideways"), &plain).0, "who knows what it will mean");
+    let hints = |zones: &[&str]| json!({"forZones": zones.iter().map(|name| json!({"name": name})).collect::<Vec<_>>()});
+    let one = json!({"addresses": ["10.0.0.1"], "zone": "a", "hints": hints(&["b", "c"])});
+    let two = json!({"addresses": ["10.0.0.2"], "zone": "b", "hints": hints(&["a"])});
+    let bare = json!({"addresses": ["10.0.0.3"], "zone": "b"});
+    let leaving = json!({"addresses": ["10.0.0.4"], "zone": "b", "conditions": {"ready": false}});
+    let hinted = (true, vec![vec!["b".into(), "c".into()], vec!["a".into()]]);
+    assert_eq!(zones(&json!(null), &json!([one, two, leaving])), hinted);
+    let (is_preferred, own) = zones(&json!(null), &json!([one, bare]));
+    assert_eq!((is_preferred, own), (false, vec![vec!["a".into()], vec!["b".into()]]));
+    assert_eq!(zones(&json!(null), &json!([])), (false, vec![]));
+}
+
 #[test]
 fn what_is_no_name_of_a_service_has_no_endpoints() {
     for name in ["", "service/n/app", "service/n/app/x", "route/n/app/80"] {

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gatehouse_crds::{BackendRef, PathMatch, PathMatchType, RouteMatch};
+use gatehouse_crds::{BackendRef, PathMatch, PathMatchType, RouteMatch, UrlRewrite};
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressBackend, IngressRule};
 
+use super::annotations::Annotations;
 use crate::{
     resources::ObjectKey,
     translate::{
@@ -22,6 +23,9 @@ pub(super) struct Rule {
     /// Empty: every path.
     pub(super) matches: Vec<RouteMatch>,
     pub(super) backend: Result<Backend, Problem>,
+    pub(super) rewrite: Option<UrlRewrite>,
+    /// It sends requests to HTTPS, and stands for another rule where those come by plain HTTP.
+    pub(super) to_https: bool,
     /// For what no other rule takes.
     pub(super) is_default: bool,
     /// By their indices in the Gateway; filled in when those are known.
@@ -42,7 +46,7 @@ pub(super) struct Claims<'a> {
     default: Option<&'a ObjectKey>,
 }
 
-pub(super) fn rules(ingress: &Ingress) -> Vec<Rule> {
+pub(super) fn rules(ingress: &Ingress, annotations: &Annotations) -> Vec<Rule> {
     let Some(spec) = &ingress.spec else { return Vec::new() };
     let default = spec.default_backend.as_ref();
     let mut rules = Vec::new();
@@ -50,15 +54,17 @@ pub(super) fn rules(ingress: &Ingress) -> Vec<Rule> {
         let paths = rule.http.as_ref().map_or(&[][..], |http| &http.paths);
         for (position, path) in paths.iter().enumerate() {
             let field = format!("rules[{index}].http.paths[{position}]");
-            rules.push(Rule::new(field, checked_host(rule), Some(path), backend(&path.backend)));
+            rules.push(Rule::new(field, checked_host(rule), Some(path), backend(&path.backend), annotations));
         }
         // A host without paths is one for the default backend (IngressRule.http).
         if let Some(default) = default.filter(|_| paths.is_empty()) {
-            rules.push(Rule::new(format!("rules[{index}]"), checked_host(rule), None, backend(default)));
+            let field = format!("rules[{index}]");
+            rules.push(Rule::new(field, checked_host(rule), None, backend(default), annotations));
         }
     }
     if let Some(default) = default {
-        let rule = Rule::new("defaultBackend".into(), Ok(String::new()), None, backend(default));
+        let (field, host) = ("defaultBackend".into(), Ok(String::new()));
+        let rule = Rule::new(field, host, None, backend(default), annotations);
         rules.push(Rule { is_default: true, ..rule });
     }
     rules
@@ -83,17 +89,41 @@ impl Rule {
         host: Result<String, Problem>,
         path: Option<&HTTPIngressPath>,
         backend: Result<Backend, Problem>,
+        annotations: &Annotations,
     ) -> Self {
-        let place = host.and_then(|host| Ok((host, path.map(path_match).transpose()?)));
-        let (host, matches, backend) = match place {
-            Ok((host, one)) => (Some(host), one.into_iter().collect(), backend),
-            Err(problem) => (None, Vec::new(), Err(problem)),
+        let place = host.and_then(|host| {
+            let mut one = path.map(written).transpose()?;
+            let rewrite = annotations.rewrite(one.as_mut())?;
+            if let Some(one) = &one {
+                check::path(&one.path.value).map_err(|error| format!("path: {error}"))?;
+            }
+            Ok((host, one, rewrite))
+        });
+        let (host, matches, rewrite, backend) = match place {
+            Ok((host, one, rewrite)) => (Some(host), one.into_iter().collect(), rewrite, backend),
+            Err(problem) => (None, Vec::new(), None, Err(problem)),
         };
-        Rule { field, host, matches, backend, is_default: false, listeners: BTreeSet::new() }
+        let (to_https, is_default) = (false, false);
+        Rule { field, host, matches, backend, rewrite, to_https, is_default, listeners: BTreeSet::new() }
+    }
+
+    /// The same place, for those who must go to HTTPS.
+    pub(super) fn to_https(&self) -> Self {
+        Rule {
+            field: self.field.clone(),
+            host: self.host.clone(),
+            matches: self.matches.clone(),
+            backend: self.backend.clone(),
+            rewrite: None,
+            to_https: true,
+            is_default: self.is_default,
+            listeners: BTreeSet::new(),
+        }
     }
 }
 
-fn path_match(path: &HTTPIngressPath) -> Result<RouteMatch, Problem> {
+/// Not checked yet: it may be an expression.
+fn written(path: &HTTPIngressPath) -> Result<RouteMatch, Problem> {
     let kind = match path.path_type.as_str() {
         "Exact" => PathMatchType::Exact,
         "Prefix" | "ImplementationSpecific" => PathMatchType::PathPrefix,
@@ -102,7 +132,6 @@ fn path_match(path: &HTTPIngressPath) -> Result<RouteMatch, Problem> {
         }
     };
     let value = path.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
-    check::path(value).map_err(|error| format!("path: {error}"))?;
     Ok(RouteMatch { path: PathMatch { kind, value: value.to_owned() }, ..RouteMatch::default() })
 }
 

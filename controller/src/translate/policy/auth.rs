@@ -1,11 +1,11 @@
 //! AuthPolicy -> `AuthConfig`.
 
 use gatehouse_crds::{
-    Anonymous, AuthMethod, AuthPolicy, ClaimHeader, CredentialSource, JwtMethod, KeyFormat,
+    Anonymous, AuthMethod, AuthPolicy, CredentialSource, ExternalAuthProtocol, JwtMethod, KeyFormat,
 };
 use gatehouse_proto::config::v1::{self, auth_method, credential_source};
 
-use super::{Findings, keys};
+use super::{BackendTls, Findings, authorize, external, identity, keys};
 use crate::{
     resources::{ObjectKey, Resources},
     translate::{
@@ -20,22 +20,27 @@ const ALGORITHMS: [&str; 12] = [
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA", "HS256", "HS384",
     "HS512",
 ];
-/// Request headers that the gateway itself sets, or how they begin.
-const OWNED_HEADERS: [&str; 4] = ["x-consumer", "x-forwarded", "x-real-ip", "x-request-id"];
 
 /// A policy that does not exist or whose keys can't be had becomes one that refuses.
-pub(super) fn config(key: &ObjectKey, resources: &Resources) -> (v1::AuthConfig, Findings) {
+pub(super) fn config(
+    key: &ObjectKey,
+    backend_tls: &BackendTls,
+    resources: &Resources,
+) -> (v1::AuthConfig, Findings) {
     let Some(policy) = resources.auth_policies.get(key) else {
         return (broken(key, format!("AuthPolicy {key} does not exist")), Findings::default());
     };
     let mut findings = Findings::default();
-    match compile(policy, key, resources, &mut findings) {
+    match compile(policy, key, backend_tls, resources, &mut findings) {
         Ok(config) => (config, findings),
         Err(problem) => {
             let broken = broken(key, problem.message.clone());
             // The reference is what is wrong, and the policy can't do its work.
-            let unresolved = (problem.reason == reason::SECRET_NOT_FOUND).then(|| problem.clone());
-            (broken, Findings { unaccepted: Some(problem), unresolved, notes: Vec::new() })
+            let unresolved =
+                [reason::SECRET_NOT_FOUND, reason::INVALID_CA_CERTIFICATE_REF, reason::BACKEND_NOT_FOUND]
+                    .contains(&problem.reason)
+                    .then(|| problem.clone());
+            (broken, Findings { unaccepted: Some(problem), unresolved, ..Findings::default() })
         }
     }
 }
@@ -47,28 +52,47 @@ fn broken(key: &ObjectKey, reason: String) -> v1::AuthConfig {
 fn compile(
     policy: &AuthPolicy,
     key: &ObjectKey,
+    backend_tls: &BackendTls,
     resources: &Resources,
     findings: &mut Findings,
 ) -> Result<v1::AuthConfig, Problem> {
     let spec = &policy.spec;
-    let any_of = spec
+    let any_of: Vec<_> = spec
         .any_of
         .iter()
         .enumerate()
-        .map(|(index, method)| self::method(method, &format!("anyOf[{index}]"), key, resources, findings))
-        .collect::<Result<_, _>>()?;
-    let identity = spec.identity.as_ref().map(|identity| {
-        Ok::<_, Problem>(v1::IdentityForwarding {
-            claims: identity.claims.iter().map(claim).collect::<Result<_, _>>()?,
-            forward_credential: identity.forward_credential,
+        .map(|(index, method)| {
+            self::method(method, &format!("anyOf[{index}]"), key, backend_tls, resources, findings)
         })
-    });
+        .collect::<Result<_, _>>()?;
+    if any_of.is_empty() && spec.anonymous == Anonymous::Deny {
+        let message = "without a method in anyOf nobody gets in: add one, or anonymous: Allow";
+        return Err(Problem::new(reason::INVALID, message));
+    }
+    let (authorize, denied_clients) = authorize::compile(spec)?;
+    if any_of.is_empty() && authorize.is_empty() && denied_clients.is_empty() {
+        let message = "without anyOf the policy needs authorize or denyClientIPs";
+        return Err(Problem::new(reason::INVALID, message));
+    }
+    let externals = spec.any_of.iter().filter(|method| method.external.is_some()).count();
+    let is_last = spec.any_of.last().is_some_and(|method| method.external.is_some());
+    if externals > usize::from(is_last) {
+        let message = "external decides about all that comes to it: give one, as the last of anyOf";
+        return Err(Problem::new(reason::INVALID, message));
+    }
+    if externals > 0 && spec.anonymous == Anonymous::Allow {
+        let message = "external decides about who shows nothing, too: leave anonymous at Deny";
+        return Err(Problem::new(reason::INVALID, message));
+    }
+    let identity = spec.identity.as_ref().map(|told| identity::compile(told, key, resources));
     Ok(v1::AuthConfig {
         namespace: key.namespace.clone(),
         any_of,
         allow_anonymous: spec.anonymous == Anonymous::Allow,
         identity: identity.transpose()?,
         broken: String::new(),
+        authorize,
+        denied_clients,
     })
 }
 
@@ -76,18 +100,32 @@ fn method(
     method: &AuthMethod,
     place: &str,
     policy: &ObjectKey,
+    backend_tls: &BackendTls,
     resources: &Resources,
     findings: &mut Findings,
 ) -> Result<v1::AuthMethod, Problem> {
-    let kind = match (&method.jwt, &method.api_key) {
-        (Some(jwt), None) => {
+    let AuthMethod { jwt, api_key, basic, client_certificate, external } = method;
+    let kind = match (jwt, api_key, basic, client_certificate, external) {
+        (Some(jwt), None, None, None, None) => {
             auth_method::Kind::Jwt(self::jwt(jwt, &format!("{place}.jwt"), policy, resources, findings)?)
         }
-        (None, Some(api_key)) => auth_method::Kind::ApiKey(v1::ApiKey {
+        (None, Some(api_key), None, None, None) => auth_method::Kind::ApiKey(v1::ApiKey {
             sources: sources(&api_key.sources, &format!("{place}.apiKey"))?,
         }),
+        (None, None, Some(_), None, None) => auth_method::Kind::Basic(v1::Empty {}),
+        (None, None, None, None, Some(external)) => {
+            let place = format!("{place}.external");
+            let (wire, service) = external::compile(external, &place, policy, backend_tls, resources)?;
+            findings.services.push((wire.service.clone(), service));
+            match external.protocol {
+                ExternalAuthProtocol::Http => auth_method::Kind::External(wire),
+                ExternalAuthProtocol::Grpc => auth_method::Kind::ExternalGrpc(wire),
+            }
+        }
+        (None, None, None, Some(_), None) => auth_method::Kind::ClientCertificate(v1::Empty {}),
         _ => {
-            let message = format!("{place}: give exactly one of jwt and apiKey");
+            let message =
+                format!("{place}: give exactly one of jwt, apiKey, basic, clientCertificate and external");
             return Err(Problem::new(reason::INVALID, message));
         }
     };
@@ -115,6 +153,7 @@ fn jwt(
         algorithms: algorithms.into_iter().map(str::to_owned).collect(),
         keys_pending: found.pending.is_some(),
         keys: found.keys,
+        jwks: found.jwks,
         sources: sources(&jwt.sources, place)?,
         leeway_seconds: u32::try_from(jwt.leeway_seconds).unwrap_or(0),
     })
@@ -141,18 +180,6 @@ fn algorithms(jwt: &JwtMethod) -> Result<Vec<&str>, String> {
         }
         _ => Ok(algorithms),
     }
-}
-
-fn claim(claim: &ClaimHeader) -> Result<v1::ClaimHeader, Problem> {
-    let invalid = |what: String| Problem::new(reason::INVALID, format!("identity.claims: {what}"));
-    check::header_name(&claim.header).map_err(invalid)?;
-    let lower = claim.header.to_ascii_lowercase();
-    if !lower.starts_with("x-") || OWNED_HEADERS.iter().any(|owned| lower.starts_with(owned)) {
-        let what =
-            format!("header {}: begin with X-, and not with what the gateway itself sets", claim.header);
-        return Err(invalid(what));
-    }
-    Ok(v1::ClaimHeader { claim: claim.claim.clone(), header: claim.header.clone() })
 }
 
 fn sources(sources: &[CredentialSource], place: &str) -> Result<Vec<v1::CredentialSource>, Problem> {

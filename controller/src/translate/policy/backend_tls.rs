@@ -1,8 +1,7 @@
 //! BackendTLSPolicies (GEP-1897): how the backends behind a port of a Service must prove who they are, and what became of
 //! each policy.
 //!
-//! A policy for a port counts before one for its whole Service; of two for the same the older (GEP-713). Where the one
-//! that counts can't verify anything, the backend is not spoken to.
+//! Where the one that counts can't verify anything, the backend is not spoken to.
 
 use std::collections::BTreeMap;
 
@@ -10,23 +9,20 @@ use gatehouse_crds::{BackendTlsPolicy, SubjectAltName, TargetRef, TypedRef};
 use gatehouse_proto::config::v1::{self, subject_name::Kind as NameKind};
 use rustls_pki_types::DnsName;
 
-use super::{
-    Findings, ancestor, conditions,
-    index::{Index, Target},
-};
+use super::{Findings, services::OfServices};
 use crate::{
     resources::{ObjectKey, Resources},
     translate::{
         authorities,
         conditions::{Problem, reason},
-        status::{ObjectStatus, ParentStatus},
+        status::ObjectStatus,
     },
 };
 
 /// All of them.
 #[derive(Debug, Default)]
 pub(in crate::translate) struct BackendTls {
-    index: Index,
+    services: OfServices,
     compiled: BTreeMap<ObjectKey, (v1::UpstreamTls, Findings)>,
 }
 
@@ -38,8 +34,8 @@ impl BackendTls {
             .map(|(key, policy)| (key, policy, services(policy)))
             .collect();
         BackendTls {
-            index: Index::new(
-                policies.iter().map(|(key, policy, targets)| (*key, *policy, &**targets, false)),
+            services: OfServices::new(
+                policies.iter().map(|(key, policy, targets)| (*key, *policy, &**targets)),
             ),
             compiled: policies
                 .iter()
@@ -54,11 +50,7 @@ impl BackendTls {
         service: &ObjectKey,
         port: Option<&str>,
     ) -> Option<Result<v1::UpstreamTls, Problem>> {
-        if self.compiled.is_empty() {
-            return None;
-        }
-        let of_port = port.and_then(|name| self.index.at(&Target::new("Service", service, Some(name))));
-        let policy = of_port.or_else(|| self.index.at(&Target::new("Service", service, None)))?;
+        let policy = self.services.at(service, port)?;
         let (tls, findings) = self.compiled.get(policy)?;
         Some(match &findings.unaccepted {
             None => Ok(tls.clone()),
@@ -71,17 +63,7 @@ impl BackendTls {
 
     /// Policies that target the port or its whole Service, whether or not they count there.
     pub(in crate::translate) fn targeting(&self, service: &ObjectKey, port: Option<&str>) -> Vec<ObjectKey> {
-        if self.compiled.is_empty() {
-            return Vec::new();
-        }
-        let is_for = |target: &TargetRef| {
-            let section = target.section_name.as_deref();
-            target.name == service.name && section.is_none_or(|section| Some(section) == port)
-        };
-        let of_service = self.index.of("Service", service);
-        let of_port = of_service
-            .filter(|policy| self.index.targets_of(policy).iter().any(|(target, _)| is_for(target)));
-        of_port.cloned().collect()
+        self.services.targeting(service, port)
     }
 
     /// `gateways`: those whose routes lead to what it targets.
@@ -91,25 +73,7 @@ impl BackendTls {
         gateways: impl IntoIterator<Item = &'a ObjectKey>,
     ) -> Option<ObjectStatus> {
         let (_, findings) = self.compiled.get(policy)?;
-        let targets = self.index.targets_of(policy);
-        let lost: Vec<String> = targets
-            .iter()
-            .filter(|(_, winner)| *winner != policy)
-            .map(|(target, winner)| {
-                format!("{winner} comes before it on the same target, Service {}", target.name)
-            })
-            .collect();
-        let conflict = (!lost.is_empty() && lost.len() == targets.len())
-            .then(|| Problem::new(reason::CONFLICTED, lost.join("; ")));
-        let notes = if conflict.is_some() { Vec::new() } else { lost };
-        let findings = Findings { notes, ..findings.clone() };
-        let parents = gateways.into_iter().map(|gateway| ParentStatus {
-            parent_ref: ancestor(gateway),
-            conditions: conditions(&findings, conflict.as_ref()),
-            gateway: Some(gateway.clone()),
-            attached: Vec::new(),
-        });
-        Some(ObjectStatus { parents: parents.collect(), ..ObjectStatus::default() })
+        Some(self.services.status(policy, findings, gateways))
     }
 }
 

@@ -1,23 +1,29 @@
 //! The keys that tokens are verified by: from a URL, a Secret or the policy itself. What leaves here is public, but for
 //! shared secrets.
 
+use std::time::Duration;
+
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use gatehouse_crds::{JwksUrl, JwtMethod, KeyFormat, KeySecretRef};
+use gatehouse_crds::{JwksUrl, JwtMethod, KeyFormat, KeySecretRef, parse_duration};
 use gatehouse_proto::config::v1::{JwtKey, jwt_key::Kind};
 use rustls_pki_types::{SubjectPublicKeyInfoDer, pem::PemObject};
 use serde_json::Value;
 use x509_parser::{prelude::FromDer, x509::SubjectPublicKeyInfo};
 
 use crate::{
+    fetch::Wanted,
     resources::{ObjectKey, Resources},
-    translate::conditions::{Problem, reason},
+    translate::{
+        authorities,
+        conditions::{Problem, reason},
+    },
 };
 
 /// The shortest hash that an HS algorithm has, in bytes (RFC 7518, 3.2).
-const SHORTEST_SECRET: usize = 32;
+pub(super) const SHORTEST_SECRET: usize = 32;
 
 /// RFC 7518, 6.2.2 and 6.3.2, RFC 8037, 2.
 const PRIVATE_MEMBERS: [&str; 7] = ["d", "p", "q", "dp", "dq", "qi", "oth"];
@@ -27,6 +33,8 @@ pub(super) struct Keys {
     pub(super) keys: Vec<JwtKey>,
     /// The URL has not answered yet: what it said instead.
     pub(super) pending: Option<String>,
+    /// What the URL is called that they come from. Empty: they come from elsewhere.
+    pub(super) jwks: String,
     /// What is worth knowing although the policy works.
     pub(super) notes: Vec<String>,
 }
@@ -41,7 +49,12 @@ pub(super) fn of(
 ) -> Result<Keys, Problem> {
     let invalid = |what: String| Problem::new(reason::INVALID, format!("{place}.{what}"));
     match (&jwt.jwks, &jwt.secret_ref, &jwt.inline) {
-        (Some(jwks), None, None) => behind(jwks, resources).map_err(invalid),
+        (Some(jwks), None, None) => {
+            let wanted = wanted(jwks, &policy.namespace, resources).map_err(|what| {
+                Problem::new(reason::INVALID_CA_CERTIFICATE_REF, format!("{place}.jwks.caRefs: {what}"))
+            })?;
+            behind(&wanted, resources).map_err(invalid)
+        }
         (None, Some(secret), None) => {
             let bytes =
                 resources.secret_entry(&policy.namespace, &secret.name, &secret.key).ok_or_else(|| {
@@ -69,16 +82,31 @@ pub(super) fn of(
     }
 }
 
-fn behind(jwks: &JwksUrl, resources: &Resources) -> Result<Keys, String> {
-    let url = &jwks.url;
-    let state = resources.jwks.get(url);
+/// The error is a sentence about its authorities.
+pub(super) fn wanted(jwks: &JwksUrl, namespace: &str, resources: &Resources) -> Result<Wanted, String> {
+    let mut roots = Vec::new();
+    for reference in &jwks.ca_refs {
+        roots.extend(authorities::read(&ObjectKey::new(namespace, &reference.name), resources)?);
+    }
+    let interval = parse_duration(&jwks.refresh_interval).unwrap_or(Duration::from_secs(300));
+    Ok(Wanted { url: jwks.url.clone(), interval, roots })
+}
+
+fn behind(wanted: &Wanted, resources: &Resources) -> Result<Keys, String> {
+    let url = &wanted.url;
+    let id = wanted.id();
+    let state = resources.jwks.get(&id);
     let error = state.and_then(|state| state.error.as_deref());
     let Some(document) = state.and_then(|state| state.document.as_deref()) else {
         let pending = format!("jwks: {url}: {}", error.unwrap_or("not fetched yet"));
-        return Ok(Keys { pending: Some(pending), ..Keys::default() });
+        return Ok(Keys { pending: Some(pending), jwks: id, ..Keys::default() });
     };
     let mut keys = set(document).map_err(|what| format!("jwks: {url} {what}"))?;
-    keys.notes.extend(error.map(|error| format!("jwks: {url}: {error}; the keys it gave before are used")));
+    // Said of failures alone: it would change with every fetch.
+    let fetched = state.and_then(|state| state.fetched_at).map(|at| format!("of {at:.0} "));
+    let fetched = fetched.unwrap_or_default();
+    keys.notes.extend(error.map(|error| format!("jwks: {url}: {error}; the keys {fetched}are used")));
+    keys.jwks = id;
     Ok(keys)
 }
 

@@ -1,6 +1,11 @@
 //! RateLimitPolicy -> `RateLimit`.
 
-use gatehouse_crds::{Algorithm, Limit, LimitKey, LimitScope, LimitStore, StoreFailure, parse_duration};
+mod condition;
+
+use gatehouse_crds::{
+    Algorithm, ConcurrencyLimit, Limit, LimitCondition, LimitKey, LimitResponse, LimitScope, LimitStore,
+    StoreFailure, parse_duration,
+};
 use gatehouse_proto::config::v1::{self, limit_key::Kind};
 
 use super::Findings;
@@ -19,12 +24,15 @@ pub(super) fn config(key: &ObjectKey, resources: &Resources) -> (v1::RateLimit, 
         return (broken(format!("RateLimitPolicy {key} does not exist")), Findings::default());
     };
     let spec = &policy.spec;
-    match spec.limits.iter().map(limit).collect::<Result<Vec<_>, _>>() {
+    let limits = spec.limits.iter().map(limit).collect::<Result<Vec<_>, _>>();
+    let concurrency = spec.concurrency.iter().map(concurrency).collect::<Result<Vec<_>, _>>();
+    let response = spec.response.as_ref().map(response).transpose();
+    match limits.and_then(|limits| Ok((limits, concurrency?, response?))) {
         Err(message) => {
             let problem = Problem::new(reason::INVALID, message);
             (broken(problem.message.clone()), Findings { unaccepted: Some(problem), ..Findings::default() })
         }
-        Ok(limits) => {
+        Ok((limits, concurrency, response)) => {
             let config = v1::RateLimit {
                 limits,
                 scope: match spec.scope {
@@ -46,6 +54,8 @@ pub(super) fn config(key: &ObjectKey, resources: &Resources) -> (v1::RateLimit, 
                 // Each Gateway has its own.
                 replicas: 1,
                 broken: String::new(),
+                response,
+                concurrency,
             };
             (config, Findings::default())
         }
@@ -58,17 +68,13 @@ fn limit(limit: &Limit) -> Result<v1::Limit, String> {
     let per = |field: &str, text: &str| -> Result<u64, String> {
         let duration = parse_duration(text).map_err(|error| format!("{}: {error}", place(field)))?;
         match u64::try_from(duration.as_millis()) {
-            Ok(milliseconds @ 100..=86_400_000) => Ok(milliseconds),
-            _ => Err(format!("{} is {text}: use 100ms to 24h", place(field))),
+            Ok(milliseconds @ 100..=2_678_400_000) => Ok(milliseconds),
+            _ => Err(format!("{} is {text}: use 100ms to 744h", place(field))),
         }
     };
     Ok(v1::Limit {
         name: limit.name.clone(),
-        key: limit
-            .key
-            .iter()
-            .map(|part| key(part).map_err(|what| format!("{}: {what}", place("key"))))
-            .collect::<Result<_, _>>()?,
+        key: keys(&limit.name, &limit.key)?,
         requests: count(limit.requests).ok_or_else(|| place("requests: use 1 or more"))?,
         per_ms: per("per", &limit.per)?,
         burst: burst(limit.burst).ok_or_else(|| place("burst: use 1 or more"))?,
@@ -89,6 +95,63 @@ fn limit(limit: &Limit) -> Result<v1::Limit, String> {
                 })
             })
             .collect::<Result<_, String>>()?,
+        when: conditions(&limit.name, &limit.when)?,
+        cost: cost(limit)?,
+        shadow: limit.shadow,
+    })
+}
+
+fn concurrency(limit: &ConcurrencyLimit) -> Result<v1::ConcurrencyLimit, String> {
+    let requests = count(limit.requests);
+    Ok(v1::ConcurrencyLimit {
+        name: limit.name.clone(),
+        key: keys(&limit.name, &limit.key)?,
+        requests: requests.ok_or_else(|| format!("concurrency {}: requests: use 1 or more", limit.name))?,
+        when: conditions(&limit.name, &limit.when)?,
+        shadow: limit.shadow,
+    })
+}
+
+fn keys(limit: &str, parts: &[LimitKey]) -> Result<Vec<v1::LimitKey>, String> {
+    parts.iter().map(|part| key(part).map_err(|what| format!("limit {limit}: key: {what}"))).collect()
+}
+
+fn conditions(limit: &str, when: &[LimitCondition]) -> Result<Vec<v1::LimitCondition>, String> {
+    let compiled = when.iter().map(condition::compile);
+    compiled.map(|one| one.map_err(|what| format!("limit {limit}: when: {what}"))).collect()
+}
+
+/// 0 for none: 1.
+fn cost(limit: &Limit) -> Result<u64, String> {
+    let Some(cost) = limit.cost else { return Ok(0) };
+    let most = |requests, burst: Option<i64>| match limit.algorithm {
+        Algorithm::TokenBucket => burst.unwrap_or(requests),
+        Algorithm::SlidingWindow => requests,
+    };
+    let own = most(limit.requests, limit.burst);
+    let tiers = limit.tiers.iter().map(|tier| most(tier.requests, tier.burst));
+    let least = tiers.fold(own, i64::min);
+    if !(1..=least).contains(&cost) {
+        return Err(format!(
+            "limit {}: cost is {cost}: use 1 to {least}, which is all that there is",
+            limit.name
+        ));
+    }
+    Ok(cost.unsigned_abs())
+}
+
+fn response(response: &LimitResponse) -> Result<v1::Respond, String> {
+    let headers = response.headers.iter().map(|header| {
+        check::header_name(&header.name).map_err(|what| format!("response.headers: {what}"))?;
+        Ok(v1::Header { name: header.name.clone(), value: header.value.clone() })
+    });
+    Ok(v1::Respond {
+        status: u32::try_from(response.status)
+            .ok()
+            .filter(|status| (400..=599).contains(status))
+            .ok_or_else(|| format!("response.status is {}: use 400 to 599", response.status))?,
+        headers: headers.collect::<Result<_, String>>()?,
+        body: response.body.clone(),
     })
 }
 
@@ -102,22 +165,28 @@ fn burst(burst: Option<i64>) -> Option<u64> {
 }
 
 fn key(part: &LimitKey) -> Result<v1::LimitKey, String> {
-    let prefix = |field: &str, bits: i32, most: u32| {
-        let bits = u32::try_from(bits).ok().filter(|bits| (1..=most).contains(bits));
-        bits.ok_or_else(|| format!("clientIP.{field}: use 1 to {most}"))
-    };
-    let kind = match (&part.consumer, &part.credential, &part.client_ip, &part.header) {
-        (Some(_), None, None, None) => Kind::Consumer(v1::Empty {}),
-        (None, Some(_), None, None) => Kind::Credential(v1::Empty {}),
-        (None, None, Some(address), None) => Kind::ClientIp(v1::ClientAddress {
-            ipv4_prefix: prefix("ipv4Prefix", address.ipv4_prefix, 32)?,
-            ipv6_prefix: prefix("ipv6Prefix", address.ipv6_prefix, 128)?,
-        }),
-        (None, None, None, Some(header)) => {
-            check::token(&header.name)?;
-            Kind::Header(header.name.clone())
+    let mut kinds = Vec::new();
+    kinds.extend(part.consumer.as_ref().map(|_| Kind::Consumer(v1::Empty {})));
+    kinds.extend(part.credential.as_ref().map(|_| Kind::Credential(v1::Empty {})));
+    if let Some(address) = &part.client_ip {
+        kinds.push(Kind::ClientIp(check::client_address(address)?));
+    }
+    for (named, kind) in [
+        (&part.header, Kind::Header as fn(String) -> Kind),
+        (&part.cookie, Kind::Cookie as fn(String) -> Kind),
+    ] {
+        if let Some(named) = named {
+            check::token(&named.name)?;
+            kinds.push(kind(named.name.clone()));
         }
-        _ => return Err("give exactly one of consumer, credential, clientIP and header".into()),
-    };
+    }
+    kinds.extend(part.query.as_ref().map(|query| Kind::Query(query.name.clone())));
+    kinds.extend(part.claim.as_ref().map(|claim| Kind::Claim(claim.name.clone())));
+    kinds.extend(part.path.as_ref().map(|_| Kind::Path(v1::Empty {})));
+    kinds.extend(part.host.as_ref().map(|_| Kind::Host(v1::Empty {})));
+    kinds.extend(part.method.as_ref().map(|_| Kind::Method(v1::Empty {})));
+    let [kind] = <[Kind; 1]>::try_from(kinds).map_err(|_| {
+        "give exactly one of consumer, credential, clientIP, header, cookie, query, claim, path, host and method"
+    })?;
     Ok(v1::LimitKey { kind: Some(kind) })
 }

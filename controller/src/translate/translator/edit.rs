@@ -5,12 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use gatehouse_proto::config::v1::resource::Kind;
-
-use super::{Config, Update};
+use super::{Contents, Update};
 use crate::{
     resources::ObjectKey,
+    serve::Content,
     translate::{
+        policy::OfBackend,
         status::ObjectId,
         used::{PolicyKey, Turned},
     },
@@ -21,14 +21,14 @@ pub(super) struct Edit {
     /// Everything is made: nobody asks what differs.
     is_whole: bool,
     /// By Gateway and name, what was there before.
-    before: BTreeMap<ObjectKey, BTreeMap<Arc<str>, Option<Arc<Kind>>>>,
+    before: BTreeMap<ObjectKey, BTreeMap<Arc<str>, Option<Content>>>,
     /// Gateways, each with its ListenerSet or `None` for itself, whose listeners count other routes.
     pub(super) counted: BTreeSet<(ObjectKey, Option<ObjectKey>)>,
     /// Backends that began or ceased to be named, by Gateway.
     pub(super) backends: BTreeSet<(ObjectKey, Arc<str>)>,
     pub(super) policies: BTreeSet<PolicyKey>,
-    /// BackendTLSPolicies whose Gateways may not be what they were.
-    pub(super) tls_policies: BTreeSet<ObjectKey>,
+    /// Policies of backends whose Gateways may not be what they were.
+    pub(super) of_backends: BTreeSet<OfBackend>,
     pub(super) statuses: BTreeSet<ObjectId>,
 }
 
@@ -39,7 +39,7 @@ impl Edit {
     }
 
     /// To be called before a resource is touched.
-    pub(super) fn note(&mut self, gateway: &ObjectKey, name: &Arc<str>, config: &Config) {
+    pub(super) fn note(&mut self, gateway: &ObjectKey, name: &Arc<str>, config: &Contents) {
         if self.is_whole {
             return;
         }
@@ -56,7 +56,7 @@ impl Edit {
     }
 
     /// Tells what differs. What is as it was shares its content with what was.
-    pub(super) fn finish(self, configs: &mut BTreeMap<ObjectKey, Config>) -> Update {
+    pub(super) fn finish(self, configs: &mut BTreeMap<ObjectKey, Contents>) -> Update {
         let mut changes = BTreeMap::new();
         for (gateway, before) in self.before {
             let Some(config) = configs.get_mut(&gateway) else { continue };

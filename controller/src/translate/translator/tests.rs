@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use super::{Translator, Update};
 use crate::{
     resources::{ObjectKey, Resources},
-    translate::{ObjectId, Settings, Translation, translate},
+    translate::{ObjectId, Settings, Translation},
 };
 
 /// What an edit is of, how many there are of it, and what it may become; one more is that it goes.
-const KINDS: [(&str, usize, usize); 17] = [
+const KINDS: [(&str, usize, usize); 18] = [
     ("HTTPRoute", 4, 7),
     ("GRPCRoute", 2, 4),
     ("GatewayRoute", 3, 5),
@@ -26,6 +26,7 @@ const KINDS: [(&str, usize, usize); 17] = [
     ("GatewayConfig", 1, 2),
     ("GatewayClass", 1, 2),
     ("BackendTLSPolicy", 3, 3),
+    ("TrafficPolicy", 3, 4),
     ("Ingress", 2, 2),
     ("IngressClass", 1, 1),
 ];
@@ -180,13 +181,26 @@ fn object(step: Step) -> Option<Value> {
             json!({"targetRefs": [target[variant]],
                 "validation": {"hostname": "a.example.com", "wellKnownCACertificates": authority}})
         }
+        ("TrafficPolicy", variant) => {
+            let target = [
+                json!([{"name": "s0"}]),
+                json!([{"name": "s1", "sectionName": "web"}, {"name": "s0", "sectionName": "more"}]),
+                json!([{"name": "s0", "sectionName": "other"}]),
+                json!([{"name": "s9"}]),
+            ];
+            let balancing = [json!({"type": "RoundRobin"}), json!({}), json!({"type": "ConsistentHash"})];
+            json!({"targetRefs": target[variant], "loadBalancing": balancing[slot],
+                "healthCheck": {"passive": {"maxEjectionPercent": 10}}})
+        }
         ("ReferenceGrant", variant) => {
             json!({"from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "b"}],
             "to": [{"group": "", "kind": if variant == 0 { "Service" } else { "Secret" }}]})
         }
         ("Consumer", variant) => json!({"username": format!("user-{variant}"),
             "credentials": [{"name": "k", "apiKey": {"secretRef": {"name": "x0", "key": "k"}}}]}),
-        ("GatewayConfig", variant) => json!({"requireAuth": variant == 0}),
+        ("GatewayConfig", variant) => {
+            json!({"requireAuth": variant == 0, "externalNames": {"enabled": variant == 1}})
+        }
         ("GatewayClass", variant) => {
             json!({"controllerName": if variant == 0 { "gatehouse.dev/gateway-controller" } else { "other" }})
         }
@@ -201,9 +215,8 @@ fn object(step: Step) -> Option<Value> {
     let version = match kind {
         "HTTPRoute" | "GRPCRoute" | "BackendTLSPolicy" | "Gateway" | "ListenerSet" | "GatewayClass"
         | "ReferenceGrant" => "gateway.networking.k8s.io/v1",
-        "GatewayRoute" | "AuthPolicy" | "RateLimitPolicy" | "Consumer" | "GatewayConfig" => {
-            "gatehouse.dev/v1alpha1"
-        }
+        "GatewayRoute" | "AuthPolicy" | "RateLimitPolicy" | "TrafficPolicy" | "Consumer"
+        | "GatewayConfig" => "gatehouse.dev/v1alpha1",
         "Ingress" | "IngressClass" => "networking.k8s.io/v1",
         "EndpointSlice" => "discovery.k8s.io/v1",
         _ => "v1",
@@ -239,6 +252,7 @@ fn remove(resources: &mut Resources, kind: &str, key: &ObjectKey) {
         "Consumer" => drop(resources.consumers.remove(key)),
         "GatewayConfig" => drop(resources.gateway_configs.remove(key)),
         "GatewayClass" => drop(resources.gateway_classes.remove(&key.name)),
+        "TrafficPolicy" => drop(resources.traffic_policies.remove(key)),
         "BackendTLSPolicy" => drop(resources.backend_tls_policies.remove(key)),
         "Ingress" => drop(resources.ingresses.remove(key)),
         "IngressClass" => drop(resources.ingress_classes.remove(&key.name)),
@@ -270,11 +284,10 @@ fn edit(
 }
 
 fn assert_same(one: &Translation, other: &Translation) {
-    assert_eq!(one.gateways, other.gateways);
     assert_eq!(one.statuses.0, other.statuses.0);
     assert_eq!(one.provisioning, other.provisioning);
     assert_eq!(one.joined, other.joined);
-    assert_eq!(one.jwks_urls, other.jwks_urls);
+    assert_eq!(one.jwks, other.jwks);
     let implied = |one: &Translation| -> Vec<_> {
         one.implied_gateways
             .iter()
@@ -308,15 +321,16 @@ proptest! {
         }
         let mut translator = Translator::new(&resources, &settings);
         for step in steps {
-            let before = translate(&resources, &settings);
+            let before = Translator::new(&resources, &settings);
             let update = edit(&mut resources, &mut translator, &settings, step);
-            let whole = translate(&resources, &settings);
             let Some(update) = update else {
                 translator = Translator::new(&resources, &settings);
                 continue;
             };
-            assert_same(translator.translation(), &whole);
-            let mut told = before.gateways;
+            let fresh = Translator::new(&resources, &settings);
+            assert_eq!(translator.configs, fresh.configs);
+            assert_same(translator.translation(), &fresh.translation);
+            let mut told = before.configs;
             for (gateway, changes) in update.changes {
                 let config = told.get_mut(&gateway).unwrap();
                 for (name, kind) in changes {
@@ -327,9 +341,9 @@ proptest! {
                     }
                 }
             }
-            assert_eq!(told, whole.gateways);
-            let ids = before.statuses.0.keys().chain(whole.statuses.0.keys());
-            for id in ids.filter(|id| before.statuses.0.get(*id) != whole.statuses.0.get(*id)) {
+            assert_eq!(told, fresh.configs);
+            let (before, after) = (&before.translation.statuses.0, &fresh.translation.statuses.0);
+            for id in before.keys().chain(after.keys()).filter(|id| before.get(*id) != after.get(*id)) {
                 assert!(update.statuses.contains(id), "{id:?} is not told");
             }
         }

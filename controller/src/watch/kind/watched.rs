@@ -2,7 +2,8 @@
 
 use gatehouse_crds::{
     AuthPolicy, BackendTlsPolicy, Consumer, Gateway, GatewayClass, GatewayConfig, GatewayRoute, GrpcRoute,
-    HttpRoute, ListenerSet, RateLimitPolicy, ReferenceGrant, TcpRoute, TlsRoute, UdpRoute,
+    HttpRoute, ListenerSet, RateLimitPolicy, ReferenceGrant, RolloutStatus, TcpRoute, TlsRoute,
+    TrafficPolicy, UdpRoute,
 };
 use k8s_openapi::api::{
     core::v1::{Namespace, Service},
@@ -119,7 +120,13 @@ namespaced!(
     Some("referencegrants.gateway.networking.k8s.io"),
     of_spec
 );
-namespaced!(GatewayRoute, "GatewayRoute", gateway_routes, Some("gatewayroutes.gatehouse.dev"), of_route);
+namespaced!(
+    GatewayRoute,
+    "GatewayRoute",
+    gateway_routes,
+    Some("gatewayroutes.gatehouse.dev"),
+    of_gateway_route
+);
 namespaced!(AuthPolicy, "AuthPolicy", auth_policies, Some("authpolicies.gatehouse.dev"), of_spec);
 namespaced!(
     RateLimitPolicy,
@@ -128,6 +135,7 @@ namespaced!(
     Some("ratelimitpolicies.gatehouse.dev"),
     of_spec
 );
+namespaced!(TrafficPolicy, "TrafficPolicy", traffic_policies, Some("trafficpolicies.gatehouse.dev"), of_spec);
 namespaced!(Consumer, "Consumer", consumers, Some("consumers.gatehouse.dev"), of_spec);
 namespaced!(GatewayConfig, "GatewayConfig", gateway_configs, Some("gatewayconfigs.gatehouse.dev"), of_spec);
 namespaced!(Ingress, "Ingress", ingresses, None, of_spec);
@@ -155,6 +163,17 @@ fn of_route<K: Watched>(before: Option<&K>, after: Option<&K>) -> Effect {
     match (of_spec(before, after), before.or(after)) {
         (Effect::Configuration, Some(route)) => Effect::Route(id(route)),
         (effect, _) => effect,
+    }
+}
+
+/// Its weights stand in its status.
+fn of_gateway_route(before: Option<&GatewayRoute>, after: Option<&GatewayRoute>) -> Effect {
+    let rollouts = |route: Option<&GatewayRoute>| -> Vec<RolloutStatus> {
+        route.and_then(|route| route.status.as_ref()).map_or(Vec::new(), |status| status.rollouts.clone())
+    };
+    match of_route(before, after) {
+        Effect::Observed(id) if rollouts(before) != rollouts(after) => Effect::Route(id),
+        effect => effect,
     }
 }
 
@@ -191,10 +210,9 @@ fn of_endpoints(before: Option<&EndpointSlice>, after: Option<&EndpointSlice>) -
     }
 }
 
-/// Where a pod runs, and for whom it is meant, is not read.
+/// Where a pod runs is not read, but for its zone.
 fn trim_endpoints(slice: &mut EndpointSlice) {
     for endpoint in &mut slice.endpoints {
-        endpoint.hints = None;
         endpoint.hostname = None;
         endpoint.deprecated_topology = None;
     }

@@ -1,19 +1,18 @@
-//! Who holds a credential, and from when until when.
+//! Who holds a credential.
 
 use std::sync::Arc;
 
-use gatehouse_proto::config::v1;
+use crate::auth::{
+    Identity, UnixMillis,
+    consumer::{Consumer, Credential},
+};
 
-use super::{Consumer, UnixMillis};
-
-#[derive(Debug)]
+/// One credential of a consumer.
+#[derive(Debug, Clone)]
 pub(super) struct Holder {
     pub(super) consumer: Arc<Consumer>,
-    /// `namespace/name#credential`.
-    pub(super) credential: Arc<str>,
-    not_before: UnixMillis,
-    /// 0: never.
-    expires: UnixMillis,
+    /// Its number among the consumer's.
+    pub(super) at: u32,
 }
 
 /// The same credential may be listed more than once, with other times; all belong to one consumer.
@@ -24,17 +23,26 @@ pub(super) struct Holders {
 }
 
 impl Holder {
-    pub(super) fn new(consumer: &Arc<Consumer>, credential: &v1::Credential) -> Self {
-        Holder {
-            consumer: Arc::clone(consumer),
-            credential: format!("{}#{}", consumer.id, credential.name).into(),
-            not_before: credential.not_before_ms,
-            expires: credential.expires_ms,
-        }
+    pub(super) fn credential(&self) -> Option<&Credential> {
+        self.consumer.credentials.get(self.at as usize)
     }
 
-    fn is_in_force(&self, now: UnixMillis) -> bool {
-        now >= self.not_before && (self.expires == 0 || now < self.expires)
+    pub(super) fn is_in_force(&self, now: UnixMillis) -> bool {
+        self.credential().is_some_and(|credential| credential.is_in_force(now))
+    }
+
+    pub(super) fn identity(&self) -> Option<Identity> {
+        let credential = Arc::clone(&self.credential()?.name);
+        Some(Identity::of_key(Arc::clone(&self.consumer), credential))
+    }
+
+    /// The error is a sentence.
+    pub(super) fn may_share(&self, other: &Holder) -> Result<(), String> {
+        if Arc::ptr_eq(&self.consumer, &other.consumer) {
+            Ok(())
+        } else {
+            Err(format!("Consumer {} has the same and keeps it", self.consumer.id))
+        }
     }
 }
 
@@ -45,11 +53,13 @@ impl Holders {
 
     /// The error is a sentence.
     pub(super) fn add(&mut self, holder: Holder) -> Result<(), String> {
-        if !Arc::ptr_eq(&holder.consumer, &self.first.consumer) {
-            return Err(format!("Consumer {} has the same and keeps it", self.first.consumer.id));
-        }
+        self.first.may_share(&holder)?;
         self.more.push(holder);
         Ok(())
+    }
+
+    pub(super) fn consumer(&self) -> &Arc<Consumer> {
+        &self.first.consumer
     }
 
     pub(super) fn in_force(&self, now: UnixMillis) -> Option<&Holder> {

@@ -1,6 +1,5 @@
 //! Subjects of tokens: an exact one first, else the longest prefix.
 
-use gatehouse_proto::config::v1::JwtSubject;
 use hashbrown::{HashMap, hash_map::Entry};
 
 use super::holders::{Holder, Holders};
@@ -22,14 +21,11 @@ struct OfIssuer {
 type Index = HashMap<Box<str>, Holders, ahash::RandomState>;
 
 impl Subjects {
-    /// The error is a sentence.
-    pub(super) fn add(&mut self, jwt: &JwtSubject, holder: Holder) -> Result<(), String> {
-        if jwt.issuer.is_empty() || jwt.subject.is_empty() {
-            return Err("give an issuer and a subject".into());
-        }
-        let of = self.by_issuer.entry(jwt.issuer.as_str().into()).or_default();
-        match jwt.subject.strip_suffix('*') {
-            None => add(&mut of.exact, &jwt.subject, holder),
+    /// Neither is empty. The error is a sentence.
+    pub(super) fn add(&mut self, issuer: &str, subject: &str, holder: Holder) -> Result<(), String> {
+        let of = self.by_issuer.entry(issuer.into()).or_default();
+        match subject.strip_suffix('*') {
+            None => add(&mut of.exact, subject, holder),
             Some(prefix) => {
                 add(&mut of.prefixes, prefix, holder)?;
                 if let Err(at) = of.lengths.binary_search_by(|length| prefix.len().cmp(length)) {
@@ -40,12 +36,12 @@ impl Subjects {
         }
     }
 
-    /// A token without a subject stands for nobody.
+    /// A token without a subject is nobody's but whose who is meant by all tokens of the issuer.
     pub(super) fn get(&self, issuer: &str, subject: &str) -> Option<&Holders> {
-        if subject.is_empty() {
-            return None;
-        }
         let of = self.by_issuer.get(issuer)?;
+        if subject.is_empty() {
+            return of.prefixes.get("");
+        }
         let of_prefix = |length: &usize| subject.get(..*length).and_then(|prefix| of.prefixes.get(prefix));
         of.exact.get(subject).or_else(|| of.lengths.iter().find_map(of_prefix))
     }

@@ -13,8 +13,12 @@ fn key(name: &str, key: &str, not_before_ms: i64, expires_ms: i64) -> v1::Creden
 }
 
 fn subject(subject: &str, expires_ms: i64) -> v1::Credential {
-    let jwt = JwtSubject { issuer: "i".into(), subject: subject.into() };
-    v1::Credential { name: subject.into(), not_before_ms: 0, expires_ms, kind: Some(Kind::Jwt(jwt)) }
+    v1::Credential { expires_ms, ..of_issuer("i", subject) }
+}
+
+fn of_issuer(issuer: &str, subject: &str) -> v1::Credential {
+    let jwt = JwtSubject { issuer: issuer.into(), subject: subject.into() };
+    v1::Credential { name: subject.into(), not_before_ms: 0, expires_ms: 0, kind: Some(Kind::Jwt(jwt)) }
 }
 
 fn consumer(credentials: Vec<v1::Credential>) -> v1::Consumer {
@@ -90,6 +94,7 @@ fn an_exact_subject_comes_first_then_the_longest_prefix() {
         ("consumer/ns/main", consumer(vec![subject("ci:main*", 0), subject("é*", 0)])),
         ("consumer/ns/old", consumer(vec![subject("old:*", 1000)])),
         ("consumer/other/ci", consumer(vec![subject("ci:main:1", 0)])),
+        ("consumer/ns/some", consumer(vec![of_issuer("k", "x*")])),
     ]);
     assert!(refused.is_empty(), "{refused:?}");
     for (issuer, subject, wanted) in [
@@ -102,8 +107,10 @@ fn an_exact_subject_comes_first_then_the_longest_prefix() {
         ("i", "axb", "ns/all"),
         ("i", "éa", "ns/main"),
         ("i", "è", "ns/all"),
-        ("i", "", ""),
+        ("i", "", "ns/all"),
         ("j", "ci:main", ""),
+        ("k", "", ""),
+        ("k", "x1", "ns/some"),
     ] {
         assert_eq!(by_subject(&consumers, issuer, subject, 0).as_deref(), Ok(wanted), "{issuer} {subject}");
     }
@@ -126,7 +133,7 @@ fn a_bad_credential_harms_only_itself() {
     let unknown = v1::Credential { name: "unknown".into(), ..v1::Credential::default() };
     let grouped = |group: &str| v1::Consumer { groups: vec![group.into()], ..consumer(vec![good()]) };
     for (bad, wanted) in [
-        (short, "credential short: the key's hash is not SHA-256"),
+        (short, "credential short: its hash does not have 32 bytes"),
         (unknown, "credential unknown: this dataplane does not know its kind"),
         (key("empty", "", 0, 0), "credential empty: the key is empty"),
         (subject("", 0), "credential : give an issuer and a subject"),

@@ -1,35 +1,16 @@
 //! Which method decides, what is refused how, and what reaches the backend.
 
-use aws_lc_rs::digest::{SHA256, digest};
-use gatehouse_proto::config::v1::{self, AuthConfig, ClaimHeader, IdentityForwarding, credential};
+use gatehouse_proto::config::v1::{self, AuthConfig, ClaimHeader, IdentityForwarding};
 use http::HeaderMap;
 use serde_json::json;
 
 use crate::http::headers::remove_with_aliases;
 
 use super::{
-    Consumers, Identity, Outcome, Policy, Refusal, ask, by_jwt, by_key, cookie_source, header_source,
-    headers, policy, query_source,
+    Identity, NOW, Outcome, Policy, Refusal, ask, bob, by_jwt, by_key, cookie_source, header_source, headers,
+    policy, query_source,
     signer::{P256, RSA, claims, claims_with, jwt},
 };
-
-fn bob() -> Consumers {
-    let key = digest(&SHA256, b"bobs-key").as_ref().to_vec();
-    let consumer = v1::Consumer {
-        username: "Zoë".into(),
-        tier: "gold".into(),
-        groups: vec!["a".into(), "b".into()],
-        credentials: vec![v1::Credential {
-            name: "k".into(),
-            kind: Some(credential::Kind::ApiKeySha256(key)),
-            ..v1::Credential::default()
-        }],
-        ..v1::Consumer::default()
-    };
-    let (consumers, refused) = Consumers::compile([("consumer/ns/bob", &consumer)].into_iter());
-    assert!(refused.is_empty(), "{refused:?}");
-    consumers
-}
 
 #[test]
 fn the_first_method_that_finds_its_credential_decides() {
@@ -161,8 +142,11 @@ fn the_backend_learns_who_it_is_and_not_by_what() {
     let claim = |claim: &str, header: &str| ClaimHeader { claim: claim.into(), header: header.into() };
     let sources = vec![header_source("x-api-key", ""), query_source("key"), cookie_source("key")];
     let mut config = policy(vec![by_jwt(jwt(&[&RSA])), by_key(sources)]);
-    config.identity =
-        Some(IdentityForwarding { claims: vec![claim("email", "X-User-Email")], forward_credential: false });
+    config.identity = Some(IdentityForwarding {
+        claims: vec![claim("email", "X-User-Email")],
+        forward_credential: false,
+        token: None,
+    });
     let token = RSA.token(&claims_with(&json!({"email": "zoë@example.com"})));
     let bearer = format!("Bearer {token}");
     let lines = [
@@ -181,7 +165,7 @@ fn the_backend_learns_who_it_is_and_not_by_what() {
         for name in policy.owned_headers() {
             remove_with_aliases(&mut seen, name);
         }
-        let query = policy.apply(&identity, &mut seen, Some("x=1&key=other"));
+        let query = policy.apply(&identity, &mut seen, Some("x=1&key=other"), NOW * 1000);
         identity.describe(&mut seen);
         (seen, query)
     };
@@ -234,7 +218,7 @@ fn a_consumer_is_described_and_the_most_telling_identity_speaks() {
 fn what_makes_no_sense_does_not_compile() {
     let claim = |claim: &str, header: &str| ClaimHeader { claim: claim.into(), header: header.into() };
     let forwarding = |claims: Vec<ClaimHeader>| AuthConfig {
-        identity: Some(IdentityForwarding { claims, forward_credential: false }),
+        identity: Some(IdentityForwarding { claims, forward_credential: false, token: None }),
         ..policy(vec![by_key(vec![header_source("x-key", "")])])
     };
     let sources = |sources| policy(vec![by_key(sources)]);

@@ -14,8 +14,9 @@ use super::{
 fn accepts_at(method: &Jwt, token: &str, now_ms: i64) -> bool {
     let policy = Policy::compile(&policy(vec![by_jwt(method.clone())])).unwrap();
     let headers = headers(&[("authorization", &format!("Bearer {token}"))]);
-    let request = Request { headers: &headers, query: None };
-    policy.authenticate(&Consumers::default(), &mut TokenCache::default(), request, now_ms).is_ok()
+    let request =
+        Request { headers: &headers, query: None, client: [127, 0, 0, 1].into(), certificate: None };
+    policy.admit(&Consumers::default(), &mut TokenCache::default(), request, now_ms).is_ok()
 }
 
 fn accepts(method: &Jwt, token: &str) -> bool {

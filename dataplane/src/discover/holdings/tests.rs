@@ -1,14 +1,25 @@
-use gatehouse_proto::config::v1::{Batch, Resource, Service, resource::Kind};
+use gatehouse_proto::config::v1::{Resource, Service, resource::Kind};
+use prost::Message;
 
-use super::{Holdings, Pending};
-use crate::discover::{Outcome, Refused};
+use super::Holdings;
+use crate::discover::{Outcome, Refused, Upserts};
+
+#[derive(Default)]
+struct Batch {
+    upserts: Vec<Resource>,
+    removals: Vec<String>,
+}
 
 fn resource(name: &str, version: u8) -> Resource {
-    Resource { name: name.into(), version: vec![version], kind: Some(Kind::Service(Service::default())) }
+    Resource { name: name.into(), version: vec![version; 16], kind: Some(Kind::Service(Service::default())) }
 }
 
 fn upserts(upserts: Vec<Resource>) -> Batch {
     Batch { upserts, ..Batch::default() }
+}
+
+fn encoded(resources: Vec<Resource>) -> Upserts {
+    Upserts::new(resources.into_iter().map(|resource| resource.encode_to_vec().into()).collect(), true)
 }
 
 fn because(names: &[&str]) -> Vec<Refused> {
@@ -17,12 +28,16 @@ fn because(names: &[&str]) -> Vec<Refused> {
 
 /// Applies a batch of which `refused` fails and after which `unfit` is not in force.
 fn settle(holdings: &mut Holdings, batch: Batch, refused: &[&str], unfit: &[&str]) {
-    let (pending, _) = Pending::of(batch);
+    let mut upserts = encoded(batch.upserts);
+    upserts.by_ref().for_each(drop);
+    let (pending, _) = upserts.finish(batch.removals);
     holdings.settle(pending, Outcome { refused: because(refused), unfit: because(unfit) });
 }
 
 fn held(holdings: &Holdings) -> Vec<(String, u8)> {
-    holdings.held().into_iter().map(|held| (held.name, held.version[0])).collect()
+    let mut held: Vec<_> = holdings.held().into_iter().map(|held| (held.name, held.version[0])).collect();
+    held.sort();
+    held
 }
 
 fn rejections(holdings: &Holdings) -> Vec<(String, u8)> {
@@ -80,8 +95,11 @@ fn what_is_unfit_is_held_and_listed_only_while_it_is() {
 fn what_is_not_understood_is_held_and_counted_and_not_applied() {
     let mut holdings = Holdings::default();
     let alien = || Resource { kind: None, ..resource("alien", 1) };
-    let (pending, changes) = Pending::of(upserts(vec![alien(), resource("a", 1)]));
-    assert_eq!(changes.upserts, [resource("a", 1)]);
+    let mut both = encoded(vec![alien(), resource("a", 1)]);
+    let applied: Vec<_> = both.by_ref().map(|upsert| upsert.resource).collect();
+    assert_eq!(applied, [resource("a", 1)]);
+    let (pending, damaged) = both.finish(Vec::new());
+    assert!(damaged.is_empty());
     holdings.settle(pending, Outcome::default());
     assert_eq!(held(&holdings), [("a".into(), 1), ("alien".into(), 1)]);
     assert_eq!(holdings.unknown(), 1);
@@ -90,4 +108,20 @@ fn what_is_not_understood_is_held_and_counted_and_not_applied() {
     assert_eq!(holdings.unknown(), 1, "it is counted once");
     settle(&mut holdings, Batch { removals: vec!["alien".into()], ..Batch::default() }, &[], &[]);
     assert_eq!(holdings.unknown(), 0);
+}
+
+#[test]
+fn what_can_not_be_read_is_refused_by_its_name() {
+    let mut damaged = resource("a", 1).encode_to_vec();
+    // A service with a field of no type.
+    damaged.extend([6 << 3 | 2, 1, 1 << 3 | 7]);
+    let mut upserts =
+        Upserts::new(vec![damaged.into(), vec![0].into(), resource("b", 1).encode_to_vec().into()], true);
+    let names: Vec<_> = upserts.by_ref().map(|upsert| upsert.resource.name).collect();
+    assert_eq!(names, ["b"], "the others are applied");
+    let (pending, damaged) = upserts.finish(Vec::new());
+    assert_eq!(damaged.iter().map(|refused| &*refused.name).collect::<Vec<_>>(), ["a"]);
+    let mut holdings = Holdings::default();
+    holdings.settle(pending, Outcome { refused: damaged, unfit: Vec::new() });
+    assert_eq!((held(&holdings), rejections(&holdings)), (vec![("b".into(), 1)], vec![("a".into(), 1)]));
 }

@@ -15,7 +15,10 @@ use http::{
 };
 
 use super::date;
-use crate::message::{CHUNKED, content_length, field};
+use crate::{
+    http::headers::words,
+    message::{CHUNKED, content_length, field},
+};
 
 /// What of the request decides how it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,11 +142,8 @@ fn status_line(out: &mut Vec<u8>, version: Version, status: StatusCode) {
 }
 
 fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
-    let lines = headers.get_all(TRAILER).iter().filter_map(|line| line.to_str().ok());
-    lines
-        .flat_map(|line| line.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        .collect()
+    let names = words(headers, &TRAILER);
+    names.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect()
 }
 
 #[cfg(test)]

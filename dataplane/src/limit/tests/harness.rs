@@ -1,7 +1,7 @@
 //! Policies to test with, and a real Redis that ends with its test.
 
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,25 +9,59 @@ use std::time::{Duration, Instant};
 use ::http::HeaderMap;
 use gatehouse_proto::config::v1;
 
+use crate::observe::metrics::Metrics;
+
 use super::super::{Counters, Facts, Outcome, Phase, Policy, RedisTarget, Stores, Verdict};
 
 /// One process a test; its directory is removed with it.
 pub(super) struct Redis {
     port: u16,
     child: Child,
+    arguments: Vec<String>,
     directory: tempfile::TempDir,
 }
 
 impl Redis {
     /// Starts one on a free port, and waits until it answers.
     pub(super) fn start() -> Redis {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        Redis::with(&[])
+    }
+
+    /// The same, with more arguments.
+    pub(super) fn with(arguments: &[&str]) -> Redis {
+        let port = free_port();
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let directory = tempfile::tempdir().unwrap();
-        let mut redis = Redis { port, child: spawn(port, directory.path().into()), directory };
+        let child = spawn(port, directory.path(), &arguments);
+        let mut redis = Redis { port, child, arguments, directory };
         redis.wait();
         redis
+    }
+
+    /// One that watches the other as `shop`, and replaces it by a replica of it soon after it is gone.
+    pub(super) fn sentinel(of: &Redis) -> Redis {
+        let port = free_port();
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("sentinel.conf");
+        let lines = format!(
+            "sentinel monitor shop 127.0.0.1 {} 1\nsentinel down-after-milliseconds shop 300\n\
+             sentinel failover-timeout shop 3000\n",
+            of.port
+        );
+        std::fs::write(&file, lines).unwrap();
+        let child = Command::new("redis-server")
+            .arg(file)
+            .args(["--sentinel", "--bind", "127.0.0.1", "--port", &port.to_string()])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed");
+        let mut redis = Redis { port, child, arguments: Vec::new(), directory };
+        redis.wait();
+        redis
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(super) fn url(&self) -> String {
@@ -51,7 +85,7 @@ impl Redis {
 
     /// Empty, on the same port.
     pub(super) fn restart(&mut self) {
-        self.child = spawn(self.port, self.directory.path().into());
+        self.child = spawn(self.port, self.directory.path(), &self.arguments);
         self.wait();
     }
 
@@ -76,6 +110,15 @@ impl Redis {
         of("evalsha") + of("eval")
     }
 
+    /// Until the answer holds the text.
+    pub(super) fn eventually(&self, what: &str, text: &str, command: &redis::Cmd) {
+        let end = Instant::now() + Duration::from_secs(30);
+        while !self.query::<String>(command).contains(text) {
+            assert!(Instant::now() < end, "{what}: {}", self.query::<String>(command));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     fn wait(&mut self) {
         let client = redis::Client::open(self.url()).unwrap();
         let end = Instant::now() + Duration::from_secs(20);
@@ -95,12 +138,71 @@ impl Drop for Redis {
     }
 }
 
-fn spawn(port: u16, directory: PathBuf) -> Child {
+pub(super) fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Primaries that share the slots in order, as `redis-cli` makes them.
+pub(super) struct Cluster {
+    pub(super) nodes: Vec<Redis>,
+}
+
+impl Cluster {
+    pub(super) fn start(primaries: usize) -> Cluster {
+        let cluster = Cluster { nodes: (0..primaries).map(|_| Cluster::node()).collect() };
+        let mut create = Command::new("redis-cli");
+        create.args(["--cluster", "create"]).args(cluster.addresses()).arg("--cluster-yes");
+        let done = create.stdin(Stdio::null()).output().expect("redis-cli is installed");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+        for node in &cluster.nodes {
+            node.eventually("the cluster is whole", "cluster_state:ok", redis::cmd("CLUSTER").arg("INFO"));
+        }
+        cluster
+    }
+
+    /// It shares what it has with nobody yet.
+    fn node() -> Redis {
+        let bus = free_port().to_string();
+        let arguments =
+            ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "1000"];
+        Redis::with(&[&arguments[..], &["--cluster-require-full-coverage", "no"]].concat())
+    }
+
+    /// A replica of the primary, which has all that it has.
+    pub(super) fn replicate(&mut self, primary: usize) {
+        let (primary, replica) = (&self.nodes[primary], Cluster::node());
+        let id: String = primary.query(redis::cmd("CLUSTER").arg("MYID"));
+        let bus: Vec<String> = primary.query(redis::cmd("CONFIG").arg("GET").arg("cluster-port"));
+        replica
+            .query::<()>(redis::cmd("CLUSTER").arg("MEET").arg("127.0.0.1").arg(primary.port).arg(&bus[1]));
+        replica.eventually("it knows the primary", &id, redis::cmd("CLUSTER").arg("NODES"));
+        replica.query::<()>(redis::cmd("CLUSTER").arg("REPLICATE").arg(&id));
+        replica.eventually("it follows", "master_link_status:up", redis::cmd("INFO").arg("replication"));
+        let mine: String = replica.query(redis::cmd("CLUSTER").arg("MYID"));
+        for node in &self.nodes {
+            let slaves = redis::cmd("CLUSTER").arg("NODES").clone();
+            node.eventually("all know it", &format!("{mine} 127.0.0.1:{}", replica.port), &slaves);
+        }
+        self.nodes.push(replica);
+    }
+
+    pub(super) fn addresses(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect()
+    }
+
+    pub(super) fn target(&self) -> RedisTarget {
+        let cluster = Some(v1::RedisCluster { addresses: self.addresses() });
+        RedisTarget::parse(&v1::Redis { cluster, timeout_ms: 50, ..v1::Redis::default() }).unwrap()
+    }
+}
+
+fn spawn(port: u16, directory: &Path, arguments: &[String]) -> Child {
     Command::new("redis-server")
         .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"])
         .arg(port.to_string())
         .arg("--dir")
         .arg(directory)
+        .args(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -108,7 +210,7 @@ fn spawn(port: u16, directory: PathBuf) -> Child {
 }
 
 pub(super) fn target(url: &str, timeout_ms: u32) -> RedisTarget {
-    RedisTarget::parse(&v1::Redis { url: url.to_owned(), timeout_ms }).unwrap()
+    RedisTarget::parse(&v1::Redis { url: url.to_owned(), timeout_ms, ..v1::Redis::default() }).unwrap()
 }
 
 pub(super) fn stores(target: Option<&RedisTarget>) -> Stores {
@@ -124,7 +226,7 @@ pub(super) fn config(store: v1::LimitStore, limits: Vec<v1::Limit>) -> v1::RateL
 }
 
 pub(super) fn policy(config: &v1::RateLimit) -> Policy {
-    Policy::compile("ratelimit/shop/orders", config).unwrap()
+    Policy::compile("ratelimit/shop/orders", config, &Metrics::default()).unwrap()
 }
 
 pub(super) fn key(kind: v1::limit_key::Kind) -> v1::LimitKey {
@@ -134,10 +236,16 @@ pub(super) fn key(kind: v1::limit_key::Kind) -> v1::LimitKey {
 pub(super) fn facts(headers: &HeaderMap) -> Facts<'_> {
     Facts {
         client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        method: "GET",
+        path: "/",
+        host: "shop.example.com",
+        query: None,
         headers,
         consumer: None,
         credential: None,
         tier: None,
+        groups: &[],
+        claims: None,
         route: "HTTPRoute/shop/orders",
     }
 }

@@ -9,6 +9,8 @@ use gatehouse_proto::config::v1::limit_key::Kind;
 use gatehouse_proto::config::v1::{Algorithm, LimitStore};
 
 use super::super::{Counters, Facts, Phase, Policy, RedisTarget, Stores, Verdict};
+use crate::observe::metrics::Metrics;
+
 use super::harness::{admitted, check, config, facts, key, limit, policy, stores};
 
 const BUCKET: Algorithm = Algorithm::TokenBucket;
@@ -120,7 +122,7 @@ async fn routes_share_a_policy_or_not_by_scope_and_namespaces_never() {
     let (stores, now) = (stores(None), Instant::now());
     let config = keyed(&[]);
     for name in ["ratelimit/a/same", "ratelimit/b/same"] {
-        let policy = Policy::compile(name, &config).unwrap();
+        let policy = Policy::compile(name, &config, &Metrics::default()).unwrap();
         assert!(admitted(&policy.check(Phase::BeforeIdentity, &one, &stores, now).await), "{name}");
         assert!(!admitted(&policy.check(Phase::BeforeIdentity, &one, &stores, now).await), "{name}");
     }
@@ -277,25 +279,24 @@ fn what_can_not_be_enforced_is_refused_with_a_reason() {
             c.limits[0].tiers = vec![v1::LimitTier { tier: "gold".into(), ..Default::default() }];
         }),
     ];
-    assert!(Policy::compile("ratelimit/a/b", &valid).is_ok());
+    assert!(Policy::compile("ratelimit/a/b", &valid, &Metrics::default()).is_ok());
     for (expected, change) in cases {
         let mut config = valid.clone();
         change(&mut config);
-        let error = Policy::compile("ratelimit/a/b", &config).unwrap_err().to_string();
+        let error = Policy::compile("ratelimit/a/b", &config, &Metrics::default()).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
 }
 
 #[test]
 fn a_redis_target_is_checked_and_keeps_its_password_to_itself() {
-    let parse = |url: &str| RedisTarget::parse(&v1::Redis { url: url.into(), timeout_ms: 0 });
+    let parse = |url: &str| RedisTarget::parse(&v1::Redis { url: url.into(), ..v1::Redis::default() });
     let target = parse("redis://user:sesame@redis.shop:6379/2").unwrap();
     assert!(!format!("{target:?} {:?}", stores(Some(&target))).contains("sesame"));
     assert_eq!(target, parse("redis://user:sesame@redis.shop:6379/2").unwrap());
     assert_ne!(target, parse("redis://user:other@redis.shop:6379/2").unwrap());
-    for url in
-        ["", "http://sesame@redis", "redis://:sesame@", "rediss://:sesame@redis", "redis://:sesame@h/x"]
-    {
+    assert!(parse("rediss://:sesame@redis").is_ok());
+    for url in ["", "http://sesame@redis", "redis://:sesame@", "rediss://:sesame@", "redis://:sesame@h/x"] {
         let error = parse(url).unwrap_err().to_string();
         assert!(error.contains("redis://") && !error.contains("sesame"), "{error}");
     }

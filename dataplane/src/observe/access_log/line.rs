@@ -48,6 +48,10 @@ pub(super) fn write(out: &mut Vec<u8>, clock: &mut Clock, record: &Record) {
     if let Some(reason) = record.reason {
         text(out, "reason", reason.as_str());
     }
+    if !record.failed_parts.is_empty() {
+        name(out, "failed_parts");
+        out.extend_from_slice(record.failed_parts.as_bytes());
+    }
     name(out, "duration_ms");
     milliseconds(out, record.duration);
     if let Some(head_after) = record.head_after {

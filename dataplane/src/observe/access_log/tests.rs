@@ -33,7 +33,7 @@ fn a_line_holds_all_that_is_known() {
     let expected = json!({
         "time": "2025-11-25T04:59:04.000042Z", "method": "GET", "scheme": "https", "host": "shop.example",
         "path": "/orders", "protocol": "HTTP/1.1", "status": 200, "grpc_status": 0, "duration_ms": 12.345,
-        "upstream_ms": 10.001, "bytes_received": 0, "bytes_sent": 512, "client": "192.0.2.7", "listener": "listener/default/edge/https",
+        "upstream_ms": 10.001, "bytes_received": 0, "bytes_sent": 512, "client": "192.0.2.7", "listener": "default/edge/https",
         "route": "HTTPRoute/ns/shop", "rule": "3", "service": "default/orders/80", "endpoint": "10.0.0.9:8080",
         "attempts": 1, "consumer": "alice", "user_agent": "curl/8.5.0", "request_id": "r-1",
         "trace_id": "00000000000000000000000000000abc", "span_id": "0000000000000def",

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::Counter;
+use super::{Counter, PartMetrics, handles::Handles};
 
 /// Upper bounds of the histogram's buckets, in microseconds, and in seconds as text.
 pub(super) const BUCKETS: [(u64, &str); 14] = [
@@ -32,13 +32,22 @@ const CODES: [u16; 24] = [
 /// What no class of HTTP takes comes last.
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
 
-/// Small until the first request.
+/// Of a rule. Small until its first request.
 #[derive(Debug, Default)]
 pub(crate) struct RouteMetrics {
     object: Arc<str>,
     rule: Box<str>,
-    counts: OnceLock<Box<Counts>>,
+    counts: OnceLock<Arc<RouteCounts>>,
+}
+
+/// Shared by all handles of a rule.
+#[derive(Debug, Default)]
+pub(super) struct RouteCounts {
+    object: Arc<str>,
+    rule: Box<str>,
+    requests: OnceLock<Box<Requests>>,
     streams: OnceLock<Box<Streams>>,
+    parts: OnceLock<Box<Handles<Box<str>, PartMetrics>>>,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +59,7 @@ struct Streams {
 
 /// About 400 bytes.
 #[derive(Debug, Default)]
-struct Counts {
+struct Requests {
     codes: [Counter; CODES.len()],
     classes: [Counter; CLASSES.len()],
     buckets: [Counter; BUCKETS.len()],
@@ -60,12 +69,13 @@ struct Counts {
 }
 
 impl RouteMetrics {
-    pub(super) fn new(object: Arc<str>, rule: Box<str>) -> Self {
-        RouteMetrics { object, rule, counts: OnceLock::new(), streams: OnceLock::new() }
+    /// `counts`: those that the rule has already.
+    pub(super) fn new(object: Arc<str>, rule: Box<str>, counts: Option<Arc<RouteCounts>>) -> Self {
+        RouteMetrics { object, rule, counts: counts.map(OnceLock::from).unwrap_or_default() }
     }
 
     /// `Kind/namespace/name`; empty for requests without a route.
-    pub(crate) fn object(&self) -> &str {
+    pub(crate) fn object(&self) -> &Arc<str> {
         &self.object
     }
 
@@ -74,8 +84,37 @@ impl RouteMetrics {
         &self.rule
     }
 
+    /// `find` is asked the first time.
+    pub(super) fn counts(&self, find: impl FnOnce() -> Arc<RouteCounts>) -> &RouteCounts {
+        self.counts.get_or_init(find)
+    }
+}
+
+impl RouteCounts {
+    pub(super) fn new(object: Arc<str>, rule: Box<str>) -> Self {
+        RouteCounts { object, rule, ..RouteCounts::default() }
+    }
+
+    pub(super) fn object(&self) -> &str {
+        &self.object
+    }
+
+    pub(super) fn rule(&self) -> &str {
+        &self.rule
+    }
+
+    /// The handle of a part of an aggregate.
+    pub(super) fn part(&self, name: &str) -> Arc<PartMetrics> {
+        self.parts.get_or_init(Box::default).get(name.into(), |name| PartMetrics::new(name))
+    }
+
+    /// Those that the rule has.
+    pub(super) fn parts(&self) -> Vec<Arc<PartMetrics>> {
+        self.parts.get().map(|parts| parts.live()).unwrap_or_default()
+    }
+
     pub(super) fn count(&self, status: u16, duration: Duration) {
-        let counts = self.counts.get_or_init(Box::default);
+        let counts = self.requests.get_or_init(Box::default);
         match CODES.binary_search(&status) {
             Ok(index) => counts.codes[index].add(1),
             Err(_) => {
@@ -104,7 +143,7 @@ impl RouteMetrics {
 
     /// Those that are not 0, with the text of their status or class.
     pub(super) fn responses(&self) -> impl Iterator<Item = (String, u64)> {
-        let counts = self.counts.get();
+        let counts = self.requests.get();
         counts.into_iter().flat_map(|counts| {
             let codes = CODES.iter().map(u16::to_string).zip(&counts.codes);
             let classes = CLASSES.iter().map(ToString::to_string).zip(&counts.classes);
@@ -114,13 +153,13 @@ impl RouteMetrics {
 
     /// One count a bucket, and of what is beyond.
     pub(super) fn durations(&self) -> ([u64; BUCKETS.len()], u64) {
-        let Some(counts) = self.counts.get() else { return Default::default() };
+        let Some(counts) = self.requests.get() else { return Default::default() };
         (std::array::from_fn(|index| counts.buckets[index].get()), counts.beyond.get())
     }
 
     /// Sum of the durations.
     pub(super) fn microseconds(&self) -> u64 {
-        self.counts.get().map_or(0, |counts| counts.microseconds.get())
+        self.requests.get().map_or(0, |counts| counts.microseconds.get())
     }
 }
 

@@ -1,19 +1,24 @@
 //! Shows metrics in Prometheus' text format 0.0.4.
 
+mod parts;
+
 use std::{
     fmt::{self, Write as _},
     sync::{Arc, atomic::Ordering},
 };
 
-use super::{Gauges, Metrics, RouteMetrics, route::BUCKETS};
-use crate::{Reason, discover::Source};
+use super::{
+    Gauges, Metrics, process,
+    route::{BUCKETS, RouteCounts},
+};
+use crate::{Reason, discover::Source, upstream::Standing};
 
 impl Metrics {
     /// The text that `/metrics` serves. Takes time in proportion to the routes that had requests.
-    pub(crate) fn render(&self, gauges: &Gauges) -> String {
+    pub(crate) fn render(&self, gauges: &Gauges, watched: &[Standing]) -> String {
         let mut out = String::new();
         // Writing to a string never fails.
-        let _ = self.write(&mut out, gauges);
+        let _ = self.write(&mut out, gauges).and_then(|()| write_services(&mut out, watched));
         out
     }
 
@@ -21,6 +26,7 @@ impl Metrics {
         let mut routes = vec![Arc::clone(&self.unrouted)];
         routes.extend(self.live_routes());
         self.write_routes(out, &routes)?;
+        parts::write(out, &routes)?;
 
         let name = "gatehouse_gateway_responses_total";
         head(
@@ -29,7 +35,7 @@ impl Metrics {
             "counter",
             "Requests that the gateway answered by itself, and requests and streams that broke off, by reason.",
         )?;
-        for (reason, counter) in Reason::ALL.iter().zip(&self.reasons) {
+        for (reason, counter) in Reason::ALL.iter().zip(&self.reasons.0) {
             writeln!(out, "{name}{{reason=\"{}\"}} {}", reason.as_str(), counter.get())?;
         }
         for (name, help, counter) in [
@@ -51,6 +57,11 @@ impl Metrics {
                 &self.store_failures,
             ),
             (
+                "gatehouse_external_auth_failures_total",
+                "Questions whether a request may pass that nobody answered.",
+                &self.external_auth_failures,
+            ),
+            (
                 "gatehouse_mirrored_requests_total",
                 "Copies of requests that a backend has answered.",
                 &self.mirrored,
@@ -59,6 +70,26 @@ impl Metrics {
                 "gatehouse_mirrored_requests_lost_total",
                 "Copies of requests that were not sent, or not answered in time.",
                 &self.mirrored_lost,
+            ),
+            (
+                "gatehouse_retries_refused_total",
+                "Retries that a Service's retryConstraint had no room for.",
+                &self.retries_refused,
+            ),
+            (
+                "gatehouse_dns_lookups_total",
+                "Questions to DNS for the addresses of backends that are names.",
+                &self.dns_lookups,
+            ),
+            (
+                "gatehouse_dns_lookup_failures_total",
+                "Those of them that no DNS server answered.",
+                &self.dns_lookup_failures,
+            ),
+            (
+                "gatehouse_dns_addresses_refused_total",
+                "Addresses in their answers that must not be connected to.",
+                &self.dns_addresses_refused,
             ),
             (
                 "gatehouse_config_batches_total",
@@ -83,10 +114,28 @@ impl Metrics {
         ] {
             single(out, name, "counter", help, counter.get())?;
         }
-        self.write_gauges(out, gauges)
+        self.write_limits(out)?;
+        self.write_gauges(out, gauges)?;
+        process::write(out)
     }
 
-    fn write_routes(&self, out: &mut String, routes: &[Arc<RouteMetrics>]) -> fmt::Result {
+    fn write_limits(&self, out: &mut String) -> fmt::Result {
+        let name = "gatehouse_rate_limit_decisions_total";
+        head(out, name, "counter", "Requests that met a limit, by what it said.")?;
+        for handle in self.limits.live() {
+            let (policy, limit) = (Label(handle.policy()), Label(handle.limit()));
+            for (outcome, counter) in handle.outcomes() {
+                let count = counter.get();
+                writeln!(
+                    out,
+                    "{name}{{policy=\"{policy}\",limit=\"{limit}\",outcome=\"{outcome}\"}} {count}"
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_routes(&self, out: &mut String, routes: &[Arc<RouteCounts>]) -> fmt::Result {
         let name = "gatehouse_requests_total";
         head(out, name, "counter", "Requests that have ended.")?;
         for route in routes {
@@ -177,8 +226,25 @@ impl Metrics {
     }
 }
 
+/// Of Services whose endpoints are watched.
+fn write_services(out: &mut String, watched: &[Standing]) -> fmt::Result {
+    let name = "gatehouse_service_endpoints";
+    head(out, name, "gauge", "Endpoints of a Service that has health checks, by what they are fit for.")?;
+    for Standing { service, ready, ejected, unhealthy, .. } in watched {
+        for (state, count) in [("ready", ready), ("ejected", ejected), ("unhealthy", unhealthy)] {
+            writeln!(out, "{name}{{service=\"{}\",state=\"{state}\"}} {count}", Label(service))?;
+        }
+    }
+    let name = "gatehouse_service_ejections_total";
+    head(out, name, "counter", "Times that an endpoint of a Service was ejected because it failed.")?;
+    for Standing { service, ejections, .. } in watched {
+        writeln!(out, "{name}{{service=\"{}\"}} {ejections}", Label(service))?;
+    }
+    Ok(())
+}
+
 /// Nothing for a route without requests: most of a large table is silent.
-fn write_histogram(out: &mut String, name: &str, route: &RouteMetrics) -> fmt::Result {
+fn write_histogram(out: &mut String, name: &str, route: &RouteCounts) -> fmt::Result {
     let (buckets, beyond) = route.durations();
     let total = buckets.iter().sum::<u64>() + beyond;
     if total == 0 {
@@ -197,7 +263,13 @@ fn write_histogram(out: &mut String, name: &str, route: &RouteMetrics) -> fmt::R
     writeln!(out, "{name}_count{{route=\"{object}\",rule=\"{rule}\"}} {total}")
 }
 
-fn single(out: &mut String, name: &str, kind: &str, help: &str, value: impl fmt::Display) -> fmt::Result {
+pub(super) fn single(
+    out: &mut String,
+    name: &str,
+    kind: &str,
+    help: &str,
+    value: impl fmt::Display,
+) -> fmt::Result {
     head(out, name, kind, help)?;
     writeln!(out, "{name} {value}")
 }

@@ -24,7 +24,7 @@ use crate::{
     Reason,
     compile::certificate,
     test_authority::Authority,
-    upstream::{EndpointCell, Failed, Lease, Pool, Protocol, RequestBody, Service, send},
+    upstream::{EndpointCell, Failed, Lease, Pool, Protocol, RequestBody, Service, Tried, send},
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ async fn backend(authority: &Authority, name: &str, clients: Option<&Authority>)
     let config = server(certified, clients);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let cell = Arc::new(EndpointCell::default());
-    cell.replace(vec![listener.local_addr().unwrap()]);
+    cell.replace(vec![listener.local_addr().unwrap().into()], false);
     spawn_local(async move {
         for number in 1.. {
             let (stream, _) = listener.accept().await.unwrap();
@@ -88,13 +88,19 @@ fn trusting(authority: &Authority, names: &[NameKind]) -> v1::UpstreamTls {
 
 fn service(tls: &v1::UpstreamTls, own: &OwnCertificate, endpoints: Arc<EndpointCell>) -> Service {
     let tls = Tls::compile(tls, Protocol::Http1, own).unwrap();
-    Service { label: "a".into(), protocol: Protocol::Http1, tls: Some(Arc::new(tls)), endpoints }
+    Service {
+        label: "a".into(),
+        protocol: Protocol::Http1,
+        tls: Some(Arc::new(tls)),
+        endpoints,
+        traffic: None,
+    }
 }
 
 async fn ask(pool: &Rc<Pool>, service: &Service) -> Result<String, Failed> {
     let mut request = Request::new(RequestBody::Empty);
-    let lease = Lease::new(service.endpoints.pick(|| 0, None).unwrap(), Rc::clone(pool));
-    let response = timeout(PATIENCE, send(&mut request, service, lease)).await.unwrap()?;
+    let lease = Lease::new(service.pick(|| 0, None, &Tried::default()).unwrap().begin(), Rc::clone(pool));
+    let response = timeout(PATIENCE, send(&mut request, service, lease, None)).await.unwrap()?;
     let body = response.into_body().collect().await.unwrap();
     Ok(String::from_utf8(body.to_bytes().to_vec()).unwrap())
 }

@@ -1,6 +1,7 @@
 //! What is measured: each cell is one kind of load on one configuration.
 
 use super::{load::Protocol, peers::Peer};
+use crate::backend;
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +14,20 @@ pub struct Cell {
     pub against: &'static [Peer],
     /// Upper bounds of ratios: of what, against whom, and the most.
     pub targets: &'static [(&'static str, Peer, f64)],
+}
+
+impl Scenario {
+    /// Bytes of the body that answers a request for this path.
+    pub fn size(self, path: &str) -> usize {
+        match self {
+            Scenario::Aggregate(parts) => {
+                let members = parts * (r#""p0":,"#.len() + backend::size(path));
+                // The last has no comma, and braces are around all.
+                members + 1
+            }
+            _ => backend::size(path),
+        }
+    }
 }
 
 impl Cell {
@@ -31,6 +46,8 @@ pub enum Scenario {
     Http2,
     /// So many path prefixes `/p0`, `/p1`, ... of one host.
     Paths(usize),
+    /// One route that asks for so many parts at once; at most ten.
+    Aggregate(usize),
     /// So many hosts with a route each, a JWT (RS256) and a local limit on the last.
     Policy(usize),
 }
@@ -122,6 +139,15 @@ pub const CELLS: &[Cell] = &[
         protocol: KEEP_ALIVE,
         against: &[Peer::GatehousePlain, Peer::Envoy],
         targets: &[("CPU", Peer::GatehousePlain, 1.08), ("CPU", Peer::Envoy, 0.35)],
+    },
+    // A request here stands for five there, and may cost 15 % more than they do.
+    Cell {
+        name: "aggregate-of-5",
+        scenario: Scenario::Aggregate(5),
+        path: "/",
+        protocol: KEEP_ALIVE,
+        against: &[Peer::GatehousePlain],
+        targets: &[("CPU", Peer::GatehousePlain, 5.0 * 1.15)],
     },
     Cell {
         name: "last-of-10k",

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path};
 
 use gatehouse_controller::serve::{self, ConfigServer};
 use gatehouse_proto::config::v1::{
-    AccessLog, Algorithm, Attachment, AuthConfig, AuthMethod, Backend, Certificate, Empty, Endpoint,
-    Endpoints, Forward, Jwt, JwtKey, Limit, LimitKey, LimitScope, LimitStore, Listener, Match, PathKind,
-    PathMatch, PrivateKeyKind, Protocol, RateLimit, Route, Service, Settings, auth_method, jwt_key,
-    limit_key, resource::Kind, route,
+    AccessLog, Aggregate, AggregatePart, Algorithm, Attachment, AuthConfig, AuthMethod, Backend, Certificate,
+    Empty, Endpoint, Endpoints, Forward, Jwt, JwtKey, Limit, LimitKey, LimitScope, LimitStore, Listener,
+    Match, PartFailure, PathKind, PathMatch, PrivateKeyKind, Protocol, RateLimit, Route, Service, Settings,
+    TemplatePiece, auth_method, jwt_key, limit_key, resource::Kind, route, template_piece,
 };
 use gatehouse_tests::{certs::Authority, channel, tokens};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -81,13 +81,26 @@ fn state(setup: &Setup<'_>) -> BTreeMap<String, Kind> {
     state.insert("settings".into(), Kind::Settings(settings));
     state.insert(LISTENER.into(), Kind::Listener(listener));
     state.insert(SERVICE.into(), Kind::Service(Service::default()));
-    let endpoint = Endpoint { address: setup.backend.ip().to_string(), port: setup.backend.port().into() };
+    let (address, port) = (setup.backend.ip().to_string(), setup.backend.port().into());
+    let endpoint = Endpoint { address, port, ..Endpoint::default() };
     state.insert(
         SERVICE.replace("service", "endpoints"),
-        Kind::Endpoints(Endpoints { service: SERVICE.into(), endpoints: vec![endpoint] }),
+        Kind::Endpoints(Endpoints {
+            service: SERVICE.into(),
+            endpoints: vec![endpoint],
+            ..Endpoints::default()
+        }),
     );
     match setup.scenario {
         Scenario::Plain | Scenario::Tls | Scenario::Http2 => add_route(&mut state, "all", None, None, false),
+        Scenario::Aggregate(count) => {
+            add_route(&mut state, "all", None, None, false);
+            for kind in state.values_mut() {
+                if let Kind::Route(route) = kind {
+                    route.action = Some(route::Action::Aggregate(aggregate(count)));
+                }
+            }
+        }
         Scenario::Paths(count) => {
             for index in 0..count {
                 add_route(&mut state, &format!("p{index}"), None, Some(format!("/p{index}")), false);
@@ -128,6 +141,24 @@ fn add_route(
         ..Route::default()
     };
     state.insert(format!("route/HTTPRoute/bench/{name}/0"), Kind::Route(route));
+}
+
+/// Each part as the plain route would ask for it.
+fn aggregate(count: usize) -> Aggregate {
+    let slash = TemplatePiece { kind: Some(template_piece::Kind::Literal("/".into())) };
+    let part = |index| AggregatePart {
+        name: format!("p{index}"),
+        service: SERVICE.into(),
+        path: vec![slash.clone()],
+        on_failure: PartFailure::Fail.into(),
+        ..AggregatePart::default()
+    };
+    Aggregate {
+        parts: (0..count).map(part).collect(),
+        timeout_ms: 5_000,
+        max_part_bytes: 1 << 20,
+        ..Aggregate::default()
+    }
 }
 
 fn certificate(setup: &Setup<'_>) -> Certificate {

@@ -219,7 +219,7 @@ impl Bench {
             host: HOST.into(),
             path: cell.path.into(),
             headers: String::new(),
-            size: backend::size(cell.path),
+            size: scenario.size(cell.path),
             trust,
         };
         if let Scenario::Policy(count) = cell.scenario {

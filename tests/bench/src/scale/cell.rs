@@ -1,8 +1,8 @@
 //! One table size, from nothing to the end: cold start, single edits and creations, memory, CPU under churn.
 
 use std::{
-    fs, io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    io,
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::{
         Arc,
@@ -11,15 +11,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tempfile::TempDir;
+use gatehouse_tests::{
+    pretended::{Cluster, Pod, free},
+    process::Process,
+};
 use tokio::time::{interval, sleep};
 
 use super::{
-    api,
-    objects::{self, ROUTES, Route, SYSTEM, Services},
-    process::Process,
+    objects::{self, ROUTES, Route, Services},
     report::{Report, quantile},
-    store::Store,
     wire::{Client, Relay},
 };
 use crate::backend;
@@ -50,13 +50,12 @@ pub struct Plan {
 
 /// Everything that runs for a cell.
 struct World {
-    store: Arc<Store>,
+    cluster: Cluster,
     services: Services,
     controller: Process,
     dataplanes: Vec<Process>,
     clients: Vec<Client>,
     relay: Relay,
-    _folder: TempDir,
 }
 
 /// Measures; figures go to the report.
@@ -71,11 +70,11 @@ pub async fn run(plan: &Plan, report: &mut Report) -> io::Result<()> {
     let at_100k = Some(1.5).filter(|_| plan.routes == 100_000);
     report.tell(&cell, "cold start to first 200 on all", cold.as_secs_f64(), "s", at_100k);
     let started = Instant::now();
-    world.settle().await;
+    world.settle(plan.routes as u64).await?;
     let settling = started.elapsed().saturating_sub(QUIET) + cold;
     report.tell(&cell, "cold start to last status", settling.as_secs_f64(), "s", None);
     #[allow(clippy::cast_precision_loss)] // Counts.
-    let writes = world.store.status_writes() as f64;
+    let writes = world.cluster.store.status_writes() as f64;
     report.tell(&cell, "statuses written", writes, "", None);
     world.memory(&cell, plan.routes, report)?;
     if is_own {
@@ -123,77 +122,29 @@ pub async fn run(plan: &Plan, report: &mut Report) -> io::Result<()> {
 impl World {
     /// Gives also how long it took from nothing to the first 200 everywhere.
     async fn start(plan: &Plan) -> io::Result<(Self, Duration)> {
-        let folder = tempfile::tempdir()?;
-        let backend = backend::start().await?;
-        let listener = free()?;
-        let names: Vec<String> = (0..DATAPLANES.len()).map(|index| format!("dp-{index}")).collect();
-        let store = Arc::new(Store::default());
-        objects::base(&store, listener, &names);
-        let api = api::serve(Arc::clone(&store)).await?;
-        let kubeconfig = folder.path().join("kubeconfig");
-        fs::write(
-            &kubeconfig,
-            serde_json::json!({
-                "apiVersion": "v1", "kind": "Config", "current-context": "x",
-                "clusters": [{"name": "x", "cluster": {"server": format!("http://{api}")}}],
-                "users": [{"name": "x", "user": {}}],
-                "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-            })
-            .to_string(),
-        )?;
-        let channel = SocketAddr::from((DATAPLANES[0], free()?));
-        let admin = free()?;
-        let controller = |log: &str| {
-            let arguments = [
-                format!("--namespace={SYSTEM}"),
-                // The name that its certificate has; dataplanes resolve it.
-                "--service=localhost".into(),
-                format!("--channel-address={channel}"),
-                format!("--admin-address=127.0.0.1:{admin}"),
-                "--dataplane-image=none".into(),
-                format!("--token={}", folder.path().join("none").display()),
-            ];
-            let environment = [("KUBECONFIG", kubeconfig.to_str().unwrap_or(""))];
-            let binary = plan.binaries.join("gatehouse-controller");
-            Process::start(&binary, &arguments, &environment, &plan.logs.join(log))
+        let SocketAddr::V4(backend) = backend::start().await? else {
+            return Err(io::ErrorKind::Unsupported.into());
         };
+        let listener = free()?;
+        let names: Vec<String> = (0..DATAPLANES.len()).map(|index| format!("dataplane-{index}")).collect();
         // The authority stays, as it does in a cluster; everything else is still to come.
-        let ca = folder.path().join("ca.crt");
-        let first = controller("controller-first.log")?;
-        fs::write(&ca, authority(&store).await?)?;
-        drop(first);
-
-        objects::fill(&store, plan.routes, plan.changes, plan.services, backend);
-        let relay = Relay::start(channel).await?;
+        let cluster = Cluster::start(&plan.binaries, &plan.logs).await?;
+        objects::base(&cluster.store, listener, &names);
+        objects::fill(&cluster.store, plan.routes, plan.changes, plan.services, backend);
+        let relay = Relay::start(cluster.channel).await?;
         let begun = Instant::now();
         let mut dataplanes = Vec::new();
         for (index, (address, name)) in DATAPLANES.iter().zip(&names).enumerate() {
-            let token = folder.path().join(format!("token-{index}"));
-            fs::write(&token, format!("infra:edge-gatehouse:{name}"))?;
             // The last one's bytes are counted.
-            let port = if index + 1 == DATAPLANES.len() { relay.address.port() } else { channel.port() };
-            let arguments = [
-                format!("--gateway={}", objects::GATEWAY),
-                format!("--node={name}"),
-                format!("--controller=https://localhost:{port}"),
-                format!("--ca={}", ca.display()),
-                format!("--token={}", token.display()),
-                format!("--admin-address={address}:{}", free()?),
-                format!("--bind={address}"),
-                "--workers=1".into(),
-            ];
-            let log = plan.logs.join(format!("dataplane-{index}.log"));
-            dataplanes.push(Process::start(
-                &plan.binaries.join("gatehouse-dataplane"),
-                &arguments,
-                &[],
-                &log,
-            )?);
+            let channel =
+                if index + 1 == DATAPLANES.len() { relay.address.port() } else { cluster.channel.port() };
+            let pod = Pod { name, gateway: objects::GATEWAY, address: *address, channel };
+            dataplanes.push(cluster.dataplane(&pod, &[])?.process);
         }
-        let controller = controller("controller.log")?;
+        let controller = cluster.controller("controller")?;
         let clients = DATAPLANES.iter().map(|address| Client::new((*address, listener).into())).collect();
         let services = plan.services;
-        let mut world = World { store, services, controller, dataplanes, clients, relay, _folder: folder };
+        let mut world = World { cluster, services, controller, dataplanes, clients, relay };
         let last = world.served(Route { index: plan.routes - 1, edits: 0 }).await?;
         Ok((world, last - begun))
     }
@@ -215,23 +166,31 @@ impl World {
         let object = route.object(self.services);
         self.relay.arm();
         let begun = Instant::now();
-        self.store.put(ROUTES, object);
+        self.cluster.store.put(ROUTES, object);
         let served = self.served(route).await?;
         let sent = self.relay.first().unwrap_or(served);
         sleep(PAUSE).await;
         Ok((sent.saturating_duration_since(begun), served - begun))
     }
 
-    /// Waits until no status is written any more.
-    async fn settle(&self) {
-        let mut known = (self.store.status_writes(), Instant::now());
-        while known.1.elapsed() < QUIET {
+    /// Waits until so many statuses have been written, and then until no more are.
+    async fn settle(&self, least: u64) -> io::Result<()> {
+        let begun = Instant::now();
+        let mut known = (self.cluster.store.status_writes(), Instant::now());
+        while known.0 < least || known.1.elapsed() < QUIET {
+            if begun.elapsed() > PATIENCE {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "statuses are not written: see the logs",
+                ));
+            }
             sleep(Duration::from_millis(20)).await;
-            let now = self.store.status_writes();
+            let now = self.cluster.store.status_writes();
             if now != known.0 {
                 known = (now, Instant::now());
             }
         }
+        Ok(())
     }
 
     fn memory(&self, cell: &str, routes: usize, report: &mut Report) -> io::Result<()> {
@@ -246,13 +205,14 @@ impl World {
             _ => None,
         };
         report.tell(cell, "dataplane, resident", dataplane.resident, "MiB", target);
+        report.tell(cell, "dataplane, resident without files", dataplane.own, "MiB", None);
         report.tell(cell, "dataplane, peak", dataplane.peak, "MiB", None);
         Ok(())
     }
 
     /// One change a second.
     async fn churn(&mut self, plan: &Plan, cell: &str, report: &mut Report) -> io::Result<()> {
-        self.settle().await;
+        self.settle(0).await?;
         let (before, begun) = (self.controller.cpu()?, Instant::now());
         let dataplane = self.dataplanes[0].cpu()?;
         let mut seconds = interval(Duration::from_secs(1));
@@ -261,7 +221,7 @@ impl World {
             seconds.tick().await;
             change += 1;
             let index = 1 + (change * 7919) % (plan.routes - 1);
-            self.store.put(ROUTES, Route { index, edits: change }.object(self.services));
+            self.cluster.store.put(ROUTES, Route { index, edits: change }.object(self.services));
         }
         let elapsed = begun.elapsed().as_secs_f64();
         let cores = (self.controller.cpu()? - before).as_secs_f64() / elapsed;
@@ -307,28 +267,4 @@ impl Bystander {
         #[allow(clippy::cast_precision_loss)] // Counts.
         (probes as f64, self.errors.load(Ordering::Relaxed) as f64)
     }
-}
-
-/// The certificates that the first controller makes.
-async fn authority(store: &Store) -> io::Result<Vec<u8>> {
-    let begun = Instant::now();
-    loop {
-        let secret = store.get("/secrets", SYSTEM, "gatehouse-channel-ca");
-        if let Some(text) = secret.as_ref().and_then(|secret| secret["data"]["ca.crt"].as_str()) {
-            let decoded = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, text);
-            return decoded.map_err(io::Error::other);
-        }
-        if begun.elapsed() > PATIENCE {
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the controller makes no authority: see its log",
-            ));
-        }
-        sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// A port that nobody listens on.
-fn free() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

@@ -1,35 +1,15 @@
 //! What stands in the pretended cluster: the HTTPRoutes of howardjohn/gateway-api-bench, a hundred a namespace, each
 //! namespace with a Service, one Gateway with its dataplanes' EndpointSlice.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
+use gatehouse_tests::pretended::{self, Endpoint, Store, namespace};
 use serde_json::{Value, json};
-
-use super::store::Store;
 
 /// `namespace/name`.
 pub(super) const GATEWAY: &str = "infra/edge";
-pub(super) const SYSTEM: &str = "gatehouse-system";
 pub(super) const ROUTES: &str = "gateway.networking.k8s.io/httproutes";
 const A_NAMESPACE: usize = 100;
-
-const CRDS: [&str; 15] = [
-    "gatewayclasses.gateway.networking.k8s.io",
-    "gateways.gateway.networking.k8s.io",
-    "httproutes.gateway.networking.k8s.io",
-    "referencegrants.gateway.networking.k8s.io",
-    "gatewayroutes.gatehouse.dev",
-    "authpolicies.gatehouse.dev",
-    "ratelimitpolicies.gatehouse.dev",
-    "consumers.gatehouse.dev",
-    "gatewayconfigs.gatehouse.dev",
-    "listenersets.gateway.networking.k8s.io",
-    "grpcroutes.gateway.networking.k8s.io",
-    "tlsroutes.gateway.networking.k8s.io",
-    "tcproutes.gateway.networking.k8s.io",
-    "udproutes.gateway.networking.k8s.io",
-    "backendtlspolicies.gateway.networking.k8s.io",
-];
 
 /// Which routes share a Service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,20 +92,7 @@ fn managed_fields() -> Value {
 
 /// Everything but routes. `listener`: the port of every dataplane's address. `dataplanes`: their names.
 pub(super) fn base(store: &Store, listener: u16, dataplanes: &[String]) {
-    for name in CRDS {
-        store.put(
-            "apiextensions.k8s.io/customresourcedefinitions",
-            json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name}}),
-        );
-    }
-    for name in [SYSTEM, "infra"] {
-        namespace(store, name);
-    }
-    store.put(
-        "gateway.networking.k8s.io/gatewayclasses",
-        json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": "gatehouse"},
-            "spec": {"controllerName": "gatehouse.dev/gateway-controller"}}),
-    );
+    namespace(store, "infra");
     store.put(
         "gateway.networking.k8s.io/gateways",
         json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
@@ -133,25 +100,21 @@ pub(super) fn base(store: &Store, listener: u16, dataplanes: &[String]) {
             "spec": {"gatewayClassName": "gatehouse", "listeners": [{"name": "http", "protocol": "HTTP", "port": listener,
                 "allowedRoutes": {"namespaces": {"from": "All"}}}]}}),
     );
-    let endpoints: Vec<Value> = dataplanes
-        .iter()
-        .map(|name| {
-            json!({"addresses": ["10.0.0.1"], "conditions": {"ready": true},
-                "targetRef": {"kind": "Pod", "namespace": "infra", "name": name}})
-        })
-        .collect();
-    slice(store, "infra", "edge-gatehouse", &json!(endpoints), listener);
+    let pods: Vec<Endpoint> = dataplanes.iter().map(|name| pod(name, Ipv4Addr::new(10, 0, 0, 1))).collect();
+    pretended::slice(store, "infra", "edge-gatehouse", listener, &pods);
 }
 
 /// The routes up to a number, with their Services, and what `more` routes will need.
-pub(super) fn fill(store: &Store, routes: usize, more: usize, services: Services, backend: SocketAddr) {
+pub(super) fn fill(store: &Store, routes: usize, more: usize, services: Services, backend: SocketAddrV4) {
     for index in 0..routes + more {
         let route = Route { index, edits: 0 };
+        let (team, service) = (route.namespace(), route.service(services));
         if index.is_multiple_of(A_NAMESPACE) {
-            namespace(store, &route.namespace());
+            namespace(store, &team);
         }
         if services == Services::Own || index.is_multiple_of(A_NAMESPACE) {
-            self::backend(store, &route.namespace(), &route.service(services), backend);
+            pretended::service(store, &team, &service);
+            pretended::slice(store, &team, &service, backend.port(), &[pod(&service, *backend.ip())]);
         }
         if index < routes {
             store.put(ROUTES, route.object(services));
@@ -159,32 +122,6 @@ pub(super) fn fill(store: &Store, routes: usize, more: usize, services: Services
     }
 }
 
-fn namespace(store: &Store, name: &str) {
-    let labels = json!({ "kubernetes.io/metadata.name": name });
-    store.put(
-        "/namespaces",
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}),
-    );
-}
-
-fn backend(store: &Store, namespace: &str, name: &str, address: SocketAddr) {
-    store.put(
-        "/services",
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace, "name": name},
-            "spec": {"clusterIP": "10.1.0.1", "ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": 8080}],
-                "selector": {"app": name}, "type": "ClusterIP"}, "status": {"loadBalancer": {}}}),
-    );
-    let endpoints = json!([{"addresses": [address.ip().to_string()], "conditions": {"ready": true, "serving": true,
-        "terminating": false}, "nodeName": "node", "targetRef": {"kind": "Pod", "namespace": namespace, "name": name}}]);
-    slice(store, namespace, name, &endpoints, address.port());
-}
-
-fn slice(store: &Store, namespace: &str, service: &str, endpoints: &Value, port: u16) {
-    store.put(
-        "discovery.k8s.io/endpointslices",
-        json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-            "metadata": {"namespace": namespace, "name": format!("{service}-1"),
-                "labels": {"kubernetes.io/service-name": service}},
-            "endpoints": endpoints, "ports": [{"name": "http", "port": port, "protocol": "TCP"}]}),
-    );
+fn pod(name: &str, address: Ipv4Addr) -> Endpoint {
+    Endpoint { pod: name.to_owned(), address, is_leaving: false }
 }

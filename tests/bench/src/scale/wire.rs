@@ -16,7 +16,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::answer::Head;
+use gatehouse_tests::answer::Head;
 
 /// Between two probes.
 const PROBES: Duration = Duration::from_micros(500);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gatehouse_crds::GatewayAddress;
+use gatehouse_crds::{GatewayAddress, RolloutStatus};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -18,6 +18,7 @@ pub(super) struct World {
     pub(super) objects: BTreeMap<(String, String), Value>,
     pub(super) tracker: Tracker,
     pub(super) facts: BTreeMap<ObjectKey, GatewayFacts>,
+    pub(super) rollouts: BTreeMap<ObjectKey, Vec<RolloutStatus>>,
     now: i64,
     version: u64,
 }
@@ -78,7 +79,7 @@ impl World {
         for (gateway, config) in &translation.gateways {
             server.publish(&gateway.to_string(), config.clone());
             let state = server.published(&gateway.to_string()).unwrap();
-            let names: Vec<String> = state.resources().map(|(name, _)| name.to_owned()).collect();
+            let names: Vec<String> = state.names().map(str::to_owned).collect();
             let rejected: BTreeMap<String, String> = match dataplane {
                 Dataplane::Rejects(step) => names
                     .into_iter()
@@ -101,6 +102,7 @@ impl World {
             statuses: &translation.statuses,
             tracker: &self.tracker,
             facts: &self.facts,
+            rollouts: &self.rollouts,
             settling: false,
             now: Timestamp::from_millisecond(self.now * 1000 + 345).unwrap(),
         })

@@ -8,7 +8,7 @@ use super::{
     Arrivals, Counts, Shape,
     stream::{Stream, connect},
 };
-use crate::answer::Head;
+use gatehouse_tests::answer::Head;
 
 /// Reads answers of known length, as every gateway gives them here.
 pub(super) struct Answers {
