@@ -1,6 +1,9 @@
 //! The kinds that mean something here, each with the schema that its objects are held to.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{
+    collections::BTreeMap,
+    sync::{LazyLock, OnceLock},
+};
 
 use gatehouse_crds::{CRDS, GATEWAY_GROUP, GROUP};
 use k8s_openapi::api::{
@@ -14,23 +17,34 @@ use serde_json::{Value, json};
 use super::schema::{Schema, nearest};
 
 /// By `apiVersion` and kind.
-static KINDS: LazyLock<BTreeMap<(String, String), Schema>> = LazyLock::new(|| {
-    let mut kinds = BTreeMap::new();
-    for (name, text) in CRDS {
-        match serde_saphyr::from_str::<Value>(text) {
-            Ok(crd) => kinds.extend(of_crd(&crd)),
-            Err(error) => tracing::error!(name, %error, "a built-in CRD can't be read"),
-        }
+static KINDS: LazyLock<BTreeMap<(String, String), Entry>> = LazyLock::new(|| {
+    let mut kinds: BTreeMap<_, _> = CRDS.iter().flat_map(|(_, text)| of_crd(text)).collect();
+    for (version, kind, schema) in [
+        ("v1", "Service", native::<Service> as fn() -> Schema),
+        ("v1", "Secret", native::<Secret>),
+        ("v1", "ConfigMap", native::<ConfigMap>),
+        ("v1", "Namespace", native::<Namespace>),
+        ("discovery.k8s.io/v1", "EndpointSlice", native::<EndpointSlice>),
+        ("networking.k8s.io/v1", "Ingress", native::<Ingress>),
+        ("networking.k8s.io/v1", "IngressClass", native::<IngressClass>),
+    ] {
+        kinds.insert((version.to_owned(), kind.to_owned()), Entry::new(Source::Native(schema)));
     }
-    kinds.insert(("v1".into(), "Service".into()), native::<Service>());
-    kinds.insert(("v1".into(), "Secret".into()), native::<Secret>());
-    kinds.insert(("v1".into(), "ConfigMap".into()), native::<ConfigMap>());
-    kinds.insert(("v1".into(), "Namespace".into()), native::<Namespace>());
-    kinds.insert(("discovery.k8s.io/v1".into(), "EndpointSlice".into()), native::<EndpointSlice>());
-    kinds.insert(("networking.k8s.io/v1".into(), "Ingress".into()), native::<Ingress>());
-    kinds.insert(("networking.k8s.io/v1".into(), "IngressClass".into()), native::<IngressClass>());
     kinds
 });
+
+/// A kind, whose schema is read when an object of it first comes: to read all takes longer than most folders.
+struct Entry {
+    source: Source,
+    schema: OnceLock<Schema>,
+}
+
+#[derive(Clone, Copy)]
+enum Source {
+    /// One of the versions that a CRD lists, as it stands there.
+    Crd(&'static str),
+    Native(fn() -> Schema),
+}
 
 /// What is known of an object's kind.
 pub(crate) enum Known {
@@ -42,8 +56,8 @@ pub(crate) enum Known {
 }
 
 pub(crate) fn find(api_version: &str, kind: &str) -> Known {
-    if let Some(schema) = KINDS.get(&(api_version.to_owned(), kind.to_owned())) {
-        return Known::Kind(schema);
+    if let Some(entry) = KINDS.get(&(api_version.to_owned(), kind.to_owned())) {
+        return Known::Kind(entry.schema());
     }
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
     if group != GROUP && group != GATEWAY_GROUP {
@@ -60,18 +74,43 @@ pub(crate) fn find(api_version: &str, kind: &str) -> Known {
     }
 }
 
-/// Every served version of a CRD.
-fn of_crd(crd: &Value) -> Vec<((String, String), Schema)> {
-    let spec = &crd["spec"];
-    let (Some(group), Some(kind)) = (spec["group"].as_str(), spec["names"]["kind"].as_str()) else {
+impl Entry {
+    fn new(source: Source) -> Self {
+        Entry { source, schema: OnceLock::new() }
+    }
+
+    fn schema(&self) -> &Schema {
+        self.schema.get_or_init(|| match self.source {
+            Source::Native(schema) => schema(),
+            Source::Crd(version) => {
+                let version = serde_saphyr::from_str::<Value>(version).unwrap_or_else(|error| {
+                    tracing::error!(%error, "a built-in CRD can't be read");
+                    Value::Null
+                });
+                object(Schema::parse(&version[0]["schema"]["openAPIV3Schema"]))
+            }
+        })
+    }
+}
+
+/// Every served version of a CRD, found by the lines that its fields begin.
+fn of_crd(text: &'static str) -> Vec<((String, String), Entry)> {
+    fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+    let Some((head, versions)) = text.split_once("\n  versions:\n") else { return Vec::new() };
+    let (Some(group), Some(kind)) = (field(head, "  group"), field(head, "    kind")) else {
         return Vec::new();
     };
-    let versions = spec["versions"].as_array().into_iter().flatten();
+    let starts = versions.match_indices("  - ").map(|(at, _)| at);
+    let mut starts: Vec<usize> = starts.filter(|at| *at == 0 || versions[..*at].ends_with('\n')).collect();
+    starts.push(versions.len());
+    let versions = starts.windows(2).map(|ends| &versions[ends[0]..ends[1]]);
     versions
-        .filter(|version| version["served"] == true)
+        .filter(|version| field(version, "    served") == Some("true"))
         .filter_map(|version| {
-            let schema = Schema::parse(&version["schema"]["openAPIV3Schema"]);
-            Some(((format!("{group}/{}", version["name"].as_str()?), kind.to_owned()), object(schema)))
+            let name = field(version, "    name")?;
+            Some(((format!("{group}/{name}"), kind.to_owned()), Entry::new(Source::Crd(version))))
         })
         .collect()
 }
@@ -99,4 +138,31 @@ fn object(schema: Schema) -> Schema {
         .with_property("metadata", Schema::parse(&metadata))
         .with_property("status", Schema::parse(&json!({"x-kubernetes-preserve-unknown-fields": true})))
         .requiring("metadata")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CRDS, KINDS, Schema, Source, Value, object, of_crd};
+
+    /// The CRDs are cut without being parsed: what is cut out is what a parser finds.
+    #[test]
+    fn versions_are_cut_out_as_they_stand() {
+        for (name, text) in CRDS {
+            let crd: Value = serde_saphyr::from_str(text).unwrap();
+            let spec = &crd["spec"];
+            let mut cut = of_crd(text).into_iter();
+            for version in
+                spec["versions"].as_array().unwrap().iter().filter(|version| version["served"] == true)
+            {
+                let ((api_version, kind), entry) = cut.next().unwrap();
+                let group = spec["group"].as_str().unwrap();
+                assert_eq!(api_version, format!("{group}/{}", version["name"].as_str().unwrap()), "{name}");
+                assert_eq!(kind, spec["names"]["kind"], "{name}");
+                let whole = object(Schema::parse(&version["schema"]["openAPIV3Schema"]));
+                assert_eq!(format!("{:?}", entry.schema()), format!("{whole:?}"), "{name} {api_version}");
+            }
+            assert!(cut.next().is_none(), "{name}");
+        }
+        assert!(KINDS.values().any(|entry| matches!(entry.source, Source::Native(_))));
+    }
 }
