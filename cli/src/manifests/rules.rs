@@ -3,11 +3,19 @@
 //! Rules about a change (`oldSelf`) don't apply to a create. A rule that needs what the `cel` crate lacks is skipped
 //! with a line in the debug log; a test lists which ones these are. A rule whose evaluation fails has been broken, as there.
 
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use cel::objects::Key;
-use cel::{Context, Env, ExecutionError, Program, extensions};
+use cel::common::ast::{CallExpr, Expr};
+use cel::common::types::{
+    CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, STRING_TYPE,
+};
+use cel::common::value::{CowVal, Val};
+use cel::parser::Macro;
+use cel::{Context, DeclarationError, Env, ExecutionError, Program, extensions};
+use regex::Regex;
 use serde_json::Value;
 
 use super::schema::{Finding, Schema, join};
@@ -39,8 +47,48 @@ static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
             tracing::debug!(%error, "a CEL extension is missing: rules that use it are skipped");
         }
     }
+    if let Err(error) = keep_expressions(&mut env) {
+        tracing::debug!(%error, "expressions of CEL rules are compiled again for each value");
+    }
     Arc::new(env)
 });
+
+thread_local! {
+    /// Those of `matches`, all from CRDs.
+    static EXPRESSIONS: RefCell<HashMap<String, Regex>> = RefCell::default();
+}
+
+/// The crate's `matches` compiles its expression at each call: another function, which keeps them, stands in for it.
+fn keep_expressions(env: &mut Env) -> Result<(), DeclarationError> {
+    const KEPT: &str = "matches of kept expressions";
+    env.add_macro(Macro::receiver("matches", 1, |helper, target, args| {
+        let call = CallExpr {
+            func_name: KEPT.to_owned(),
+            target: target.take().map(Box::new),
+            args: std::mem::take(args),
+        };
+        Ok(Some(helper.next_expr(Expr::Call(call))))
+    }))?;
+    env.add_member_overload(KEPT, KEPT, STRING_TYPE, vec![STRING_TYPE], matches)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the crate calls it so")]
+fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let text = |index: usize| {
+        let text = args.get(index).and_then(|arg| arg.downcast_ref::<CelString<'_>>());
+        text.map(|text| text.inner()).ok_or_else(|| ExecutionError::function_error("matches", "needs texts"))
+    };
+    let (value, expression) = (text(0)?, text(1)?);
+    let is_match = EXPRESSIONS.with_borrow_mut(|kept| {
+        if let Some(regex) = kept.get(expression) {
+            return Ok(regex.is_match(value));
+        }
+        let regex =
+            Regex::new(expression).map_err(|error| ExecutionError::function_error("matches", error))?;
+        Ok(kept.entry(expression.to_owned()).or_insert(regex).is_match(value))
+    })?;
+    Ok(CowVal::owned(CelBool::from(is_match)))
+}
 
 impl Rule {
     pub(crate) fn parse(rule: &Value) -> Option<Self> {
@@ -103,10 +151,15 @@ impl Schema {
         findings
     }
 
-    fn rules_at(&self, value: &Value, path: &str, visit: &mut impl FnMut(&Rule, &str, &Context<'_, '_>)) {
+    fn rules_at<'v>(
+        &'v self,
+        value: &'v Value,
+        path: &str,
+        visit: &mut impl FnMut(&Rule, &str, &Context<'_, 'v>),
+    ) {
         if !self.rules.is_empty() {
             let mut context = Context::with_env(Arc::clone(&ENV));
-            context.add_variable_from_value("self", self.cel(value));
+            context.add_variable_as_val("self", cel(Some(self), value));
             for rule in &self.rules {
                 visit(rule, path, &context);
             }
@@ -128,38 +181,42 @@ impl Schema {
             _ => {}
         }
     }
+}
 
-    /// The value as CEL sees it: integers are `int`, and field names that CEL could not write are escaped.
-    fn cel(&self, value: &Value) -> cel::Value {
-        let nothing = Self::default();
-        match value {
-            Value::Null => cel::Value::Null,
-            Value::Bool(flag) => cel::Value::Bool(*flag),
-            Value::String(text) => cel::Value::String(Arc::new(text.clone())),
-            Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-                (Some(number), _) => cel::Value::Int(number),
-                (None, Some(number)) => cel::Value::Float(number),
-                (None, None) => cel::Value::Null,
-            },
-            Value::Array(items) => {
-                let schema = self.items.as_deref().unwrap_or(&nothing);
-                cel::Value::List(Arc::new(items.iter().map(|item| schema.cel(item)).collect()))
-            }
-            Value::Object(map) => {
-                let entry = |(name, value): (&String, &Value)| {
-                    let property = self.properties.get(name);
-                    let schema = property.or(self.values.as_deref()).unwrap_or(&nothing);
-                    let name = if property.is_some() { escaped(name) } else { name.clone() };
-                    (Key::String(Arc::new(name)), schema.cel(value))
+/// The value as CEL sees it: integers are `int`, and field names that CEL could not write are escaped.
+fn cel<'v>(schema: Option<&'v Schema>, value: &'v Value) -> Box<dyn Val + 'v> {
+    match value {
+        Value::Null => Box::new(CelNull),
+        Value::Bool(flag) => Box::new(CelBool::from(*flag)),
+        Value::String(text) => Box::new(CelString::from(text.as_str())),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(number), _) => Box::new(CelInt::from(number)),
+            (None, Some(number)) => Box::new(CelDouble::from(number)),
+            (None, None) => Box::new(CelNull),
+        },
+        Value::Array(items) => {
+            let schema = schema.and_then(|schema| schema.items.as_deref());
+            let items: Vec<Box<dyn Val + 'v>> = items.iter().map(|item| cel(schema, item)).collect();
+            Box::new(CelList::from(items))
+        }
+        Value::Object(map) => {
+            let entry = |(name, value): (&'v String, &'v Value)| {
+                let property = schema.and_then(|schema| schema.properties.get(name));
+                let below = property.or(schema.and_then(|schema| schema.values.as_deref()));
+                let name = if property.is_some() { escaped(name) } else { Cow::Borrowed(name.as_str()) };
+                let name = match name {
+                    Cow::Borrowed(name) => CelMapKey::from(name),
+                    Cow::Owned(name) => CelMapKey::from(name),
                 };
-                cel::Value::Map(map.iter().map(entry).collect::<HashMap<_, _>>().into())
-            }
+                (name, cel(below, value))
+            };
+            Box::new(CelMap::from(map.iter().map(entry).collect::<HashMap<_, _>>()))
         }
     }
 }
 
 /// A field name as Kubernetes writes it in CEL.
-fn escaped(name: &str) -> String {
+fn escaped(name: &str) -> Cow<'_, str> {
     const RESERVED: [&str; 20] = [
         "true",
         "false",
@@ -183,12 +240,13 @@ fn escaped(name: &str) -> String {
         "void",
     ];
     if RESERVED.contains(&name) || name == "while" {
-        return format!("__{name}__");
+        return format!("__{name}__").into();
     }
-    name.replace("__", "__underscores__")
-        .replace('.', "__dot__")
-        .replace('-', "__dash__")
-        .replace('/', "__slash__")
+    if !name.contains(['.', '-', '/']) && !name.contains("__") {
+        return name.into();
+    }
+    let name = name.replace("__", "__underscores__").replace('.', "__dot__");
+    name.replace('-', "__dash__").replace('/', "__slash__").into()
 }
 
 #[cfg(test)]

@@ -166,3 +166,16 @@ spec:
     }
     assert!(decided > 100, "{decided}");
 }
+
+/// To compile one takes longer than everything else about a route.
+#[test]
+fn expressions_of_rules_are_kept() {
+    let route = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r}\nspec:\n  rules:\n  - matches: \
+                 [{path: {value: /a}}]\n";
+    let kept = || super::EXPRESSIONS.with_borrow(std::collections::HashMap::len);
+    assert_eq!(problems(route), [""; 0]);
+    let first = kept();
+    assert!(first > 0, "the path is held to an expression");
+    assert!(problems(&route.replace("/a", "/a?")).concat().contains("must only contain valid characters"));
+    assert_eq!(kept(), first);
+}
