@@ -10,7 +10,7 @@ pub mod election;
 pub mod fetch;
 pub mod latest;
 pub mod metrics;
-mod parallel;
+pub mod parallel;
 pub mod provision;
 pub mod reconcile;
 pub mod replicas;

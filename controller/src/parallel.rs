@@ -6,7 +6,7 @@ use std::{num::NonZero, panic::resume_unwind, thread};
 const FEWEST: usize = 256;
 
 /// What `make` gives for each, in their order.
-pub(crate) fn in_parallel<T: Sync, R: Send>(values: &[T], make: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub fn in_parallel<T: Sync, R: Send>(values: &[T], make: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let share = values.len().div_ceil(cores).max(FEWEST);
     let make = &make;

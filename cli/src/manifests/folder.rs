@@ -4,18 +4,20 @@
 //! read or parsed, or that is empty because its writer has only begun, leaves all that it held.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
 
+use gatehouse_controller::parallel::in_parallel;
 use serde_json::Value;
 
 use super::{
     admit::admit,
     identity::Identity,
     problem::{Problem, Severity},
-    read::documents,
+    read::{Document, Unreadable, document, pieces},
 };
 
 #[derive(Debug)]
@@ -68,20 +70,24 @@ impl Folder {
         list(&self.path, &mut found)?;
         let mut old = std::mem::take(&mut self.files);
         let mut changed = false;
+        let mut fresh = Vec::new();
         for path in found {
             let before = old.remove(&path);
-            let parsed = match (fs::read(&path), before) {
-                (Ok(text), Some(before)) if text == before.text => before,
+            match (fs::read(&path), before) {
+                (Ok(text), Some(before)) if text == before.text => {
+                    self.files.insert(path, before);
+                }
                 // It went away since it was listed.
                 (Err(error), before) if error.kind() == io::ErrorKind::NotFound => {
                     changed |= before.is_some();
-                    continue;
                 }
-                (text, before) => {
-                    changed = true;
-                    parse(&path, text, before.unwrap_or_default())
-                }
-            };
+                (text, before) => fresh.push((path, text, before.unwrap_or_default())),
+            }
+        }
+        changed |= !fresh.is_empty();
+        let held = held(&fresh);
+        for ((path, text, before), held) in fresh.into_iter().zip(held) {
+            let parsed = parse(&path, text, before, held);
             self.files.insert(path, parsed);
         }
         changed |= !old.is_empty();
@@ -111,7 +117,49 @@ impl Folder {
     }
 }
 
-fn parse(path: &Path, text: io::Result<Vec<u8>>, before: Parsed) -> Parsed {
+/// A file that is new or has changed, what can be read of it, and what it held before.
+type Fresh = (PathBuf, io::Result<Vec<u8>>, Parsed);
+
+/// What a document of a file holds.
+type Held = Result<Vec<Admitted>, Unreadable>;
+
+/// An object of a document, and what is to be said of it. `None`: it is refused.
+struct Admitted {
+    identity: Identity,
+    line: u64,
+    value: Option<Value>,
+    problems: Vec<Problem>,
+}
+
+/// The documents of each file. All are read at once, by their number and not by their files': a folder may be one file.
+fn held(files: &[Fresh]) -> Vec<Vec<Held>> {
+    let texts = files.iter().map(|(path, text, _)| {
+        let text = text.as_ref().map_or(Cow::Borrowed(""), |text| String::from_utf8_lossy(text));
+        (path.display().to_string(), text)
+    });
+    let texts: Vec<(String, Cow<'_, str>)> = texts.collect();
+    let pieces = texts.iter().enumerate().flat_map(|(index, (file, text))| {
+        pieces(text).into_iter().map(move |(before, piece)| (index, file, before, piece))
+    });
+    let pieces: Vec<_> = pieces.collect();
+    let read = in_parallel(&pieces, |(_, file, before, piece)| {
+        let admitted = |object: Document| {
+            let (value, problems) = admit(&object, file);
+            Admitted { identity: Identity::of(&object.value), line: object.line, value, problems }
+        };
+        match document(*before, piece) {
+            Ok(document) => Ok(document.into_iter().flat_map(Document::objects).map(admitted).collect()),
+            Err(unreadable) => Err(unreadable),
+        }
+    });
+    let mut held: Vec<Vec<Held>> = files.iter().map(|_| Vec::new()).collect();
+    for ((index, ..), document) in pieces.iter().zip(read) {
+        held[*index].push(document);
+    }
+    held
+}
+
+fn parse(path: &Path, text: io::Result<Vec<u8>>, before: Parsed, held: Vec<Held>) -> Parsed {
     let file = path.display().to_string();
     let problem =
         |line, message: String| Problem { file: file.clone(), line, severity: Severity::Error, message };
@@ -128,18 +176,16 @@ fn parse(path: &Path, text: io::Result<Vec<u8>>, before: Parsed) -> Parsed {
     if keep_all {
         parsed.problems.push(problem(0, "is empty: remove it to remove what it held".to_owned()));
     }
-    for document in documents(&String::from_utf8_lossy(&text)) {
+    for document in held {
         match document {
             Err(unreadable) => {
                 keep_all = true;
                 parsed.problems.push(problem(unreadable.line, unreadable.message));
             }
-            Ok(document) => {
-                for object in document.objects() {
-                    let (line, identity) = (object.line, Identity::of(&object.value));
-                    let (admitted, problems) = admit(&object, &file);
+            Ok(admitted) => {
+                for Admitted { identity, line, value, problems } in admitted {
                     parsed.problems.extend(problems);
-                    match admitted {
+                    match value {
                         Some(value) => {
                             parsed.objects.push(Object { identity, value, file: file.clone(), line });
                         }

@@ -72,7 +72,7 @@ pub(crate) fn documents(text: &str) -> Vec<Result<Document, Unreadable>> {
 
 /// The text cut at its document markers, each piece with the number of lines before it. A `---` at the beginning of a
 /// line is a marker even inside a block scalar.
-fn pieces(text: &str) -> Vec<(u64, &str)> {
+pub(crate) fn pieces(text: &str) -> Vec<(u64, &str)> {
     let mut pieces = Vec::new();
     let (mut start, mut start_line, mut offset) = (0, 0, 0);
     for (number, line) in text.split_inclusive('\n').enumerate() {
@@ -89,7 +89,8 @@ fn pieces(text: &str) -> Vec<(u64, &str)> {
     pieces
 }
 
-fn document(before: u64, piece: &str) -> Result<Option<Document>, Unreadable> {
+/// What a piece holds; `None`: nothing.
+pub(crate) fn document(before: u64, piece: &str) -> Result<Option<Document>, Unreadable> {
     let is_blank = |line: &str| {
         let line = line.strip_prefix("---").unwrap_or(line).trim();
         line.is_empty() || line.starts_with('#') || line == "..."
