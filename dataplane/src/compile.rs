@@ -163,6 +163,14 @@ impl State {
         (&self.named, &self.looking_up)
     }
 
+    /// Does on all cores what [`State::apply`] would do on one: for who serves nothing meanwhile.
+    pub(crate) fn compile_ahead(&mut self, resources: &[v1::Resource]) {
+        self.common.compile_ahead(resources.iter().filter_map(|resource| match &resource.kind {
+            Some(Kind::Route(route)) => Some(route),
+            _ => None,
+        }));
+    }
+
     pub(crate) fn apply(
         &mut self,
         upserts: impl IntoIterator<Item = v1::Resource>,
