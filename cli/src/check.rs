@@ -105,3 +105,46 @@ fn all_routes(configs: &Configs) -> impl Iterator<Item = (&str, &v1::Route)> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        time::{Duration, Instant},
+    };
+
+    use super::{findings_of, offline};
+
+    /// A folder with so many routes, each with a host and an expression of its own.
+    fn time(routes: usize) -> Duration {
+        let head = "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: edge}\nspec: {gatewayClassName: \
+                    gatehouse, listeners: [{name: http, protocol: HTTP, port: 80}]}\n---\napiVersion: v1\nkind: Service\nmetadata: \
+                    {name: shop}\nspec: {ports: [{port: 80}]}\n";
+        let route = |index: usize| {
+            format!(
+                "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r{index}}}\nspec: {{parentRefs: \
+                 [{{name: edge}}], hostnames: [s{index}.example.com], rules: [{{matches: [{{path: {{type: RegularExpression, \
+                 value: '/v[0-9]+/{index}/.*'}}}}], backendRefs: [{{name: shop, port: 80}}]}}]}}\n"
+            )
+        };
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(
+            folder.path().join("all.yaml"),
+            head.to_owned() + &(0..routes).map(route).collect::<String>(),
+        )
+        .unwrap();
+        let began = Instant::now();
+        let findings = findings_of(&offline::folder(folder.path()).unwrap(), 21);
+        let took = began.elapsed();
+        assert_eq!(findings.counts(), [0, 0, routes], "each is open");
+        took
+    }
+
+    #[test]
+    fn a_route_costs_the_same_however_many_there_are() {
+        time(1);
+        let few = (0..3).map(|_| time(100)).min().unwrap();
+        let many = time(2_000);
+        assert!(many < few * 40, "100 routes took {few:?}, 2,000 took {many:?}");
+    }
+}
