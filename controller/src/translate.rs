@@ -12,6 +12,7 @@ mod aggregate;
 mod attach;
 mod authorities;
 mod backend;
+mod cache;
 mod certificate;
 mod check;
 pub(crate) mod conditions;

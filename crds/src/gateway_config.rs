@@ -8,8 +8,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ConditionsStatus;
 use crate::pattern::{ADDRESS_RANGE, DURATION, LINE};
+use crate::{CacheConfig, ConditionsStatus};
 
 pub use external_names::ExternalNames;
 pub use infrastructure::{
@@ -74,6 +74,9 @@ pub struct GatewayConfigSpec {
     pub trusted_proxies: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// Room for the answers that rules with `cache` keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheConfig>,
     /// Services of type `ExternalName` as backends. Default: they are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_names: Option<ExternalNames>,

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::pattern::{HOSTNAME, NAMESPACE, SECTION};
 use crate::{
-    Aggregate, Cors, Fault, GatewayRouteStatus, Header, HeaderChanges, LocalRef, Mirror, ParentRef, Redirect,
-    Retry, Rollout, RouteMatch, ServiceRef, SessionAffinity, Timeouts, UrlRewrite,
+    Aggregate, Cache, Cors, Fault, GatewayRouteStatus, Header, HeaderChanges, LocalRef, Mirror, ParentRef,
+    Redirect, Retry, Rollout, RouteMatch, ServiceRef, SessionAffinity, Timeouts, UrlRewrite,
 };
 
 /// Says which requests of its Gateways it takes, who may send them and how many, and where they go.
@@ -78,6 +78,8 @@ pub struct Defaults {
     validation = Rule::new("!has(self.rewrite) || has(self.backendRefs)").message("rewrite needs backendRefs"),
     validation = Rule::new("!has(self.mirror) || has(self.backendRefs)").message("mirror needs backendRefs"),
     validation = Rule::new("!has(self.fault) || has(self.backendRefs) || has(self.aggregate)").message("fault needs backendRefs or aggregate"),
+    validation = Rule::new("!has(self.cache) || has(self.backendRefs)").message("cache needs backendRefs"),
+    validation = Rule::new("!has(self.cache) || !has(self.rollout)").message("cache and rollout can't stand together: an answer of one version would be given for the other"),
     validation = Rule::new("!has(self.failover) || has(self.backendRefs)").message("failover needs backendRefs"),
     validation = Rule::new("!has(self.sessionAffinity) || has(self.backendRefs)").message("sessionAffinity needs backendRefs"),
     validation = Rule::new("!has(self.timeouts) || !has(self.aggregate)").message("aggregate has timeouts of its own"),
@@ -130,6 +132,9 @@ pub struct GatewayRouteRule {
     /// Delays and errors on purpose. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
+    /// Answers that are kept and given again. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
     /// Where requests go, by weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16))]

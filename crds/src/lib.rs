@@ -11,6 +11,7 @@
 mod aggregate;
 mod auth_policy;
 mod authorization;
+mod cache;
 mod consumer;
 mod cors;
 mod duration;
@@ -39,6 +40,7 @@ pub use auth_policy::{
     HeaderSource, InlineKeys, JwksUrl, JwtMethod, KeyFormat, KeySecretRef, NamedSource,
 };
 pub use authorization::{AuthorizationRule, BasicMethod, ClaimRule, ClientCertificateMethod};
+pub use cache::{Cache, CacheConfig};
 pub use consumer::{
     ApiKeyCredential, BasicCredential, CertificateCredential, Consumer, ConsumerSpec, Credential,
     CredentialSecretRef, JwtCredential, PasswordSecretRef,

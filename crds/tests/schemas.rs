@@ -193,6 +193,9 @@ fn defaults_stand_in_the_schemas() {
         ("GatewayRoute", "/rules/items/properties/backendRefs/items/properties/weight", json!(1)),
         ("GatewayRoute", "/rules/items/properties/redirect/properties/statusCode", json!(302)),
         ("GatewayRoute", "/rules/items/properties/cors/properties/maxAge", json!(5)),
+        ("GatewayRoute", "/rules/items/properties/cache/properties/maxBodyBytes", json!(1 << 20)),
+        ("GatewayRoute", "/rules/items/properties/cache/properties/shared", json!(false)),
+        ("GatewayRoute", "/rules/items/properties/cache/properties/staleWhileRevalidate", json!("0s")),
         ("GatewayRoute", "/rules/items/properties/aggregate/properties/timeout", json!("5s")),
         ("GatewayRoute", "/rules/items/properties/aggregate/properties/maxPartBytes", json!(1 << 20)),
         (
@@ -226,6 +229,7 @@ fn defaults_stand_in_the_schemas() {
         ("GatewayConfig", "/accessLog/properties/enabled", json!(true)),
         ("GatewayConfig", "/accessLog/properties/samplingPercent", json!(100.0)),
         ("GatewayConfig", "/limits/properties/maxConnections", json!(50_000)),
+        ("GatewayConfig", "/cache/properties/maxBytes", json!(64 << 20)),
         ("GatewayConfig", "/requireAuth", json!(false)),
         ("GatewayConfig", "/externalNames/properties/enabled", json!(false)),
         ("GatewayConfig", "/autoscaling/properties/minReplicas", json!(2)),

@@ -22,6 +22,7 @@ mod networks;
 mod source;
 #[cfg(test)]
 pub(crate) mod tests;
+mod told;
 mod wanted_keys;
 
 use std::{net::IpAddr, sync::Arc};
@@ -45,6 +46,7 @@ pub(crate) use {
     forward::plain as plain_claim,
     identity::Identity,
     jwt::{Claims, Verifier as TokenVerifier},
+    told::Told,
     wanted_keys::WantedKeys,
 };
 
@@ -254,6 +256,11 @@ impl Policy {
     pub(crate) fn owned_headers(&self) -> impl Iterator<Item = &HeaderName> {
         let granted = self.external().into_iter().flat_map(|external| external.owned_headers());
         self.claims.headers().chain(granted).chain(self.signer.as_ref().map(Signer::header))
+    }
+
+    /// Fields in which it tells the backend who asks, but for the token that it signs, which is another each time.
+    fn told_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        self.claims.headers()
     }
 
     /// Writes the claims that backends may see and the token that the policy signs, and takes the credentials of all methods out unless the policy forwards

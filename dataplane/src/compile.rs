@@ -9,6 +9,7 @@
 //! refer to. A listener or certificate rebuilds what the ports serve, but no table; a consumer, the index of consumers.
 
 mod aggregate;
+mod cache;
 pub(crate) mod certificate;
 mod listener;
 mod ports;
@@ -161,14 +162,6 @@ impl State {
     /// Backends that are names, and how these are looked up.
     pub(crate) fn named(&self) -> (&BTreeMap<String, Named>, &names::Options) {
         (&self.named, &self.looking_up)
-    }
-
-    /// Does on all cores what [`State::apply`] would do on one: for who serves nothing meanwhile.
-    pub(crate) fn compile_ahead(&mut self, resources: &[v1::Resource]) {
-        self.common.compile_ahead(resources.iter().filter_map(|resource| match &resource.kind {
-            Some(Kind::Route(route)) => Some(route),
-            _ => None,
-        }));
     }
 
     pub(crate) fn apply(

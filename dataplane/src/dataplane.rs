@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
@@ -130,6 +130,7 @@ impl Dataplane {
             counters: Arc::default(),
             wanted_keys,
             connections: 0.into(),
+            cache: OnceLock::new(),
         });
         shared.tls.attach(&shared);
 
@@ -368,6 +369,7 @@ impl Pages for Operator {
         let watched: Vec<Standing> = watched.values().map(|service| service.standing()).collect();
         let gauges = Gauges {
             connections: self.shared.connections.load(Ordering::Relaxed),
+            cache: self.shared.cache.get().map(|cache| (cache.held(), cache.evictions())).unwrap_or_default(),
             connected: status.connected,
             synced: status.synced,
             rejected: status.rejected,

@@ -2,6 +2,7 @@
 
 pub(crate) mod aggregate;
 pub(crate) mod body;
+pub(crate) mod cached;
 pub(crate) mod client_body;
 mod compressed;
 pub(crate) mod connection;

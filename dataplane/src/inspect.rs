@@ -83,7 +83,6 @@ impl Inspected {
     #[must_use]
     pub fn new(resources: Vec<v1::Resource>) -> Self {
         let mut state = State::new(Arc::new(Metrics::default()));
-        state.compile_ahead(&resources);
         let mut refused = state.apply(resources, &[]).refused;
         let (snapshot, unfit) = state.assemble();
         refused.extend(unfit);

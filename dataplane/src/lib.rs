@@ -8,6 +8,7 @@
 
 mod admin;
 mod auth;
+mod cache;
 mod compile;
 mod dataplane;
 pub mod discover;

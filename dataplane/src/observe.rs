@@ -29,7 +29,7 @@ use gatehouse_proto::config::v1;
 use http::HeaderMap;
 use tracing::warn;
 
-pub(crate) use record::{Record, RequestId};
+pub(crate) use record::{CacheResult, Record, RequestId};
 pub(crate) use stream::StreamRecord;
 pub(crate) use trace::TraceContext;
 use {

@@ -69,6 +69,8 @@ pub enum Reason {
     FaultDelayed,
     /// A rule answered in place of the backend on purpose.
     FaultAborted,
+    /// The client wants only what is kept, and that is not.
+    NotCached,
     /// The client went away before the answer.
     ClientGone,
     /// The gateway has reached a limit of its own, such as its number of connections.
@@ -81,7 +83,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason; its position is its index.
-    pub const ALL: [Reason; 36] = [
+    pub const ALL: [Reason; 37] = [
         Reason::BadRequest,
         Reason::UriTooLong,
         Reason::HeadTooLarge,
@@ -114,6 +116,7 @@ impl Reason {
         Reason::UpstreamTooLarge,
         Reason::FaultDelayed,
         Reason::FaultAborted,
+        Reason::NotCached,
         Reason::ClientGone,
         Reason::Overloaded,
         Reason::StreamIdle,
@@ -160,6 +163,7 @@ impl Reason {
             Reason::UpstreamTooLarge => "upstream_too_large",
             Reason::FaultDelayed => "fault_delayed",
             Reason::FaultAborted => "fault_aborted",
+            Reason::NotCached => "not_cached",
             Reason::ClientGone => "client_gone",
             Reason::Overloaded => "overloaded",
             Reason::StreamIdle => "stream_idle",
@@ -200,7 +204,7 @@ impl Reason {
             | Reason::UpstreamStatus
             | Reason::UpstreamNotJson
             | Reason::UpstreamTooLarge => StatusCode::BAD_GATEWAY,
-            Reason::UpstreamTimeout | Reason::FaultDelayed => StatusCode::GATEWAY_TIMEOUT,
+            Reason::UpstreamTimeout | Reason::FaultDelayed | Reason::NotCached => StatusCode::GATEWAY_TIMEOUT,
             // nginx's habit: never sent, only logged.
             Reason::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
         }
@@ -239,6 +243,7 @@ impl Reason {
             Reason::UpstreamStatus => "A backend did not answer with success.",
             Reason::UpstreamNotJson => "A backend did not answer with JSON.",
             Reason::UpstreamTooLarge => "A backend answered with too much.",
+            Reason::NotCached => "There is no kept answer.",
             Reason::ClientGone => "The client went away.",
             Reason::Overloaded => "The gateway is overloaded.",
             Reason::StreamIdle => "Nothing was sent for too long.",

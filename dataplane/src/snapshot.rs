@@ -19,7 +19,7 @@ use ipnet::IpNet;
 use rustls::sign::CertifiedKey;
 
 use crate::{
-    auth,
+    auth, cache,
     compile::{Asked, Keyed},
     filter::{Cors, Fault, HeaderChanges, Redirect, Rewrite},
     http::http1,
@@ -50,12 +50,14 @@ pub(crate) struct Snapshot {
 }
 
 /// What holds for the whole Gateway.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) limits: Limits,
     /// Where limits of store Redis count.
     pub(crate) redis: Option<limit::RedisTarget>,
+    /// What answers that are kept may take.
+    pub(crate) cache_bytes: u64,
 }
 
 /// Bounds on what clients can make grow.
@@ -148,10 +150,25 @@ pub(crate) struct Plan {
     pub(crate) cors: Option<Box<Cors>>,
     /// The same.
     pub(crate) fault: Option<Box<Fault>>,
+    /// The same.
+    pub(crate) cache: Option<Box<Cache>>,
     /// Bytes that a request's body may have.
     pub(crate) max_body: Option<NonZeroU64>,
     pub(crate) action: Action,
     pub(crate) metrics: Arc<RouteMetrics>,
+}
+
+/// Which answers of the backends are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cache {
+    /// The rule, as far as it says what requests the backends get: with another, no answer is given again.
+    pub(crate) name: Box<[u8]>,
+    /// Bytes of a body.
+    pub(crate) max_body: usize,
+    /// Everybody gets the same.
+    pub(crate) shared: bool,
+    /// Where an answer does not say.
+    pub(crate) stale_while_revalidate: Duration,
 }
 
 /// In milliseconds; a route has them in one word.
@@ -268,6 +285,17 @@ impl Timeouts {
 impl Settings {
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|range| range.contains(&address))
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            trusted_proxies: Vec::new(),
+            limits: Limits::default(),
+            redis: None,
+            cache_bytes: cache::DEFAULT_BYTES,
+        }
     }
 }
 

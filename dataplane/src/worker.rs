@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -26,6 +26,7 @@ use tokio::{
 
 use crate::{
     auth::{AnswerCache, TokenCache, WantedKeys},
+    cache::Cache,
     http::aggregate::Room,
     limit,
     listen::{self, ListenPort, TlsPorts},
@@ -41,6 +42,8 @@ const TICK: Duration = Duration::from_millis(100);
 const MIRRORS: usize = 256;
 /// Answers that are compressed at once, each with up to some hundred KiB to remember; others go out as they come.
 const COMPRESSIONS: usize = 256;
+/// Answers that are fetched anew at once while the ones that are kept are still given; what comes on top waits for a request.
+const REFRESHES: usize = 64;
 
 /// Requests that wait for keys at once; what comes on top is refused.
 const WAITING: usize = 64;
@@ -55,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) wanted_keys: WantedKeys,
     /// Client connections of all workers.
     pub(crate) connections: AtomicUsize,
+    /// Empty until a rule wants to keep an answer.
+    pub(crate) cache: OnceLock<Arc<Cache>>,
 }
 
 /// What a worker is told.
@@ -109,6 +114,8 @@ pub(crate) struct Worker {
     compressions: Arc<Semaphore>,
     /// One for each request that may wait for keys.
     waits: Arc<Semaphore>,
+    /// One for each answer that may be fetched anew for nobody in particular.
+    refreshes: Arc<Semaphore>,
 }
 
 /// The state that a request is served by, from its beginning to its end.
@@ -148,6 +155,7 @@ impl Worker {
             mirrors: Arc::new(Semaphore::new(MIRRORS)),
             compressions: Arc::new(Semaphore::new(COMPRESSIONS)),
             waits: Arc::new(Semaphore::new(WAITING)),
+            refreshes: Arc::new(Semaphore::new(REFRESHES)),
             shared,
         }
     }
@@ -183,6 +191,18 @@ impl Worker {
     /// `None` when as many answers are compressed as may be.
     pub(crate) fn compress(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.compressions).try_acquire_owned().ok()
+    }
+
+    /// What all workers keep, with room for so many bytes.
+    pub(crate) fn cache(&self, bytes: u64) -> &Arc<Cache> {
+        let cache = self.shared.cache.get_or_init(|| Cache::new(bytes));
+        cache.resize(bytes);
+        cache
+    }
+
+    /// `None` when as many answers are fetched anew as may be.
+    pub(crate) fn refresh(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.refreshes).try_acquire_owned().ok()
     }
 
     /// `None` when as many requests wait for keys as may.

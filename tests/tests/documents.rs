@@ -19,7 +19,7 @@ use gatehouse_tests::{
     gateway::{Builder, EDGE, Gateway, binary, service},
     tokens::secret,
 };
-use http::HeaderValue;
+use http::{HeaderValue, Response};
 use rcgen::{KeyPair, PKCS_ED25519};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -33,6 +33,7 @@ const PAGES: &[&str] = &[
     "docs/traffic-policy.md",
     "docs/external-names.md",
     "docs/aggregation.md",
+    "docs/caching.md",
     "docs/rollouts.md",
     "docs/authentication.md",
     "docs/rate-limits.md",
@@ -96,6 +97,14 @@ async fn pages_do_what_they_show() {
                 builder.file(&format!("service-{name}.yaml"), service(name)).endpoint(name, backend.address);
             backends.push(backend);
         }
+        let news = Backend::answering(|_| {
+            let mut answer = Response::new(full("news"));
+            answer.headers_mut().insert("cache-control", HeaderValue::from_static("max-age=60"));
+            answer.headers_mut().insert("etag", HeaderValue::from_static("\"v1\""));
+            answer
+        })
+        .await;
+        builder = builder.file("service-news.yaml", service("news")).endpoint("news", news.address);
         let greeter = Backend::h2c(|_, _| async {
             let mut answer = status(200);
             answer.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));

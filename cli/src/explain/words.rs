@@ -76,7 +76,13 @@ pub(super) fn verdict(verdict: &Verdict) -> String {
 pub(super) fn policies(route: &v1::Route) -> Vec<String> {
     let names = route.auth.iter().chain(&route.rate_limits);
     let policies = names.map(|name| format!("{} applies", Identity::text_of_resource(name)));
-    policies.chain(route.fault.iter().flat_map(faults)).collect()
+    policies.chain(route.fault.iter().flat_map(faults)).chain(cache(route)).collect()
+}
+
+fn cache(route: &v1::Route) -> Option<String> {
+    let cache = route.cache.as_ref()?;
+    let whose = if cache.shared || route.auth.is_empty() { "for all" } else { "for each consumer its own" };
+    Some(format!("keeps answers of up to {} bytes, {whose}", cache.max_body_bytes))
 }
 
 /// Done to some requests on purpose.

@@ -230,6 +230,7 @@ impl Rule {
             retry: None,
             max_body_bytes: annotations.max_body_bytes,
             fault: None,
+            cache: None,
             auth: RuleAuth::Attached,
             rate_limits: None,
             problem,

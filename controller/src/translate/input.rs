@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use gatehouse_crds::{
-    Aggregate, BackendRef, Cors, Fault, FilterType, GATEWAY_GROUP, GROUP, GatewayRoute, GatewayRouteRule,
-    GrpcRoute, GrpcRouteMatch, GrpcRouteRule, HeaderChanges, HttpBackendRef, HttpFilter, HttpRoute,
-    HttpRouteRule, Mirror, ParentRef, Redirect, Respond, Retry, RouteMatch, ServiceRef, SessionAffinity,
-    SessionPersistence, StreamRouteRule, TcpRoute, Timeouts, TlsRoute, UdpRoute, UrlRewrite,
+    Aggregate, BackendRef, Cache, Cors, Fault, FilterType, GATEWAY_GROUP, GROUP, GatewayRoute,
+    GatewayRouteRule, GrpcRoute, GrpcRouteMatch, GrpcRouteRule, HeaderChanges, HttpBackendRef, HttpFilter,
+    HttpRoute, HttpRouteRule, Mirror, ParentRef, Redirect, Respond, Retry, RouteMatch, ServiceRef,
+    SessionAffinity, SessionPersistence, StreamRouteRule, TcpRoute, Timeouts, TlsRoute, UdpRoute, UrlRewrite,
 };
 use kube::ResourceExt;
 
 use super::{
+    cache,
     conditions::{Problem, reason},
     rollout::RolloutInput,
     status::ObjectId,
@@ -75,6 +76,7 @@ pub(super) struct RuleInput<'a> {
     /// Of a request's body; `None` and 0: any number.
     pub(super) max_body_bytes: Option<i64>,
     pub(super) fault: Option<&'a Fault>,
+    pub(super) cache: Option<&'a Cache>,
     pub(super) auth: RuleAuth<'a>,
     /// Names of RateLimitPolicies; `None`: whatever is attached.
     pub(super) rate_limits: Option<Vec<&'a str>>,
@@ -302,6 +304,7 @@ fn filtered<'a>(
         retry: None,
         max_body_bytes: None,
         fault: None,
+        cache: None,
         auth: RuleAuth::Attached,
         rate_limits: None,
         problem,
@@ -454,6 +457,7 @@ fn stream_rule(rule: &StreamRouteRule) -> RuleInput<'_> {
         retry: None,
         max_body_bytes: None,
         fault: None,
+        cache: None,
         auth: RuleAuth::Attached,
         rate_limits: None,
         problem: None,
@@ -503,6 +507,7 @@ fn gateway_rule<'a>(rule: &'a GatewayRouteRule, route: &'a GatewayRoute) -> Rule
             (ActionInput::Nothing, Some(message.into()))
         }
     };
+    let problem = problem.or_else(|| cache::conflict(rule).map(|what| what.to_owned().into()));
     let auth = rule.auth.as_ref().or(defaults.and_then(|defaults| defaults.auth.as_ref()));
     let timeouts = rule.timeouts.as_ref().or(defaults.and_then(|defaults| defaults.timeouts.as_ref()));
     let own_limits = rule.rate_limits.as_ref();
@@ -524,6 +529,7 @@ fn gateway_rule<'a>(rule: &'a GatewayRouteRule, route: &'a GatewayRoute) -> Rule
             .max_request_body_bytes
             .or(defaults.and_then(|defaults| defaults.max_request_body_bytes)),
         fault: rule.fault.as_ref(),
+        cache: rule.cache.as_ref(),
         auth: match auth {
             None => RuleAuth::Attached,
             Some(auth) => match &auth.policy_ref {

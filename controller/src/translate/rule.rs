@@ -12,7 +12,7 @@ use gatehouse_proto::config::v1::{self, path_rewrite::Kind as RewriteKind, route
 use super::{
     affinity, aggregate,
     backend::{self, BackendKey},
-    check,
+    cache, check,
     conditions::{Problem, reason},
     fault, grpc,
     input::{ActionInput, BackendInput, Matches, MirrorInput, RouteInput, RuleInput, plain_backend},
@@ -132,6 +132,7 @@ fn fill(
     output.route.max_request_body_bytes = u64::try_from(rule.max_body_bytes.unwrap_or(0))
         .map_err(|_| "maxRequestBodyBytes is negative: use 0 for any number".to_owned())?;
     output.route.fault = rule.fault.map(fault::translate).transpose()?;
+    output.route.cache = rule.cache.map(cache::translate).transpose()?;
     let only_prefixes = match rule.matches {
         Matches::Http(matches) => matches.iter().all(|one| one.path.kind == PathMatchType::PathPrefix),
         Matches::Grpc(_) => false,

@@ -54,6 +54,7 @@ pub(super) fn compile(
         redis,
         limits: config.limits.as_ref().map(|limits| connection_limits(limits, key, &mut problems)),
         names: config.external_names.as_ref().and_then(|names| external_names(names, key, &mut problems)),
+        cache_bytes: config.cache.as_ref().and_then(|cache| u64::try_from(cache.max_bytes).ok()).unwrap_or(0),
         ..v1::Settings::default()
     };
     (settings, Problem::join(problems))

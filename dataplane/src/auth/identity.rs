@@ -67,6 +67,11 @@ impl Identity {
         }
     }
 
+    /// Somebody else has admitted it, and has not said whom.
+    pub(super) fn is_nameless(&self) -> bool {
+        self.granted().is_some_and(Granted::is_nameless)
+    }
+
     /// Of several policies that admit a request, each by its own credential, the last that knows a consumer says who it
     /// is, else the last that knows anything. `None`: anonymous.
     pub(crate) fn most_telling(all: Vec<Identity>) -> Option<Identity> {

@@ -1,18 +1,16 @@
 //! Compiles a `Route`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    num::{NonZero, NonZeroU32, NonZeroU64},
+    collections::BTreeMap,
+    num::{NonZeroU32, NonZeroU64},
     sync::Arc,
-    thread,
     time::Duration,
 };
 
 use gatehouse_proto::config::v1::{self, route::Action as Wire};
-use hashbrown::HashMap;
 use http::{HeaderName, Method, StatusCode};
 
-use super::{aggregate, routes::Routes};
+use super::{aggregate, cache, routes::Routes};
 use crate::{
     auth,
     filter::{CommonChanges, Cors, Fault, HeaderChanges, Redirect, Rewrite, header},
@@ -56,8 +54,6 @@ pub(super) struct Common {
     changes: CommonChanges,
     /// Names of listeners.
     listeners: Interned<str>,
-    /// Of paths, by their patterns: those that were compiled ahead.
-    expressions: HashMap<Box<str>, WholeExpression>,
 }
 
 /// What routes can refer to, by name.
@@ -80,7 +76,7 @@ impl Part {
         let matches = if route.matches.is_empty() {
             [Match { path: PathMatch::Prefix("".into()), conditions: Conditions::default() }].into()
         } else {
-            route.matches.iter().map(|wire| compile_match(wire, common)).collect::<Result<_, _>>()?
+            route.matches.iter().map(compile_match).collect::<Result<_, _>>()?
         };
         let sibling = others.sibling(&route.object, route.rule);
         let object = sibling.map(|part| part.entry.object()).filter(|object| ***object == *route.object);
@@ -100,6 +96,7 @@ impl Part {
             patience: Patience::compile(&timeouts),
             cors: cors(route.cors.as_ref())?,
             fault: fault(route.fault.as_ref())?,
+            cache: cache::compile(route)?,
             max_body: NonZeroU64::new(route.max_request_body_bytes),
             action: action(route.action.as_ref(), &own, metrics, changes)?,
             metrics: own,
@@ -168,39 +165,13 @@ fn attachment(wire: &v1::Attachment, others: &Routes, listeners: &mut Interned<s
     }
 }
 
-impl Common {
-    /// Compiles the expressions of the routes' paths on all cores. Those that can't be used are left for who tells why.
-    pub(super) fn compile_ahead<'a>(&mut self, routes: impl Iterator<Item = &'a v1::Route>) {
-        let paths = routes.flat_map(|route| &route.matches).filter_map(|one| one.path.as_ref());
-        let patterns = paths.filter(|path| path.kind() == v1::PathKind::RegularExpression);
-        let patterns: BTreeSet<&str> = patterns.map(|path| path.value.as_str()).collect();
-        let patterns: Vec<&str> = patterns.into_iter().collect();
-        let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        let compile = |pattern: &&str| Some(((*pattern).into(), WholeExpression::new(pattern).ok()?));
-        thread::scope(|scope| {
-            let shares = patterns.chunks(patterns.len().div_ceil(cores).max(1));
-            let threads: Vec<_> = shares
-                .map(|share| scope.spawn(move || share.iter().filter_map(compile).collect::<Vec<_>>()))
-                .collect();
-            self.expressions.extend(threads.into_iter().filter_map(|thread| thread.join().ok()).flatten());
-        });
-    }
-
-    fn expression(&self, pattern: &str) -> Result<WholeExpression, String> {
-        match self.expressions.get(pattern) {
-            Some(compiled) => Ok(compiled.clone()),
-            None => expression(pattern),
-        }
-    }
-}
-
-fn compile_match(wire: &v1::Match, common: &Common) -> Result<Match, String> {
+fn compile_match(wire: &v1::Match) -> Result<Match, String> {
     let path = match &wire.path {
         None => PathMatch::Prefix("".into()),
         Some(path) => match path.kind() {
             v1::PathKind::Exact => PathMatch::Exact(canonical(&path.value)?),
             v1::PathKind::Prefix => PathMatch::Prefix(normal_prefix(&canonical(&path.value)?).into()),
-            v1::PathKind::RegularExpression => PathMatch::Expression(common.expression(&path.value)?.into()),
+            v1::PathKind::RegularExpression => PathMatch::Expression(expression(&path.value)?.into()),
             v1::PathKind::Unspecified => {
                 return Err("this dataplane does not know the kind of path match".into());
             }

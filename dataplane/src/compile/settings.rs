@@ -35,7 +35,11 @@ pub(super) fn compile(settings: &v1::Settings) -> Result<Settings, String> {
     }
     let redis =
         settings.redis.as_ref().map(RedisTarget::parse).transpose().map_err(|invalid| invalid.to_string())?;
-    Ok(Settings { trusted_proxies, limits, redis })
+    let mut compiled = Settings { trusted_proxies, limits, redis, ..Settings::default() };
+    if settings.cache_bytes > 0 {
+        compiled.cache_bytes = settings.cache_bytes;
+    }
+    Ok(compiled)
 }
 
 fn set_size(limit: &mut usize, wanted: u32) {

@@ -19,7 +19,7 @@ use super::{connection::Connection, grpc::GRPC_STATUS, headers::X_REQUEST_ID, ta
 use crate::{
     Reason,
     limit::Permit,
-    observe::{Record, RequestId, metrics::RouteMetrics},
+    observe::{CacheResult, Record, RequestId, metrics::RouteMetrics},
     rollout::{Counts, Version},
     upstream::{Asker, BodyState},
     worker::Worker,
@@ -64,6 +64,7 @@ impl Exchange {
             // What it stays at if the client goes before there is an answer.
             status: Reason::ClientGone.status().as_u16(),
             grpc_status: None,
+            cache: None,
             reason: None,
             failed_parts: Box::default(),
             bytes_received: 0,
@@ -181,6 +182,14 @@ impl Exchange {
     /// On purpose.
     pub(crate) fn held_up(&mut self) {
         self.record.reason = Some(Reason::FaultDelayed);
+    }
+
+    /// What became of it where answers are kept.
+    pub(crate) fn cached(&mut self, result: CacheResult) {
+        self.record.cache = Some(result);
+        if let Some(route) = &self.record.route {
+            self.worker.sink.metrics().count_cached(route, result);
+        }
     }
 
     /// A backend has answered.

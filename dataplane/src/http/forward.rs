@@ -1,9 +1,9 @@
 //! Sends a request to a backend and brings its response back. What is still intact is tried again elsewhere.
 
-use std::{borrow::Cow, net::SocketAddr, pin::pin, rc::Rc, time::Duration};
+use std::{borrow::Cow, net::SocketAddr, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use http::{
-    HeaderValue, Request, Response, StatusCode, Uri, Version,
+    HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version,
     header::{CONTENT_LENGTH, HOST, SET_COOKIE},
     request::Parts,
     uri::{Authority, PathAndQuery, Scheme},
@@ -12,6 +12,7 @@ use http_body::Body;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
+    cached::Asking,
     client_body::ClientBody,
     compressed::Compressed,
     connection::Connection,
@@ -93,6 +94,7 @@ pub(super) async fn forward(
     mut parts: Parts,
     body: ClientBody,
     exchange: &mut Exchange,
+    asking: Option<&mut Asking>,
 ) -> Result<Answer, Reason> {
     let random = || connection.worker.random();
     // By what the client has sent, whatever rules make of it.
@@ -169,7 +171,7 @@ pub(super) async fn forward(
         .map(|rule| Box::new(Retries::new(rule, &request, service.protocol, recording.as_ref())));
     let patience = plan.patience.as_deref();
     let sought = Sought { level, key, limit: plan.timeouts.attempt(), deadline, patience, state: &state };
-    let sending = attempts(connection, sought, &mut request, retries, |next, address| {
+    let sending = attempts(&connection.worker, sought, &mut request, retries, |next, address| {
         if !std::ptr::eq(next, service) {
             service = next;
             exchange.service(&service.label);
@@ -187,6 +189,11 @@ pub(super) async fn forward(
         return Err(Reason::UpstreamFailed);
     }
     finish_head(&mut response, exchange.is_head());
+    if let Some(asking) = asking {
+        let is_it = |one: &Option<Arc<Service>>| one.as_deref().is_some_and(|one| std::ptr::eq(one, service));
+        let place = outbound.rule.services.iter().position(is_it);
+        response = asking.answered(response, place.unwrap_or(usize::MAX));
+    }
     plan.response_headers.apply(response.headers_mut());
     backend.response_headers.apply(response.headers_mut());
     if let Some(cookie) = set_cookie {
@@ -207,6 +214,18 @@ pub(super) async fn forward(
     let (head, body) = response.into_parts();
     let upstream = body.into_switched().ok_or(Reason::UpstreamFailed)?;
     Ok(Answer::Tunnel(Response::from_parts(head, ()), Tunnel { upstream, idle }))
+}
+
+/// An answer that is kept, and that a Service gave: `None` if the rule has that no more.
+pub(super) fn stored(
+    response: Response<BackendBody>,
+    service: Option<&Service>,
+    request: &HeaderMap,
+    worker: &Worker,
+) -> Answer {
+    let Some(service) = service else { return Answer::Forwarded(response) };
+    let accepted = service.compression().and_then(|compression| compression.accepted(request));
+    compressed(response, service, accepted, worker)
 }
 
 /// An answer of a Service, compressed where its policy says so and the client takes it.
@@ -262,7 +281,7 @@ pub(super) fn address(
 
 /// `attempted` is told each endpoint, and of which Service it is.
 pub(super) async fn attempts<'a>(
-    connection: &Connection,
+    worker: &Rc<Worker>,
     sought: Sought<'a>,
     request: &mut Request<RequestBody>,
     mut retries: Option<Box<Retries<'_>>>,
@@ -276,11 +295,11 @@ pub(super) async fn attempts<'a>(
     loop {
         level = level.after(&tried, left == 1);
         let service = level.service;
-        let active = service.take(|| connection.worker.random(), key, &tried)?;
+        let active = service.take(|| worker.random(), key, &tried)?;
         attempted(service, active.endpoint().address);
         tried.add(active.endpoint());
         let watched = service.watch(active.endpoint());
-        let lease = Lease::new(active, Rc::clone(connection.worker.pool()));
+        let lease = Lease::new(active, Rc::clone(worker.pool()));
         let mut until = limit.map(|limit| Instant::now() + limit);
         if watched.is_some() {
             // Who is cut off by the deadline of the whole request has failed as well.
@@ -318,10 +337,10 @@ pub(super) async fn attempts<'a>(
         {
             if service.may_retry() {
                 drop(outcome);
-                retries.wait(connection.worker.random()).await;
+                retries.wait(worker.random()).await;
                 continue;
             }
-            connection.worker.sink.metrics().retries_refused.add(1);
+            worker.sink.metrics().retries_refused.add(1);
         }
         return outcome.map_err(|(Failed::Unsent(reason) | Failed::Sent(reason))| reason);
     }
@@ -337,7 +356,7 @@ fn judged(attempt: &Result<Response<BackendBody>, Failed>, protocol: Protocol) -
     }
 }
 
-fn finish_head(response: &mut Response<BackendBody>, to_head: bool) {
+pub(super) fn finish_head(response: &mut Response<BackendBody>, to_head: bool) {
     *response.version_mut() = Version::HTTP_11;
     headers::clean_response(response.headers_mut());
     // The length is told anew from the body, but where there is none to tell it from.

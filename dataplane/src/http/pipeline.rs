@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! canonical target -> listener -> route -> clean headers -> preflight answered -> length of the body -> limits by address -> authenticate -> limits by identity
-//!   -> faults on purpose -> request filters -> forward | aggregate | redirect | respond -> response filters
+//!   -> faults on purpose -> answers that are kept -> request filters -> forward | aggregate | redirect | respond -> response filters
 //! ```
 //!
 //! Each step changes the request or ends the pipeline with a [`Refusal`]. The exchange is ended by the body of whatever
@@ -21,6 +21,7 @@ use http_body::Body;
 use super::{
     aggregate::{self, Assembled},
     body::ResponseBody,
+    cached,
     client_body::ClientBody,
     compressed::Compressed,
     connection::Connection,
@@ -194,7 +195,17 @@ async fn answer(
                 websocket,
                 identity: admitted.identity.as_ref(),
             };
-            forward::forward(connection, snapshot, outbound, parts, body, exchange).await?
+            match &routed.rule.plan.cache {
+                None => forward::forward(connection, snapshot, outbound, parts, body, exchange, None).await?,
+                Some(rule) => {
+                    let cache = Arc::clone(connection.worker.cache(snapshot.settings.cache_bytes));
+                    let epoch = cache.epoch(exchange.host(), path, query);
+                    let kept = cached::Kept { rule, told: admitted.told, cache, epoch };
+                    // Its state is large, and no other request is to have room for it.
+                    Box::pin(cached::answer(connection, snapshot, kept, outbound, parts, body, exchange))
+                        .await?
+                }
+            }
         }
         Action::Redirect(redirect) => {
             let original = Original {
@@ -289,7 +300,17 @@ fn direct(respond: &Respond) -> Response<Bytes> {
 }
 
 impl Answer {
-    fn headers_mut(&mut self) -> &mut HeaderMap {
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Answer::Forwarded(response) => response.status(),
+            Answer::Compressed(response) => response.status(),
+            Answer::Assembled(response) => response.status(),
+            Answer::Own(_, response) => response.status(),
+            Answer::Tunnel(response, _) => response.status(),
+        }
+    }
+
+    pub(super) fn headers_mut(&mut self) -> &mut HeaderMap {
         match self {
             Answer::Forwarded(response) => response.headers_mut(),
             Answer::Compressed(response) => response.headers_mut(),

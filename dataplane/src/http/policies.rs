@@ -10,7 +10,7 @@ use http::{HeaderMap, header::WWW_AUTHENTICATE, request::Parts};
 use super::{connection::Connection, exchange::Exchange, external, headers, new_keys, respond::Refusal};
 use crate::{
     Reason,
-    auth::{self, Identity},
+    auth::{self, Identity, Told},
     limit::{Facts, Phase, Quota, Verdict},
     snapshot::{Rule, Snapshot},
 };
@@ -22,6 +22,8 @@ pub(super) struct Admitted {
     pub(super) query: Option<String>,
     /// `None`: nobody is known.
     pub(super) identity: Option<Identity>,
+    /// Where the rule keeps answers: whose they are.
+    pub(super) told: Told,
     /// Fields of the response that tell what is left of the limits.
     pub(super) quota: HeaderMap,
 }
@@ -44,7 +46,8 @@ pub(super) async fn admit(
     let mut quota = None;
     let seen = Seen { parts, client, path, identity: None };
     limit(connection, rule, Phase::BeforeIdentity, seen, exchange, now, &mut quota).await?;
-    let (identity, query) = authenticate(connection, snapshot, rule, parts, client, exchange).await?;
+    let (identity, query) =
+        authenticate(connection, snapshot, rule, parts, client, exchange, &mut admitted.told).await?;
     admitted.query = query;
     if let Some(consumer) = identity.as_ref().and_then(Identity::consumer) {
         exchange.consumer(consumer);
@@ -66,6 +69,7 @@ async fn authenticate(
     parts: &mut Parts,
     client: IpAddr,
     exchange: &mut Exchange,
+    told: &mut Told,
 ) -> Result<(Option<Identity>, Option<String>), Refusal> {
     if rule.auth().is_empty() {
         return Ok((None, None));
@@ -115,6 +119,9 @@ async fn authenticate(
         if let Some(stripped) = policy.apply(identity, &mut parts.headers, current, now) {
             query = Some(stripped);
         }
+    }
+    if rule.plan.cache.as_ref().is_some_and(|cache| !cache.shared) {
+        *told = Told::of(&policies, &identities, &parts.headers);
     }
     let identity = Identity::most_telling(identities);
     if let Some(identity) = &identity {

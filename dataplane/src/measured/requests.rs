@@ -4,17 +4,26 @@ use std::{
     hint::black_box,
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use gatehouse_proto::config::v1;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::{Case, Work};
 use crate::{
+    auth::Told,
+    cache::{
+        Cache, Stored,
+        policy::{Selection, Terms, Wants},
+    },
     filter::{CommonChanges, HeaderChanges},
-    http::headers::{Hop, clean_request, set_forwarded},
+    http::{
+        cached::{key, response},
+        headers::{Hop, clean_request, set_forwarded},
+    },
     limit,
     observe::metrics::Metrics,
 };
@@ -23,6 +32,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "headers/clean-and-forward", prepare: clean },
     Case { name: "headers/change-three", prepare: change },
     Case { name: "limit/local", prepare: local },
+    Case { name: "cache/hit", prepare: kept },
 ];
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
@@ -116,5 +126,43 @@ fn local() -> Work {
         let checked = policy.check(limit::Phase::BeforeIdentity, &facts, &stores, now).now_or_never();
         let outcome = checked.expect("what counts in this process never waits");
         assert!(matches!(outcome.verdict, limit::Verdict::Admit(Some(_))));
+    })
+}
+
+/// An answer that is kept, from a request's fields to the head that goes out.
+fn kept() -> Work {
+    let (cache, headers) = (Cache::new(1 << 20), headers());
+    let (authority, now) = (HeaderValue::from_static("shop.example.com"), tokio::time::Instant::now());
+    let key = move |headers: &HeaderMap| key(b"rule", &authority, "/orders/1", &Told::Nobody, headers);
+    let answer = [
+        ("cache-control", "public, max-age=60"),
+        ("content-type", "application/json"),
+        ("etag", "\"0123456789abcdef\""),
+        ("date", "Mon, 30 Nov 2026 08:00:00 GMT"),
+        ("vary", "accept-encoding"),
+    ];
+    let answer = answer.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+    let answer = HeaderMap::from_iter(answer);
+    let terms = Terms { age: Duration::ZERO, fresh_for: Duration::from_secs(60), ..Terms::default() };
+    let stored = Stored {
+        status: StatusCode::OK,
+        selection: Selection::of(&answer, &headers).expect("it varies by one field"),
+        headers: answer,
+        body: Bytes::from_static(b"{}"),
+        terms,
+        arrived: now,
+        epoch: cache.epoch("shop.example.com", "/orders/1", None),
+        service: 0,
+        refreshing: false.into(),
+    };
+    assert!(cache.keep(&key(&headers), Arc::new(stored)), "there is room");
+    Box::new(move || {
+        let headers = black_box(&headers);
+        let epoch = cache.epoch("shop.example.com", "/orders/1", None);
+        let wants = Wants::of(headers);
+        let entry = cache.get(&key(headers)).expect("it is kept");
+        let found = entry.select(headers, epoch).expect("it is for this request");
+        assert!(wants.take(found.age(now), found.fresh_for(now)) && found.is_fresh(now));
+        black_box(response(found, now, headers, false));
     })
 }

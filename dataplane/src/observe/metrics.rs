@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 
 pub(crate) use {limit::LimitMetrics, part::PartMetrics, route::RouteMetrics};
 
-use super::{Record, StreamRecord};
+use super::{CacheResult, Record, StreamRecord};
 use crate::{Reason, discover::Source, rollout::Counts, seeds::Seeds};
 use {handles::Handles, route::RouteCounts};
 
@@ -87,6 +87,8 @@ pub(crate) struct Metrics {
 pub(crate) struct Gauges {
     /// Client connections that are open.
     pub(crate) connections: usize,
+    /// What answers that are kept take, in bytes, and how many had to make room for others.
+    pub(crate) cache: (u64, u64),
     /// There is a channel to the controller.
     pub(crate) connected: bool,
     /// A whole state has been applied.
@@ -179,6 +181,10 @@ impl Metrics {
         if let Some(reason) = record.reason {
             self.reasons.0[reason.index()].add(1);
         }
+    }
+
+    pub(crate) fn count_cached(&self, route: &RouteMetrics, result: CacheResult) {
+        self.counts(route).count_cached(result);
     }
 
     pub(super) fn count_stream(&self, record: &StreamRecord) {

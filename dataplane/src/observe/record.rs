@@ -41,6 +41,8 @@ pub(crate) struct Record {
     pub(crate) status: u16,
     /// What a gRPC call ended with; 0 is success.
     pub(crate) grpc_status: Option<u16>,
+    /// Where the rule keeps answers: what became of it there.
+    pub(crate) cache: Option<CacheResult>,
     /// Why the gateway answered by itself, or why the response was not finished.
     pub(crate) reason: Option<Reason>,
     /// Parts of an aggregate that have failed, and why, as a JSON array; empty: none.
@@ -54,9 +56,44 @@ pub(crate) struct Record {
     pub(crate) trace: TraceContext,
 }
 
+/// What became of a request where answers are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CacheResult {
+    /// It got an answer that was kept.
+    Hit,
+    /// It got one that was not fresh any more.
+    Stale,
+    /// It got one that the backend has confirmed.
+    Revalidated,
+    /// There was none.
+    Miss,
+    /// It passed by.
+    Bypass,
+}
+
 /// Letters, digits and `-_.:`, at most 128: it goes into headers, logs and problem details as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RequestId(HeaderValue);
+
+impl CacheResult {
+    pub(super) const ALL: [CacheResult; 5] = [
+        CacheResult::Hit,
+        CacheResult::Stale,
+        CacheResult::Revalidated,
+        CacheResult::Miss,
+        CacheResult::Bypass,
+    ];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            CacheResult::Hit => "hit",
+            CacheResult::Stale => "stale",
+            CacheResult::Revalidated => "revalidated",
+            CacheResult::Miss => "miss",
+            CacheResult::Bypass => "bypass",
+        }
+    }
+}
 
 impl Record {
     /// Refused, failed, broken off, or answered with an error.
@@ -126,6 +163,7 @@ impl Record {
             consumer: Some("alice".into()),
             status: 200,
             grpc_status: None,
+            cache: None,
             reason: None,
             failed_parts: Box::default(),
             bytes_received: 0,

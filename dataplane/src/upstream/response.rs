@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::{Lease, RequestBody, body::IdleTimer, http1, multiplexed::Counted, stream::Stream};
+use crate::cache::Recorded;
 
 /// Gives its connection back by itself when the last byte has been read, and closes it when it is dropped before.
 #[derive(Debug)]
@@ -25,7 +26,14 @@ pub(crate) struct BackendBody {
 #[derive(Debug)]
 enum Kind {
     Http1(http1::Body<Stream, RequestBody>),
-    H2c { body: Incoming, _counted: Counted },
+    H2c {
+        body: Incoming,
+        _counted: Counted,
+    },
+    /// Of an answer that was kept.
+    Stored(Bytes),
+    /// It is written down on its way.
+    Recorded(Box<Recorded>),
 }
 
 /// The body broke off.
@@ -62,6 +70,15 @@ impl BackendBody {
         let mut body = BackendBody { kind, lease: Some(lease), idle: None };
         body.settle(false);
         body
+    }
+
+    /// It has come before.
+    pub(crate) fn stored(bytes: Bytes) -> Self {
+        BackendBody { kind: Kind::Stored(bytes), lease: None, idle: None }
+    }
+
+    pub(crate) fn recorded(recorded: Recorded) -> Self {
+        BackendBody { kind: Kind::Recorded(Box::new(recorded)), lease: None, idle: None }
     }
 
     /// It breaks off when nothing comes for so long while somebody waits for it.
@@ -107,6 +124,11 @@ impl Body for BackendBody {
             Kind::H2c { body, .. } => {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
             }
+            Kind::Stored(bytes) => {
+                let bytes = std::mem::take(bytes);
+                return Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))));
+            }
+            Kind::Recorded(body) => Pin::new(&mut **body).poll_frame(cx),
         };
         let frame = match (polled, &mut this.idle) {
             (Poll::Ready(frame), idle) => {
@@ -127,6 +149,8 @@ impl Body for BackendBody {
         match &self.kind {
             Kind::Http1(body) => body.is_end_stream(),
             Kind::H2c { body, .. } => body.is_end_stream(),
+            Kind::Stored(bytes) => bytes.is_empty(),
+            Kind::Recorded(body) => body.is_end_stream(),
         }
     }
 
@@ -134,6 +158,8 @@ impl Body for BackendBody {
         match &self.kind {
             Kind::Http1(body) => body.size_hint(),
             Kind::H2c { body, .. } => body.size_hint(),
+            Kind::Stored(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Recorded(body) => body.size_hint(),
         }
     }
 }

@@ -268,6 +268,9 @@ pub struct Settings {
     /// Absent: as an empty one.
     #[prost(message, optional, tag = "7")]
     pub names: ::core::option::Option<Names>,
+    /// What all answers that are kept may take, in bytes. 0 means the default, which the dataplane names.
+    #[prost(uint64, tag = "8")]
+    pub cache_bytes: u64,
 }
 /// How the names of backends are looked up.
 #[derive(serde::Serialize)]
@@ -495,6 +498,9 @@ pub struct Route {
     /// Absent: none.
     #[prost(message, optional, tag = "22")]
     pub fault: ::core::option::Option<Fault>,
+    /// Absent: no answer is kept.
+    #[prost(message, optional, tag = "23")]
+    pub cache: ::core::option::Option<Cache>,
     #[prost(oneof = "route::Action", tags = "12, 13, 14, 15, 17, 20")]
     pub action: ::core::option::Option<route::Action>,
 }
@@ -519,6 +525,21 @@ pub mod route {
         #[prost(message, tag = "20")]
         Closed(super::Closed),
     }
+}
+/// Answers of the backends that are kept, and given again.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Cache {
+    /// Of a body; an answer with more is not kept.
+    #[prost(uint64, tag = "1")]
+    pub max_body_bytes: u64,
+    /// All who may send requests get the same answers.
+    #[prost(bool, tag = "2")]
+    pub shared: bool,
+    /// For so long an answer is given that is not fresh any more, where it says nothing of that itself.
+    #[prost(uint64, tag = "3")]
+    pub stale_while_revalidate_ms: u64,
 }
 /// What is done to requests that every policy has admitted, before they go to a backend.
 #[derive(serde::Serialize)]

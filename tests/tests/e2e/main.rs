@@ -7,6 +7,7 @@ mod authorization;
 mod backend_tls;
 mod balancing;
 mod bodies;
+mod cache;
 mod certificates;
 mod checks;
 mod client_certificates;

@@ -35,7 +35,7 @@ const OBSERVERS: [(&str, &str); 15] = [
     ("zipkin", "is not converted: set `tracing` of the GatewayConfig to an OTLP collector"),
     ("opentelemetry", "is not converted: set `tracing` of the GatewayConfig, which speaks OTLP over gRPC"),
     ("correlation-id", "is built in under another name: X-Request-Id, which a client may bring"),
-    ("proxy-cache", "is not converted: backends get every request"),
+    ("proxy-cache", "is not converted: backends get every request. Write `cache` of the rule"),
     ("grpc-web", "is not converted: browsers need gRPC of their own"),
 ];
 

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::http::headers::remove_with_aliases;
+use crate::{cache::KeyWriter, http::headers::remove_with_aliases};
 
 /// What the credential of an identity begins with.
 const CREDENTIAL: &str = "external";
@@ -42,6 +42,23 @@ impl Granted {
             None => CREDENTIAL.into(),
         };
         Granted { credential, edits, removed }
+    }
+
+    pub(in crate::auth) fn is_nameless(&self) -> bool {
+        *self.credential == *CREDENTIAL
+    }
+
+    /// All that it gives the backend.
+    pub(in crate::auth) fn tell(&self, who: &mut KeyWriter) {
+        for Edit { name, value, how } in &self.edits {
+            who.piece(name.as_str().as_bytes());
+            who.piece(value.as_bytes());
+            who.piece(&[*how as u8]);
+        }
+        for name in &self.removed {
+            who.piece(name.as_str().as_bytes());
+        }
+        who.absent();
     }
 
     /// What is set takes the place of every spelling of it that the client has sent.

@@ -107,7 +107,7 @@ async fn ask_and_gather(
         question.began + part.timeout.map_or(question.plan.timeout, |own| own.min(question.plan.timeout));
     let level = Level::only(service);
     let sought = Sought { level, key, limit: None, deadline: Some(deadline), patience: None, state: &state };
-    let sending = attempts(question.connection, sought, &mut request, retries, |_, _| ());
+    let sending = attempts(&question.connection.worker, sought, &mut request, retries, |_, _| ());
     let response = sending.await?;
     let share = question.connection.worker.room().share();
     if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {

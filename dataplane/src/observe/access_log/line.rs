@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::super::{Record, StreamRecord, metrics::RouteMetrics};
+use super::super::{CacheResult, Record, StreamRecord, metrics::RouteMetrics};
 use crate::Reason;
 
 const USER_AGENT_BYTES: usize = 256;
@@ -48,13 +48,14 @@ pub(super) fn write(out: &mut Vec<u8>, clock: &mut Clock, record: &Record) {
     if let Some(reason) = record.reason {
         text(out, "reason", reason.as_str());
     }
+    optional(out, "cache", record.cache.map(CacheResult::as_str));
     if !record.failed_parts.is_empty() {
         name(out, "failed_parts");
         out.extend_from_slice(record.failed_parts.as_bytes());
     }
     name(out, "duration_ms");
     milliseconds(out, record.duration);
-    if let Some(head_after) = record.head_after {
+    if let Some(head_after) = record.head_after.filter(|_| record.attempts > 0 || record.cache.is_none()) {
         name(out, "upstream_ms");
         milliseconds(out, head_after);
     }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{Counter, PartMetrics, handles::Handles};
+use crate::observe::CacheResult;
 
 /// Upper bounds of the histogram's buckets, in microseconds, and in seconds as text.
 pub(super) const BUCKETS: [(u64, &str); 14] = [
@@ -48,6 +49,8 @@ pub(super) struct RouteCounts {
     requests: OnceLock<Box<Requests>>,
     streams: OnceLock<Box<Streams>>,
     parts: OnceLock<Box<Handles<Box<str>, PartMetrics>>>,
+    /// Of a rule that keeps answers, by what became of requests.
+    cached: OnceLock<Box<[Counter; CacheResult::ALL.len()]>>,
 }
 
 #[derive(Debug, Default)]
@@ -126,6 +129,16 @@ impl RouteCounts {
         let bucket = BUCKETS.partition_point(|(bound, _)| *bound < micros);
         counts.buckets.get(bucket).unwrap_or(&counts.beyond).add(1);
         counts.microseconds.add(micros);
+    }
+
+    pub(super) fn count_cached(&self, result: CacheResult) {
+        self.cached.get_or_init(Box::default)[result as usize].add(1);
+    }
+
+    /// `None` before the first.
+    pub(super) fn cached(&self) -> Option<[(CacheResult, u64); CacheResult::ALL.len()]> {
+        let counts = self.cached.get()?;
+        Some(std::array::from_fn(|index| (CacheResult::ALL[index], counts[index].get())))
     }
 
     pub(super) fn count_stream(&self, received: u64, sent: u64) {

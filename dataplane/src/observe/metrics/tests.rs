@@ -200,6 +200,7 @@ fn gauges_say_how_it_stands_now() {
     metrics.configured(2, SystemTime::UNIX_EPOCH + Duration::from_millis(1_764_046_744_050));
     let gauges = Gauges {
         connections: 7,
+        cache: (4096, 3),
         connected: true,
         synced: true,
         rejected: 1,
@@ -211,6 +212,8 @@ fn gauges_say_how_it_stands_now() {
     for (name, expected) in [
         ("requests_active", 2.0),
         ("connections_active", 7.0),
+        ("cache_bytes", 4096.0),
+        ("cache_evictions_total", 3.0),
         ("config_connected", 1.0),
         ("config_synced", 1.0),
         ("config_rejected_resources", 1.0),

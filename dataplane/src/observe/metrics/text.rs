@@ -27,6 +27,7 @@ impl Metrics {
         routes.extend(self.live_routes());
         self.write_routes(out, &routes)?;
         parts::write(out, &routes)?;
+        write_cached(out, &routes)?;
 
         let name = "gatehouse_gateway_responses_total";
         head(
@@ -178,6 +179,11 @@ impl Metrics {
                 "Requests that have begun and not ended, WebSockets among them.",
                 self.active(),
             ),
+            (
+                "gatehouse_cache_bytes",
+                "What answers that are kept take, with those that are still coming.",
+                gauges.cache.0,
+            ),
             ("gatehouse_connections_active", "Client connections that are open.", gauges.connections as u64),
             (
                 "gatehouse_config_connected",
@@ -198,6 +204,13 @@ impl Metrics {
         ] {
             single(out, name, "gauge", help, value)?;
         }
+        single(
+            out,
+            "gatehouse_cache_evictions_total",
+            "counter",
+            "Answers that were kept and had to make room for others.",
+            gauges.cache.1,
+        )?;
         let (seconds, millis) = (updated / 1000, updated % 1000);
         single(
             out,
@@ -224,6 +237,20 @@ impl Metrics {
         head(out, "gatehouse_build_info", "gauge", "The version that runs.")?;
         writeln!(out, "gatehouse_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))
     }
+}
+
+/// Of rules that keep answers.
+fn write_cached(out: &mut String, routes: &[Arc<RouteCounts>]) -> fmt::Result {
+    let name = "gatehouse_cache_requests_total";
+    head(out, name, "counter", "Requests of rules that keep answers, by what they got.")?;
+    for (route, counts) in routes.iter().filter_map(|route| Some((route, route.cached()?))) {
+        let (object, rule) = (Label(route.object()), Label(route.rule()));
+        for (result, count) in counts {
+            let result = result.as_str();
+            writeln!(out, "{name}{{route=\"{object}\",rule=\"{rule}\",result=\"{result}\"}} {count}")?;
+        }
+    }
+    Ok(())
 }
 
 /// Of Services whose endpoints are watched.
