@@ -169,3 +169,21 @@ async fn who_waits_has_a_time_limit_of_its_own() {
     let answer = get(gateway.http(), "/").send().await;
     assert_eq!(answer.status, 200);
 }
+
+#[tokio::test]
+async fn a_write_counts_although_its_client_has_left() {
+    let (backend, let_go, came) = held("max-age=60").await;
+    let gateway = gateway(&backend).await;
+    let ask = || get(gateway.http(), "/");
+    let_go.add_permits(1);
+    assert_eq!(text(&ask().send().await), "answer 1");
+    assert!(status(&ask().send().await).starts_with("gatehouse; hit"));
+    let mut writer = TcpStream::connect(gateway.http()).await.unwrap();
+    writer.write_all(b"DELETE / HTTP/1.1\r\nhost: test.example\r\n\r\n").await.unwrap();
+    eventually("the backend has it", async || (came.load(Ordering::SeqCst) == 2).then_some(())).await;
+    drop(writer);
+    requests_under_way(&gateway, 0).await;
+    // Nobody knows whether it was done.
+    let_go.add_permits(50);
+    assert_eq!(text(&ask().send().await), "answer 3");
+}
