@@ -75,8 +75,8 @@ pub use identity::{ClaimHeader, Identity, IdentityToken, SigningAlgorithm, Signi
 pub use mirror::{Fraction, Mirror, ServiceRef};
 pub use rate_limit_policy::{
     Algorithm, ClientIpKey, ConcurrencyLimit, ConditionHeader, ConditionRanges, Empty, HeaderKey, Limit,
-    LimitCondition, LimitKey, LimitResponse, LimitScope, LimitStore, QueryKey, RateLimitPolicy,
-    RateLimitPolicySpec, StoreFailure, Tier,
+    LimitAccuracy, LimitCondition, LimitKey, LimitResponse, LimitScope, LimitStore, QueryKey,
+    RateLimitPolicy, RateLimitPolicySpec, StoreFailure, Tier,
 };
 pub use reference::{LocalRef, ParentRef, TargetRef, TypedRef};
 pub use retry::Retry;

@@ -41,6 +41,7 @@ pub use response::LimitResponse;
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("(has(self.limits) && self.limits.size() > 0) || (has(self.concurrency) && self.concurrency.size() > 0)").message("give limits, concurrency or both"),
+    validation = Rule::new("self.accuracy == 'Strict' || self.store == 'Redis'").message("accuracy belongs to the store Redis").field_path(".accuracy"),
     validation = Rule::new("!has(self.limits) || !has(self.concurrency) || self.concurrency.all(c, !self.limits.exists(l, l.name == c.name))").message("limits and concurrency share their names: give each its own").field_path(".concurrency"),
 )]
 pub struct RateLimitPolicySpec {
@@ -62,6 +63,9 @@ pub struct RateLimitPolicySpec {
     /// Where requests are counted.
     #[serde(default)]
     pub store: LimitStore,
+    /// How exactly Redis counts.
+    #[serde(default)]
+    pub accuracy: LimitAccuracy,
     /// What happens while Redis does not answer.
     #[serde(default)]
     pub on_store_failure: StoreFailure,
@@ -234,6 +238,16 @@ pub enum LimitStore {
     Redis,
     /// Each dataplane counts its share.
     Local,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LimitAccuracy {
+    /// Never more than the limit: a request that was not granted waits for Redis.
+    #[default]
+    Strict,
+    /// A request that was not granted passes while its dataplane's share of the limit has room, and is counted afterwards.
+    /// Up to twice the limit may pass while Redis hears of it.
+    Fast,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

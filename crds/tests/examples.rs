@@ -76,8 +76,8 @@ fn the_types_have_the_defaults_of_the_schemas() {
     assert_eq!(filled["limits"][0]["algorithm"], "TokenBucket");
     assert_eq!(filled["limits"][0]["key"][0]["clientIP"], json!({"ipv4Prefix": 32, "ipv6Prefix": 64}));
     assert_eq!(
-        [&filled["scope"], &filled["store"], &filled["onStoreFailure"]],
-        ["Policy", "Redis", "FallbackLocal"]
+        [&filled["scope"], &filled["store"], &filled["accuracy"], &filled["onStoreFailure"]],
+        ["Policy", "Redis", "Strict", "FallbackLocal"]
     );
 
     let policy: AuthPolicy = read(

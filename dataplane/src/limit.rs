@@ -43,7 +43,7 @@ pub(crate) use server::RedisTarget;
 pub(crate) use store::StoreError;
 
 use concurrency::Concurrency;
-use escrow::{Decision, Failed};
+use escrow::{Decision, Failed, Terms};
 use local::Local;
 use plan::{Charge, Limit, Pick};
 use quota::Entry;
@@ -57,6 +57,8 @@ pub(crate) struct Policy {
     before: Limits,
     with: Limits,
     store: Place,
+    /// Nobody waits for Redis while this dataplane's part of the limits has room.
+    fast: bool,
     on_failure: OnFailure,
     broken: bool,
     /// What a refused request gets in place of 429.
@@ -208,6 +210,10 @@ impl Policy {
         }
     }
 
+    fn terms(&self) -> Terms {
+        Terms { strict: self.on_failure == OnFailure::Deny, fast: self.fast }
+    }
+
     fn limits(&self, phase: Phase) -> &Limits {
         match phase {
             Phase::BeforeIdentity => &self.before,
@@ -223,8 +229,7 @@ impl Policy {
         now: Instant,
     ) -> Outcome {
         let mut end = None;
-        let strict = self.on_failure == OnFailure::Deny;
-        match escrow::take(picks, strict, counters, remote, &mut end).await {
+        match escrow::take(picks, self.terms(), counters, remote, &mut end).await {
             Ok(decision) => decided(picks, decision),
             Err(failed) => {
                 let ways = Ways { counters, remote, now, end };
@@ -237,23 +242,23 @@ impl Policy {
     /// are asked for.
     async fn fall_back(&self, mut asked: Vec<Pick<'_>>, mut lost: Failed, ways: Ways<'_>) -> Outcome {
         let Ways { counters, remote, now, mut end } = ways;
-        let strict = self.on_failure == OnFailure::Deny;
         let degraded = Some(lost.error);
         let mut failed = Vec::new();
         let decision = loop {
             let by = asked[lost.at];
             failed.extend(asked.extract_if(.., |pick| remote.together(&by, pick)));
             if asked.is_empty() {
-                break Decision::Admit { taken: Vec::new(), at: 0 };
+                break Decision::Ahead(Vec::new());
             }
-            match escrow::take(&asked, strict, counters, remote, &mut end).await {
+            match escrow::take(&asked, self.terms(), counters, remote, &mut end).await {
                 Ok(decision) => break decision,
                 Err(more) => lost = more,
             }
         };
         failed.iter().for_each(|pick| pick.metrics.fell_back.add(1));
         let (mut taken, at) = match decision {
-            Decision::Admit { taken, at } => (taken, at),
+            Decision::Admit { taken, at } => (taken, Some(at)),
+            Decision::Ahead(taken) => (taken, None),
             refusal @ Decision::Refuse(_) => return Outcome { degraded, ..decided(&asked, refusal) },
         };
         let verdict = match self.on_failure {
@@ -269,10 +274,10 @@ impl Policy {
             OnFailure::Deny => Verdict::Unavailable,
         };
         let admitted = matches!(verdict, Verdict::Admit(_));
-        if !admitted {
+        if !admitted && let Some(at) = at {
             escrow::put_back(&asked, at, counters, remote);
         }
-        Outcome { verdict, degraded, leased_at: Some(at).filter(|_| admitted && !asked.is_empty()) }
+        Outcome { verdict, degraded, leased_at: at.filter(|_| admitted) }
     }
 }
 
@@ -280,6 +285,7 @@ impl Policy {
 fn decided(picks: &[Pick<'_>], decision: Decision) -> Outcome {
     let (verdict, leased_at) = match decision {
         Decision::Admit { taken, at } => (verdict(picks, &taken), Some(at)),
+        Decision::Ahead(taken) => (verdict(picks, &taken), None),
         Decision::Refuse(denied) => {
             for (pick, _) in picks.iter().zip(&denied).filter(|(_, wait)| wait.is_some()) {
                 pick.refused();

@@ -59,6 +59,11 @@ impl Policy {
             Ok(v1::StoreFailure::Deny) => OnFailure::Deny,
             Err(_) => return Err(unknown("onStoreFailure", config.on_store_failure)),
         };
+        let fast = match v1::LimitAccuracy::try_from(config.accuracy) {
+            Ok(v1::LimitAccuracy::Strict | v1::LimitAccuracy::Unspecified) => false,
+            Ok(v1::LimitAccuracy::Fast) => true,
+            Err(_) => return Err(unknown("accuracy", config.accuracy)),
+        };
         let per_route = match v1::LimitScope::try_from(config.scope) {
             Ok(v1::LimitScope::Policy | v1::LimitScope::Unspecified) => false,
             Ok(v1::LimitScope::Route) => true,
@@ -94,7 +99,7 @@ impl Policy {
                 metrics: metrics.limit(name, &limit.name),
             });
         }
-        Ok(Policy { before, with, store, on_failure, broken: false, response: None })
+        Ok(Policy { before, with, store, fast, on_failure, broken: false, response: None })
     }
 
     /// For a policy that can't be enforced. Nothing else of it is looked at: rejecting it would leave in force what came
@@ -104,6 +109,7 @@ impl Policy {
             before: Limits::default(),
             with: Limits::default(),
             store: Place::Local,
+            fast: false,
             on_failure: OnFailure::Deny,
             broken: true,
             response: None,

@@ -4,6 +4,7 @@
 //! take: every limit has a lease -> spend from each, no Redis
 //!       one is used up          -> refuse, no Redis
 //!       one lacks               -> ask for all that lack, in one command, and wait; or wait with the one who asked
+//!       one lacks, fast         -> pass by this dataplane's own part of every limit, and tell Redis of it
 //! ```
 //!
 //! In a cluster counts may lie on several shelves, and no command reaches more than one: each shelf is asked, at the same
@@ -23,8 +24,8 @@ use super::cluster::Shelf;
 use super::key::Key;
 use super::lease::{Answer, Ask, Lease, Purpose, Spent, Watch};
 use super::link::Link;
-use super::local::Counters;
-use super::plan::Pick;
+use super::local::{Counters, Local};
+use super::plan::{Charge, Pick};
 use super::redis::{self, Remote};
 use super::rule::{Rule, Taken};
 use super::store::StoreError;
@@ -46,8 +47,19 @@ pub(super) struct Gate {
 pub(super) enum Decision {
     /// `at`: on the local clock, within the time of every lease that was spent.
     Admit { taken: Vec<Taken>, at: u64 },
+    /// It passes before Redis was asked.
+    Ahead(Vec<Taken>),
     /// How long each that is used up stays so, in microseconds.
     Refuse(Vec<Option<u64>>),
+}
+
+/// What a policy wants of leases.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    /// A count that Redis lost begins used up.
+    pub(super) strict: bool,
+    /// Nobody waits for Redis while this dataplane's own part of the limits has room.
+    pub(super) fast: bool,
 }
 
 /// One limit's part in an ask.
@@ -85,16 +97,16 @@ struct Pending {
 /// Counts a request that waits.
 struct Waiting<'a>(&'a Leases, Key);
 
-/// Decides until `end`, which is set with the first wait. `strict`: a count that Redis lost begins used up.
+/// Decides until `end`, which is set with the first wait.
 pub(super) async fn take(
     picks: &[Pick<'_>],
-    strict: bool,
+    terms: Terms,
     counters: &Arc<Counters>,
     remote: &Remote,
     end: &mut Option<Instant>,
 ) -> Result<Decision, Failed> {
     loop {
-        let (gate, at) = match attempt(picks, strict, counters, remote) {
+        let (gate, at) = match attempt(picks, terms, counters, remote) {
             Step::Done(Decision::Refuse(denied)) => {
                 if end.is_some() {
                     return_granted(picks, &denied, counters, remote);
@@ -143,7 +155,7 @@ fn give_back(pick: &Pick<'_>, counters: &Arc<Counters>, remote: &Remote) {
 }
 
 /// Spends one of every lease, or none.
-fn attempt(picks: &[Pick<'_>], strict: bool, counters: &Arc<Counters>, remote: &Remote) -> Step {
+fn attempt(picks: &[Pick<'_>], terms: Terms, counters: &Arc<Counters>, remote: &Remote) -> Step {
     let leases = counters.leases();
     'again: loop {
         // A lease is worth something only until its time: the clock is read after every wait.
@@ -154,7 +166,7 @@ fn attempt(picks: &[Pick<'_>], strict: bool, counters: &Arc<Counters>, remote: &
             if let Spent::Yes { taken: one, renew } = spent {
                 taken.push(one);
                 if renew {
-                    ask(&[*pick], Purpose::Renew, strict, now, counters, remote.link(pick));
+                    ask(&[*pick], Purpose::Renew, terms.strict, now, counters, remote.link(pick));
                 }
                 continue;
             }
@@ -168,6 +180,11 @@ fn attempt(picks: &[Pick<'_>], strict: bool, counters: &Arc<Counters>, remote: &
             if denied.iter().any(Option::is_some) {
                 return Step::Done(Decision::Refuse(denied));
             }
+            if terms.fast
+                && let Some(taken) = pass_ahead(picks, terms, now, counters, remote)
+            {
+                return Step::Done(Decision::Ahead(taken));
+            }
             if let Spent::Asked(gate) = spent {
                 return Step::Wait(gate, n);
             }
@@ -175,9 +192,9 @@ fn attempt(picks: &[Pick<'_>], strict: bool, counters: &Arc<Counters>, remote: &
             let (here, elsewhere): (Vec<Pick<'_>>, Vec<Pick<'_>>) =
                 picks[n..].iter().copied().partition(|behind| remote.together(pick, behind));
             for shelf in elsewhere.chunk_by(|one, next| remote.together(one, next)) {
-                ask(shelf, Purpose::Wait, strict, now, counters, remote.link(&shelf[0]));
+                ask(shelf, Purpose::Wait, terms.strict, now, counters, remote.link(&shelf[0]));
             }
-            match ask(&here, Purpose::Wait, strict, now, counters, remote.link(pick)) {
+            match ask(&here, Purpose::Wait, terms.strict, now, counters, remote.link(pick)) {
                 Some(gate) => return Step::Wait(gate, n),
                 // Another worker was quicker.
                 None => continue 'again,
@@ -185,6 +202,32 @@ fn attempt(picks: &[Pick<'_>], strict: bool, counters: &Arc<Counters>, remote: &
         }
         return Step::Done(Decision::Admit { taken, at: now });
     }
+}
+
+/// Takes from this dataplane's own part of every limit, and owes it to Redis. `None`: one has no room, or Redis is away and
+/// the policy's `onStoreFailure` decides.
+fn pass_ahead(
+    picks: &[Pick<'_>],
+    terms: Terms,
+    now: u64,
+    counters: &Arc<Counters>,
+    remote: &Remote,
+) -> Option<Vec<Taken>> {
+    if picks.iter().any(|pick| remote.link(pick).is_down()) {
+        return None;
+    }
+    let charges: Vec<Charge> = picks.iter().map(Pick::share).collect();
+    let taken = Local { counters, now }.take(&charges);
+    if taken.iter().any(|taken| !taken.admitted) {
+        return None;
+    }
+    for pick in picks {
+        counters.leases().keep(pick.key, now, |lease| lease.owe(pick.numbers.whole, now));
+    }
+    for shelf in picks.chunk_by(|one, next| remote.together(one, next)) {
+        ask(shelf, Purpose::Owed, terms.strict, now, counters, remote.link(&shelf[0]));
+    }
+    Some(taken)
 }
 
 /// Asks in one command for leases of all that lack one and that nobody has asked for, if there are any. They lie together.
@@ -281,7 +324,7 @@ impl Pending {
         for (want, answer) in self.wants.drain(..).zip(answers) {
             let watch = self.counters.leases().keep(want.key, now, |lease| {
                 lease.answered(&want.ask, answer, want.rule, now);
-                lease.watch()
+                lease.watch(want.rule, now)
             });
             if watch {
                 watched.push(want);
@@ -291,21 +334,19 @@ impl Pending {
     }
 }
 
-/// Gives back what is left of a lease in time, if it is not renewed.
+/// Asks for what is owed, and gives back what is left of a lease in time, if it is not renewed.
 async fn look_after(mut want: Want, counters: Arc<Counters>, link: Arc<Link>) {
-    let gate = Arc::<Gate>::default();
     loop {
-        let now = counters.now();
-        match counters.leases().on(want.key, now, |lease| lease.look_after(now, &gate)) {
+        let (now, gate) = (counters.now(), Arc::<Gate>::default());
+        match counters.leases().on(want.key, now, |lease| lease.look_after(want.rule, now, &gate)) {
             Watch::Later(then) => tokio::time::sleep(Duration::from_micros(then - now)).await,
             Watch::Over => return,
-            Watch::GiveBack(ask) => {
+            Watch::Tell(ask) => {
                 want.ask = ask;
-                let mut pending = Pending { counters, wants: vec![want], gate };
-                if let Ok(answers) = redis::ask(&pending.wants, &pending.counters, &link).await {
-                    pending.settle(&answers);
-                }
-                return;
+                let mut pending = Pending { counters: Arc::clone(&counters), wants: vec![want], gate };
+                let Ok(answers) = redis::ask(&pending.wants, &counters, &link).await else { return };
+                let Some(again) = pending.settle(&answers).pop() else { return };
+                want = again;
             }
         }
     }

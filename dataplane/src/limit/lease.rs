@@ -45,6 +45,8 @@ pub(super) struct Lease {
     size: u64,
     /// How many requests wait for the answer.
     waiting: u64,
+    /// How many have passed before they were granted.
+    owed: u64,
     /// The ask that waits for an answer: its number, and where to wait for it.
     asking: Option<(u64, Arc<Gate>)>,
     /// The count is used up until then, by this rule. Nothing but a change of the limit makes it admit earlier.
@@ -85,6 +87,8 @@ pub(super) enum Purpose {
     Wait,
     /// Little is left, and more will be wanted.
     Renew,
+    /// Requests have passed before they were granted.
+    Owed,
 }
 
 /// What Redis is told of a lease, and asked.
@@ -121,22 +125,22 @@ pub(super) struct Answer {
 pub(super) enum Watch {
     /// Look again then.
     Later(u64),
-    /// It is no longer there to be spent: tell Redis.
-    GiveBack(Ask),
+    /// It is no longer there to be spent, or something is owed: tell Redis.
+    Tell(Ask),
     /// There is nothing to look after.
     Over,
 }
 
 impl Spends {
     /// Groups lie as close as the rule can tell apart, and no closer than there is room for.
-    fn add(&mut self, rule: Rule, now: u64) {
+    fn add(&mut self, rule: Rule, now: u64, count: u64) {
         match self.0.last_mut() {
             Some(group) if now < group.first + rule.grain() => {
-                (group.last, group.count) = (now.max(group.last), group.count + 1);
+                (group.last, group.count) = (now.max(group.last), group.count + count);
             }
             _ => {
                 self.thin();
-                self.0.push(Group { first: now, last: now, count: 1 });
+                self.0.push(Group { first: now, last: now, count });
             }
         }
     }
@@ -189,6 +193,7 @@ impl Lease {
             touched: now,
             size: 0,
             waiting: 0,
+            owed: 0,
             asking: None,
             denied: None,
             beside: 0,
@@ -206,12 +211,30 @@ impl Lease {
     pub(super) fn spend(&mut self, rule: Rule, now: u64) -> Spent {
         self.seen += 1;
         if self.left > 0 && now < self.until {
-            self.left -= 1;
-            self.spent = self.spent.saturating_add(1);
-            self.spends.add(rule, now);
+            self.take(1, rule, now);
             return Spent::Yes { taken: self.taken(now), renew: self.wants_more(rule, now) };
         }
         self.asking.as_ref().map_or(Spent::Lacking, |(_, gate)| Spent::Asked(Arc::clone(gate)))
+    }
+
+    fn take(&mut self, count: u64, rule: Rule, now: u64) {
+        self.left -= count;
+        self.spent = self.spent.saturating_add(count);
+        self.spends.add(rule, now, count);
+    }
+
+    /// A request has passed before it was granted: it is taken from what is left, or else from what comes.
+    pub(super) fn owe(&mut self, rule: Rule, now: u64) {
+        self.owed += 1;
+        self.pay(rule, now);
+    }
+
+    fn pay(&mut self, rule: Rule, now: u64) {
+        let paid = self.owed.min(self.left);
+        if paid > 0 && now < self.until {
+            self.owed -= paid;
+            self.take(paid, rule, now);
+        }
     }
 
     /// Takes back what was spent at `then`, because another limit refused the request; unless Redis may have been told.
@@ -235,7 +258,12 @@ impl Lease {
 
     /// Nobody has asked, and there is nothing to spend: or little, to renew it.
     pub(super) fn lacks(&self, purpose: Purpose, now: u64) -> bool {
-        self.asking.is_none() && (purpose == Purpose::Renew || self.left == 0 || self.until <= now)
+        let lacking = match purpose {
+            Purpose::Wait => self.left == 0 || self.until <= now,
+            Purpose::Renew => true,
+            Purpose::Owed => self.owed > 0,
+        };
+        lacking && self.asking.is_none()
     }
 
     pub(super) fn wait(&mut self) {
@@ -252,7 +280,8 @@ impl Lease {
             self.left = 0;
         }
         // Those who wait take what is left first.
-        let wanted = (self.waiting + u64::from(purpose == Purpose::Wait)).saturating_sub(self.left);
+        let waiting = self.waiting + u64::from(purpose == Purpose::Wait);
+        let wanted = (waiting + self.owed).saturating_sub(self.left);
         let demand = match now.saturating_sub(self.since) {
             elapsed if self.since > 0 && elapsed > 0 => self.seen.saturating_mul(HORIZON_US) / elapsed,
             _ => 0,
@@ -261,14 +290,23 @@ impl Lease {
         self.tell(now, gate, wanted, ahead)
     }
 
-    /// Whether somebody has to look after what was granted; asked once, it is true once.
-    pub(super) fn watch(&mut self) -> bool {
-        let watch = self.left > 0 && !self.watched;
+    /// Something is owed that Redis may have.
+    fn owes(&self, rule: Rule, now: u64) -> bool {
+        self.owed > 0 && self.denied(rule, now).is_none()
+    }
+
+    /// Whether somebody has to look after what was granted or is owed; asked once, it is true once.
+    pub(super) fn watch(&mut self, rule: Rule, now: u64) -> bool {
+        let watch = (self.left > 0 || self.owes(rule, now)) && !self.watched;
         self.watched |= watch;
         watch
     }
 
-    pub(super) fn look_after(&mut self, now: u64, gate: &Arc<Gate>) -> Watch {
+    pub(super) fn look_after(&mut self, rule: Rule, now: u64, gate: &Arc<Gate>) -> Watch {
+        if self.owes(rule, now) && self.asking.is_none() {
+            self.watched = false;
+            return Watch::Tell(self.ask(Purpose::Owed, now, gate));
+        }
         let due = self.until - RETURN_US.min(self.until.saturating_sub(self.touched) / 2);
         if self.left > 0 && due > now {
             return Watch::Later(due);
@@ -282,7 +320,7 @@ impl Lease {
             return Watch::Over;
         }
         self.left = 0;
-        Watch::GiveBack(self.tell(now, gate, 0, 0))
+        Watch::Tell(self.tell(now, gate, 0, 0))
     }
 
     /// What was granted to a request that is refused, if it is all that is left and nobody waits or asks.
@@ -320,6 +358,7 @@ impl Lease {
             self.until = self.until.max(until);
         }
         self.left += answer.granted;
+        self.pay(rule, now);
         self.size = answer.granted;
         self.beside = answer.count.remaining;
         self.whole_at = now + answer.count.reset_in;

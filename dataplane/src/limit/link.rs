@@ -86,6 +86,11 @@ impl Link {
         self.limit
     }
 
+    /// A call would fail at once.
+    pub(super) fn is_down(&self) -> bool {
+        matches!(self.state.lock().line, Line::Down)
+    }
+
     /// Makes a call within the time limit. A connection that is lost, or leads to a node that no longer has the shelf, is
     /// replaced and the call made again, once, if the time allows; the first may have been counted, which is safe.
     pub(super) async fn run(self: &Arc<Link>, call: &Call<'_>) -> Result<Vec<i64>, StoreError> {

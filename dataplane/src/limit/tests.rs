@@ -3,6 +3,7 @@
 mod algorithms;
 mod cluster;
 mod failures;
+mod fast;
 mod fields;
 mod harness;
 mod leases;

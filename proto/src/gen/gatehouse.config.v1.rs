@@ -1691,6 +1691,9 @@ pub struct RateLimit {
     /// Counted by each dataplane for itself.
     #[prost(message, repeated, tag = "8")]
     pub concurrency: ::prost::alloc::vec::Vec<ConcurrencyLimit>,
+    /// Of store REDIS. Unspecified: strict.
+    #[prost(enumeration = "LimitAccuracy", tag = "9")]
+    pub accuracy: i32,
 }
 /// How many requests may be under way at once.
 #[derive(serde::Serialize)]
@@ -2260,6 +2263,39 @@ impl LimitStore {
             "LIMIT_STORE_UNSPECIFIED" => Some(Self::Unspecified),
             "LIMIT_STORE_LOCAL" => Some(Self::Local),
             "LIMIT_STORE_REDIS" => Some(Self::Redis),
+            _ => None,
+        }
+    }
+}
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum LimitAccuracy {
+    Unspecified = 0,
+    /// Nothing passes that was not granted.
+    Strict = 1,
+    /// What a dataplane has not asked for yet passes while its part of the limit has room, and is told afterwards.
+    Fast = 2,
+}
+impl LimitAccuracy {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "LIMIT_ACCURACY_UNSPECIFIED",
+            Self::Strict => "LIMIT_ACCURACY_STRICT",
+            Self::Fast => "LIMIT_ACCURACY_FAST",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LIMIT_ACCURACY_UNSPECIFIED" => Some(Self::Unspecified),
+            "LIMIT_ACCURACY_STRICT" => Some(Self::Strict),
+            "LIMIT_ACCURACY_FAST" => Some(Self::Fast),
             _ => None,
         }
     }

@@ -154,11 +154,16 @@ impl<'a> Conversion<'a, '_> {
     fn store(&mut self, config: &Reader<'a, '_>, spec: &mut Value) {
         let policy = config.text("policy");
         let lets_pass = config.flag("fault_tolerant").is_none_or(|at| at.value);
-        config.exact(&["sync_rate"]);
+        // Seconds, after which Kong tells Redis; else it asks at each request.
+        let later =
+            config.text("sync_rate").is_some_and(|at| at.value.parse().is_ok_and(|rate: f64| rate > 0.0));
         let connection = Connection::read(config);
         match policy.as_ref().map_or("local", |policy| &*policy.value) {
             "redis" => {
                 spec["onStoreFailure"] = json!(if lets_pass { "Allow" } else { "Deny" });
+                if later {
+                    spec["accuracy"] = json!("Fast");
+                }
                 if !lets_pass {
                     config.warn(
                         "fault_tolerant",

@@ -3,8 +3,8 @@
 mod condition;
 
 use gatehouse_crds::{
-    Algorithm, ConcurrencyLimit, Limit, LimitCondition, LimitKey, LimitResponse, LimitScope, LimitStore,
-    StoreFailure, parse_duration,
+    Algorithm, ConcurrencyLimit, Limit, LimitAccuracy, LimitCondition, LimitKey, LimitResponse, LimitScope,
+    LimitStore, StoreFailure, parse_duration,
 };
 use gatehouse_proto::config::v1::{self, limit_key::Kind};
 
@@ -49,6 +49,11 @@ pub(super) fn config(key: &ObjectKey, resources: &Resources) -> (v1::RateLimit, 
                     StoreFailure::FallbackLocal => v1::StoreFailure::FallbackLocal,
                     StoreFailure::Allow => v1::StoreFailure::Allow,
                     StoreFailure::Deny => v1::StoreFailure::Deny,
+                }
+                .into(),
+                accuracy: match spec.accuracy {
+                    LimitAccuracy::Strict => v1::LimitAccuracy::Strict,
+                    LimitAccuracy::Fast => v1::LimitAccuracy::Fast,
                 }
                 .into(),
                 // Each Gateway has its own.

@@ -6,20 +6,23 @@ use gatehouse_controller::serve::{self, ConfigServer};
 use gatehouse_proto::config::v1::{
     AccessLog, Aggregate, AggregatePart, Algorithm, Attachment, AuthConfig, AuthMethod, Backend, Certificate,
     Empty, Endpoint, Endpoints, Forward, Jwt, JwtKey, Limit, LimitKey, LimitScope, LimitStore, Listener,
-    Match, PartFailure, PathKind, PathMatch, PrivateKeyKind, Protocol, RateLimit, Route, Service, Settings,
-    TemplatePiece, auth_method, jwt_key, limit_key, resource::Kind, route, template_piece,
+    Match, PartFailure, PathKind, PathMatch, PrivateKeyKind, Protocol, RateLimit, Redis, Route, Service,
+    Settings, TemplatePiece, auth_method, jwt_key, limit_key, resource::Kind, route, template_piece,
 };
 use gatehouse_tests::{certs::Authority, channel, tokens};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use super::{cell::Scenario, peers::Setup};
+use super::{
+    cell::{Scenario, Store},
+    peers::Setup,
+};
 
 const GATEWAY: &str = "bench/edge";
 const LISTENER: &str = "listener/bench/edge/http";
 const SERVICE: &str = "service/bench/backend/80";
-/// So many that none is refused.
-const REQUESTS: u64 = 1_000_000_000;
+/// A second, so many that none is refused.
+const REQUESTS: u64 = 1_000_000;
 
 /// Ends when it is dropped.
 pub struct Controller {
@@ -74,8 +77,10 @@ fn state(setup: &Setup<'_>) -> BTreeMap<String, Kind> {
         listener.certificates = vec!["certificate/bench/tls".into()];
         state.insert("certificate/bench/tls".into(), Kind::Certificate(certificate(setup)));
     }
+    let redis = Redis { url: setup.redis.into(), timeout_ms: 100, ..Redis::default() };
     let settings = Settings {
         access_log: Some(AccessLog { enabled: true, sampling_ppm: Some(0) }),
+        redis: Some(redis),
         ..Settings::default()
     };
     state.insert("settings".into(), Kind::Settings(settings));
@@ -106,9 +111,9 @@ fn state(setup: &Setup<'_>) -> BTreeMap<String, Kind> {
                 add_route(&mut state, &format!("p{index}"), None, Some(format!("/p{index}")), false);
             }
         }
-        Scenario::Policy(count) => {
+        Scenario::Policy { hosts: count, store } => {
             state.insert("auth/bench/jwt".into(), Kind::Auth(auth(setup)));
-            state.insert("ratelimit/bench/local".into(), Kind::RateLimit(limit()));
+            state.insert("ratelimit/bench/limit".into(), Kind::RateLimit(limit(store)));
             for index in 0..count {
                 let host = format!("h{index}.bench.test");
                 add_route(&mut state, &format!("h{index}"), Some(host), None, index + 1 == count);
@@ -136,7 +141,7 @@ fn add_route(
         }],
         matches: vec![Match { path, ..Match::default() }],
         auth: if guarded { vec!["auth/bench/jwt".into()] } else { Vec::new() },
-        rate_limits: if guarded { vec!["ratelimit/bench/local".into()] } else { Vec::new() },
+        rate_limits: if guarded { vec!["ratelimit/bench/limit".into()] } else { Vec::new() },
         action: Some(route::Action::Forward(Forward { backends: vec![backend], ..Forward::default() })),
         ..Route::default()
     };
@@ -186,7 +191,7 @@ fn auth(setup: &Setup<'_>) -> AuthConfig {
     }
 }
 
-fn limit() -> RateLimit {
+fn limit(store: Store) -> RateLimit {
     let key = LimitKey { kind: Some(limit_key::Kind::Consumer(Empty {})) };
     let limit = Limit {
         name: "all".into(),
@@ -199,7 +204,10 @@ fn limit() -> RateLimit {
     RateLimit {
         limits: vec![limit],
         scope: LimitScope::Policy.into(),
-        store: LimitStore::Local.into(),
+        store: match store {
+            Store::Local => LimitStore::Local.into(),
+            Store::Redis => LimitStore::Redis.into(),
+        },
         replicas: 1,
         ..RateLimit::default()
     }

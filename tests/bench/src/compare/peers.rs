@@ -45,6 +45,8 @@ pub struct Setup<'a> {
     pub pair: &'a Pair,
     /// The public key of the tokens.
     pub jwk: &'a Value,
+    /// `redis://host:port`
+    pub redis: &'a str,
 }
 
 impl Peer {

@@ -9,6 +9,7 @@ use std::{
 
 use gatehouse_tests::{
     certs::{Authority, Pair},
+    redis::Redis,
     tokens::{self, Signer},
 };
 use jsonwebtoken::Algorithm;
@@ -47,6 +48,7 @@ pub struct Bench {
     authority: Authority,
     pair: Pair,
     signer: Signer,
+    redis: Redis,
     effort: Effort,
     /// Names; empty: all.
     only: Vec<String>,
@@ -66,7 +68,7 @@ impl Bench {
     /// Within a local task set, where the load runs.
     ///
     /// # Panics
-    /// If there is no temporary folder or no port.
+    /// If there is no temporary folder, no port or no redis-server.
     pub async fn new(effort: Effort, only: Vec<String>) -> Self {
         let authority = Authority::default();
         Bench {
@@ -75,6 +77,7 @@ impl Bench {
             pair: authority.issue(&[HOST]),
             authority,
             signer: Signer::rsa("bench"),
+            redis: Redis::start().await,
             effort,
             only,
             next_port: 20_000 + (std::process::id() % 400) as u16 * 16,
@@ -192,6 +195,7 @@ impl Bench {
             scenario: cell.scenario,
             pair: &self.pair,
             jwk: &self.signer.jwk,
+            redis: &self.redis.url(),
         };
         let (command, controller) = peer.prepare(&mut setup, &self.authority).await;
         let scenario = setup.scenario;
@@ -222,8 +226,8 @@ impl Bench {
             size: scenario.size(cell.path),
             trust,
         };
-        if let Scenario::Policy(count) = cell.scenario {
-            shape.host = format!("h{}.{HOST}", count - 1);
+        if let Scenario::Policy { hosts, .. } = cell.scenario {
+            shape.host = format!("h{}.{HOST}", hosts - 1);
             let mut claims = tokens::claims();
             // Longer than any run.
             claims["exp"] = (tokens::now() + 86_400).into();

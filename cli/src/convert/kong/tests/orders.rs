@@ -60,6 +60,19 @@ fn becomes_a_route_with_its_policies() {
     assert_eq!(converted.spec("GatewayConfig", "kong")["redis"]["url"], "redis://redis:6379");
 }
 
+/// Nobody waits for Redis where nobody did.
+#[test]
+fn counts_that_were_told_later_are_fast() {
+    for (rate, accuracy) in
+        [("0.5", json!("Fast")), ("10", json!("Fast")), ("-1", json!(null)), ("0", json!(null))]
+    {
+        let source = ORDERS.replace("policy: redis", &format!("policy: redis\n      sync_rate: {rate}"));
+        let converted = converted(&source);
+        assert_eq!(told(&converted), [""; 0]);
+        assert_eq!(converted.spec("RateLimitPolicy", "orders-rate-limiting")["accuracy"], accuracy, "{rate}");
+    }
+}
+
 #[test]
 fn every_field_is_told_of() {
     let converted = orders();

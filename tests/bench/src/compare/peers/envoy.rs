@@ -37,7 +37,7 @@ fn configuration(setup: &Setup<'_>) -> String {
             }
             hosts += "]}\n";
         }
-        Scenario::Policy(count) => {
+        Scenario::Policy { hosts: count, .. } => {
             for index in 0..count {
                 writeln!(
                     hosts,
@@ -50,7 +50,8 @@ fn configuration(setup: &Setup<'_>) -> String {
             hosts += "            - {name: v, domains: [\"*\"], routes: [{match: {prefix: /}, route: {cluster: b}}]}\n";
         }
     }
-    let policy = if matches!(setup.scenario, Scenario::Policy(_)) { policy(setup) } else { String::new() };
+    let policy =
+        if matches!(setup.scenario, Scenario::Policy { .. }) { policy(setup) } else { String::new() };
     let tls = if setup.scenario == Scenario::Tls { tls(setup) } else { String::new() };
     let (port, address, backend) = (setup.port, setup.backend.ip(), setup.backend.port());
     format!(
