@@ -76,7 +76,7 @@ pub use mirror::{Fraction, Mirror, ServiceRef};
 pub use rate_limit_policy::{
     Algorithm, ClientIpKey, ConcurrencyLimit, ConditionHeader, ConditionRanges, Empty, HeaderKey, Limit,
     LimitAccuracy, LimitCondition, LimitKey, LimitResponse, LimitScope, LimitStore, QueryKey,
-    RateLimitPolicy, RateLimitPolicySpec, StoreFailure, Tier,
+    RateLimitPolicy, RateLimitPolicySpec, ResponseCost, StoreFailure, Tier,
 };
 pub use reference::{LocalRef, ParentRef, TargetRef, TypedRef};
 pub use retry::Retry;

@@ -80,6 +80,7 @@ pub struct RateLimitPolicySpec {
 #[x_kube(
     validation = Rule::new("!has(self.burst) || self.algorithm == 'TokenBucket'").message("burst belongs to the algorithm TokenBucket").field_path(".burst"),
     validation = Rule::new("!has(self.cost) || (self.algorithm == 'TokenBucket' && has(self.burst) ? self.cost <= self.burst : self.cost <= self.requests)").message("cost is more than a request can have").field_path(".cost"),
+    validation = Rule::new("!has(self.responseCost) || !has(self.cost) || self.cost == 1").message("give cost or responseCost, not both").field_path(".responseCost"),
     validation = Rule::new("!has(self.tiers) || self.algorithm == 'TokenBucket' || self.tiers.all(t, !has(t.burst))").message("burst belongs to the algorithm TokenBucket").field_path(".tiers"),
 )]
 pub struct Limit {
@@ -116,9 +117,25 @@ pub struct Limit {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000), extend("default" = 1))]
     pub cost: Option<i64>,
+    /// The response says what the request cost. In place of `cost`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_cost: Option<ResponseCost>,
     /// It counts and never refuses: its metrics tell what it would have done.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shadow: bool,
+}
+
+/// One is taken when the request is admitted, and the rest when the response's head is there: as far as the limit has it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResponseCost {
+    /// Of a backend's response; a whole number. Without it the request costs 1.
+    #[schemars(length(min = 1, max = 256), regex(pattern = TOKEN))]
+    pub header: String,
+    /// What is above counts as this.
+    #[serde(default = "most")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max: i64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -259,6 +276,10 @@ pub enum StoreFailure {
     Allow,
     /// Answer 503.
     Deny,
+}
+
+fn most() -> i64 {
+    1_000_000
 }
 
 impl Default for ClientIpKey {

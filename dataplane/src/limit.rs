@@ -17,6 +17,7 @@ mod cluster;
 mod compile;
 mod concurrency;
 mod condition;
+mod due;
 mod escrow;
 mod facts;
 mod key;
@@ -36,6 +37,7 @@ use std::time::Instant;
 
 pub(crate) use compile::Invalid;
 pub(crate) use concurrency::Permit;
+pub(crate) use due::Due;
 pub(crate) use facts::Facts;
 pub(crate) use local::Counters;
 pub(crate) use quota::Quota;
@@ -89,6 +91,8 @@ pub(crate) struct Outcome {
     pub verdict: Verdict,
     /// Why the store could not be asked, in which case the policy's `onStoreFailure` decided.
     pub degraded: Option<StoreError>,
+    /// What the limits take besides when the response is there. Only of what is admitted.
+    pub due: Vec<Due>,
     /// When it spent leases, on the clock of [`Counters`]: for those who check that no limit is passed.
     pub leased_at: Option<u64>,
 }
@@ -172,15 +176,15 @@ impl Policy {
         now: Instant,
     ) -> Outcome {
         if self.broken {
-            return Outcome { verdict: Verdict::Broken, degraded: None, leased_at: None };
+            return Verdict::Broken.into();
         }
         let limits = self.limits(phase);
         let picks: Vec<Pick<'_>> = limits.enforced.iter().filter_map(|limit| limit.pick(facts)).collect();
-        let outcome = self.decide(&picks, stores, now).await;
+        let mut outcome = self.decide(&picks, stores, now).await;
         if matches!(outcome.verdict, Verdict::Admit(_)) {
             for pick in limits.shadow.iter().filter_map(|limit| limit.pick(facts)) {
                 // By itself: one that is used up must not keep others from counting. What it says is in its metrics.
-                self.decide(&[pick], stores, now).await;
+                outcome.due.append(&mut self.decide(&[pick], stores, now).await.due);
             }
         }
         outcome
@@ -198,16 +202,25 @@ impl Policy {
 
     async fn decide(&self, picks: &[Pick<'_>], stores: &Stores, now: Instant) -> Outcome {
         if picks.is_empty() {
-            return Outcome { verdict: Verdict::Admit(None), degraded: None, leased_at: None };
+            return Verdict::Admit(None).into();
         }
-        match (self.store, &stores.remote) {
-            (Place::Redis, Some(remote)) => self.check_remote(picks, &stores.counters, remote, now).await,
-            (Place::Redis, None) | (Place::Local, _) => Outcome {
-                verdict: check_local(picks, &stores.counters, now),
-                degraded: None,
-                leased_at: None,
-            },
-        }
+        let (outcome, local) = match (self.store, &stores.remote) {
+            (Place::Redis, Some(remote)) => {
+                let outcome = self.check_remote(picks, &stores.counters, remote, now).await;
+                let local = outcome.degraded.is_some();
+                (outcome, local)
+            }
+            (Place::Redis, None) | (Place::Local, _) => {
+                (check_local(picks, &stores.counters, now).into(), true)
+            }
+        };
+        let due = match outcome.verdict {
+            Verdict::Admit(_) => {
+                picks.iter().filter_map(|pick| pick.due(local, self.terms().strict)).collect()
+            }
+            _ => Vec::new(),
+        };
+        Outcome { due, ..outcome }
     }
 
     fn terms(&self) -> Terms {
@@ -277,7 +290,13 @@ impl Policy {
         if !admitted && let Some(at) = at {
             escrow::put_back(&asked, at, counters, remote);
         }
-        Outcome { verdict, degraded, leased_at: at.filter(|_| admitted) }
+        Outcome { degraded, leased_at: at.filter(|_| admitted), ..verdict.into() }
+    }
+}
+
+impl From<Verdict> for Outcome {
+    fn from(verdict: Verdict) -> Self {
+        Outcome { verdict, degraded: None, due: Vec::new(), leased_at: None }
     }
 }
 
@@ -298,7 +317,7 @@ fn decided(picks: &[Pick<'_>], decision: Decision) -> Outcome {
             (Verdict::Refuse(Quota::refused(entries.collect(), wait)), None)
         }
     };
-    Outcome { verdict, degraded: None, leased_at }
+    Outcome { leased_at, ..verdict.into() }
 }
 
 fn check_local(picks: &[Pick<'_>], counters: &Counters, now: Instant) -> Verdict {

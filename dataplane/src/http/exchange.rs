@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::{connection::Connection, grpc::GRPC_STATUS, headers::X_REQUEST_ID, target::Target};
 use crate::{
     Reason,
-    limit::Permit,
+    limit::{Due, Permit},
     observe::{CacheResult, Record, RequestId, metrics::RouteMetrics},
     rollout::{Counts, Version},
     upstream::{Asker, BodyState},
@@ -34,6 +34,8 @@ pub(crate) struct Exchange {
     complete: bool,
     /// What limits count it by for as long as it is under way.
     permits: Vec<Permit>,
+    /// What limits take besides when the response is there.
+    due: Vec<Due>,
     /// Of a rollout that is analysed.
     counts: Option<(Arc<Counts>, Version)>,
 }
@@ -80,6 +82,7 @@ impl Exchange {
             body: Rc::default(),
             complete: false,
             permits: Vec::new(),
+            due: Vec::new(),
             counts: None,
         })
     }
@@ -104,6 +107,18 @@ impl Exchange {
 
     pub(crate) fn hold(&mut self, permits: Vec<Permit>) {
         self.permits.extend(permits);
+    }
+
+    pub(crate) fn owe(&mut self, due: Vec<Due>) {
+        self.due.extend(due);
+    }
+
+    /// A backend has answered, and says what it cost.
+    pub(crate) fn pay(&mut self, head: &HeaderMap) {
+        if !self.due.is_empty() {
+            let stores = self.worker.stores();
+            self.due.drain(..).for_each(|due| due.take(head, &stores));
+        }
     }
 
     /// Canonical.

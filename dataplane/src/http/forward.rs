@@ -182,6 +182,8 @@ pub(super) async fn forward(
         Some(deadline) => timeout_at(deadline, sending).await.map_err(|_| Reason::UpstreamTimeout)??,
         None => sending.await?,
     };
+    // Rules may take from the client what it says.
+    exchange.pay(response.headers());
 
     let idle = patience.and_then(|patience| patience.idle);
     let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;

@@ -190,6 +190,7 @@ async fn limit(
             Verdict::Broken => return Err(Reason::PolicyUnavailable.into()),
         }
         exchange.hold(permits);
+        exchange.owe(outcome.due);
     }
     Ok(())
 }

@@ -75,6 +75,17 @@ impl Bucket {
         (Raw { admitted, numbers: [base.us - now, base.part, 0] }, admitted.then_some(next))
     }
 
+    /// The mark behind so many requests, or behind all that the bucket holds.
+    pub(super) fn used_up(&self, mark: Option<&mut Mark>, count: u64, now: u64) -> Mark {
+        let full = Mark { us: now + self.depth.us, part: self.depth.part };
+        let held = mark.map_or(Mark { us: now, part: 0 }, |mark| *mark).max(Mark { us: now, part: 0 });
+        let r = u128::from(self.requests);
+        // In `requests`-ths of a microsecond: a request is worth `per` of them.
+        let parts = u128::from(count) * u128::from(self.per) + u128::from(held.part);
+        let end = (parts / r).saturating_add(u128::from(held.us));
+        u64::try_from(end).map_or(full, |us| Mark { us, part: clamp(parts % r) }.min(full))
+    }
+
     /// What a mark means, seen from `now`.
     pub(super) fn debt(mark: Mark, now: u64) -> Raw {
         Raw { admitted: true, numbers: [mark.us.saturating_sub(now), mark.part, 0] }

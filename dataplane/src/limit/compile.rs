@@ -9,6 +9,7 @@ use gatehouse_proto::config::v1;
 use super::bucket::Bucket;
 use super::concurrency::Concurrency;
 use super::condition::Condition;
+use super::due::ResponseCost;
 use super::key::{Encoded, Field};
 use super::plan::{Limit, Numbers, Part, Prefixes, Scope};
 use super::quota::Shown;
@@ -156,15 +157,23 @@ fn compile_limit(
     let tiers = limit.tiers.iter().map(|tier| {
         let per_ms = if tier.per_ms == 0 { limit.per_ms } else { tier.per_ms };
         let amount = Amount { requests: tier.requests, per_ms, burst: tier.burst, cost };
-        Ok((tier.tier.clone(), numbers(policy, limit, Some(&tier.tier), amount, replicas)?))
+        Ok((tier.tier.clone(), Arc::new(numbers(policy, limit, Some(&tier.tier), amount, replicas)?)))
     });
     let tiers = tiers.collect::<Result<_, _>>()?;
+    let response_cost = limit.response_cost.as_ref().map(|cost| {
+        if limit.cost > 1 {
+            return Err(Invalid(format!("limit `{}` has `cost` and `responseCost`: give one", limit.name)));
+        }
+        let header = header(&limit.name, "responseCost", &cost.header)?;
+        Ok(Arc::new(ResponseCost { header, most: cost.max }))
+    });
     Ok(Limit {
         scope,
         shadow: limit.shadow,
         metrics: metrics.limit(policy, &limit.name),
-        base: numbers(policy, limit, None, base, replicas)?,
+        base: Arc::new(numbers(policy, limit, None, base, replicas)?),
         tiers,
+        response_cost: response_cost.transpose()?,
     })
 }
 
@@ -255,15 +264,16 @@ fn part(limit: &str, key: &v1::LimitKey) -> Result<Part, Invalid> {
         Some(Kind::Path(_)) => Ok(Part::Path),
         Some(Kind::Host(_)) => Ok(Part::Host),
         Some(Kind::Method(_)) => Ok(Part::Method),
-        Some(Kind::Header(name)) => HeaderName::try_from(name.as_str()).map(Part::Header).map_err(|_| {
-            Invalid(format!(
-                "`key` of limit `{limit}` names the header `{name}`, which no header can be called"
-            ))
-        }),
+        Some(Kind::Header(name)) => header(limit, "key", name).map(Part::Header),
         None => {
             Err(Invalid(format!("`key` of limit `{limit}` has a part that this dataplane does not know")))
         }
     }
+}
+
+fn header(limit: &str, field: &str, name: &str) -> Result<HeaderName, Invalid> {
+    let named = format!("`{field}` of limit `{limit}` names the header `{name}`");
+    HeaderName::try_from(name).map_err(|_| Invalid(format!("{named}, which no header can be called")))
 }
 
 fn bits(limit: &str, field: &str, value: u32, default: u8, max: u8) -> Result<u8, Invalid> {

@@ -21,11 +21,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::bounded::Sharded;
 use super::cluster::Shelf;
+use super::due::Due;
 use super::key::Key;
 use super::lease::{Answer, Ask, Lease, Purpose, Spent, Watch};
 use super::link::Link;
 use super::local::{Counters, Local};
-use super::plan::{Charge, Pick};
+use super::plan::{Charge, Numbers, Pick};
 use super::redis::{self, Remote};
 use super::rule::{Rule, Taken};
 use super::store::StoreError;
@@ -148,7 +149,22 @@ fn give_back(pick: &Pick<'_>, counters: &Arc<Counters>, remote: &Remote) {
     let (now, gate) = (counters.now(), Arc::<Gate>::default());
     if let Some(ask) = counters.leases().on(pick.key, now, |lease| lease.give_back_one(now, &gate)) {
         let link = remote.link(pick);
-        let wants = vec![Want::new(pick, ask, false, link.shelf())];
+        let wants = vec![Want::new(pick.key, pick.numbers, ask, false, link.shelf())];
+        let pending = Pending { counters: Arc::clone(counters), wants, gate };
+        tokio::spawn(pending.run(Arc::clone(link)));
+    }
+}
+
+/// Takes so much of a count as far as it has it, and waits for nothing.
+pub(super) fn charge(due: &Due, count: u64, counters: &Arc<Counters>, remote: &Remote) {
+    let (now, gate) = (counters.now(), Arc::<Gate>::default());
+    let ask = counters.leases().keep(due.key, now, |lease| {
+        lease.owe(count, due.numbers.whole, now);
+        lease.lacks(Purpose::Owed, now).then(|| lease.ask(Purpose::Owed, now, &gate))
+    });
+    if let Some(ask) = ask {
+        let link = remote.at(due.spread);
+        let wants = vec![Want::new(due.key, &due.numbers, ask, due.strict, link.shelf())];
         let pending = Pending { counters: Arc::clone(counters), wants, gate };
         tokio::spawn(pending.run(Arc::clone(link)));
     }
@@ -222,7 +238,7 @@ fn pass_ahead(
         return None;
     }
     for pick in picks {
-        counters.leases().keep(pick.key, now, |lease| lease.owe(pick.numbers.whole, now));
+        counters.leases().keep(pick.key, now, |lease| lease.owe(1, pick.numbers.whole, now));
     }
     for shelf in picks.chunk_by(|one, next| remote.together(one, next)) {
         ask(shelf, Purpose::Owed, terms.strict, now, counters, remote.link(&shelf[0]));
@@ -247,7 +263,7 @@ fn ask(
             let ask = counters.leases().keep(pick.key, now, |lease| {
                 lease.lacks(purpose, now).then(|| lease.ask(purpose, now, &gate))
             })?;
-            Some(Want::new(pick, ask, strict, link.shelf()))
+            Some(Want::new(pick.key, pick.numbers, ask, strict, link.shelf()))
         })
         .collect();
     if wants.is_empty() {
@@ -259,9 +275,9 @@ fn ask(
 }
 
 impl Want {
-    fn new(pick: &Pick<'_>, ask: Ask, strict: bool, shelf: &Shelf) -> Want {
-        let name = shelf.key(&format!("{}{}", pick.numbers.prefix, pick.key));
-        Want { name, rule: pick.numbers.whole, ask, strict, key: pick.key }
+    fn new(key: Key, numbers: &Numbers, ask: Ask, strict: bool, shelf: &Shelf) -> Want {
+        let name = shelf.key(&format!("{}{key}", numbers.prefix));
+        Want { name, rule: numbers.whole, ask, strict, key }
     }
 }
 
@@ -324,7 +340,7 @@ impl Pending {
         for (want, answer) in self.wants.drain(..).zip(answers) {
             let watch = self.counters.leases().keep(want.key, now, |lease| {
                 lease.answered(&want.ask, answer, want.rule, now);
-                lease.watch(want.rule, now)
+                lease.watch()
             });
             if watch {
                 watched.push(want);
@@ -338,7 +354,7 @@ impl Pending {
 async fn look_after(mut want: Want, counters: Arc<Counters>, link: Arc<Link>) {
     loop {
         let (now, gate) = (counters.now(), Arc::<Gate>::default());
-        match counters.leases().on(want.key, now, |lease| lease.look_after(want.rule, now, &gate)) {
+        match counters.leases().on(want.key, now, |lease| lease.look_after(now, &gate)) {
             Watch::Later(then) => tokio::time::sleep(Duration::from_micros(then - now)).await,
             Watch::Over => return,
             Watch::Tell(ask) => {

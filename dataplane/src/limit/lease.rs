@@ -45,7 +45,7 @@ pub(super) struct Lease {
     size: u64,
     /// How many requests wait for the answer.
     waiting: u64,
-    /// How many have passed before they were granted.
+    /// How much was used before it was granted.
     owed: u64,
     /// The ask that waits for an answer: its number, and where to wait for it.
     asking: Option<(u64, Arc<Gate>)>,
@@ -87,7 +87,7 @@ pub(super) enum Purpose {
     Wait,
     /// Little is left, and more will be wanted.
     Renew,
-    /// Requests have passed before they were granted.
+    /// Something was used before it was granted.
     Owed,
 }
 
@@ -223,15 +223,17 @@ impl Lease {
         self.spends.add(rule, now, count);
     }
 
-    /// A request has passed before it was granted: it is taken from what is left, or else from what comes.
-    pub(super) fn owe(&mut self, rule: Rule, now: u64) {
-        self.owed += 1;
-        self.pay(rule, now);
+    /// So much was used before it was granted: it is taken from what is left, or else from what comes.
+    pub(super) fn owe(&mut self, count: u64, rule: Rule, now: u64) {
+        self.owed = self.owed.saturating_add(count).min(EVERYTHING);
+        if now < self.until {
+            self.pay(rule, now);
+        }
     }
 
     fn pay(&mut self, rule: Rule, now: u64) {
         let paid = self.owed.min(self.left);
-        if paid > 0 && now < self.until {
+        if paid > 0 {
             self.owed -= paid;
             self.take(paid, rule, now);
         }
@@ -290,20 +292,15 @@ impl Lease {
         self.tell(now, gate, wanted, ahead)
     }
 
-    /// Something is owed that Redis may have.
-    fn owes(&self, rule: Rule, now: u64) -> bool {
-        self.owed > 0 && self.denied(rule, now).is_none()
-    }
-
     /// Whether somebody has to look after what was granted or is owed; asked once, it is true once.
-    pub(super) fn watch(&mut self, rule: Rule, now: u64) -> bool {
-        let watch = (self.left > 0 || self.owes(rule, now)) && !self.watched;
+    pub(super) fn watch(&mut self) -> bool {
+        let watch = (self.left > 0 || self.owed > 0) && !self.watched;
         self.watched |= watch;
         watch
     }
 
-    pub(super) fn look_after(&mut self, rule: Rule, now: u64, gate: &Arc<Gate>) -> Watch {
-        if self.owes(rule, now) && self.asking.is_none() {
+    pub(super) fn look_after(&mut self, now: u64, gate: &Arc<Gate>) -> Watch {
+        if self.owed > 0 && self.asking.is_none() {
             self.watched = false;
             return Watch::Tell(self.ask(Purpose::Owed, now, gate));
         }
@@ -361,6 +358,10 @@ impl Lease {
         self.pay(rule, now);
         self.size = answer.granted;
         self.beside = answer.count.remaining;
+        if answer.count.remaining == 0 {
+            // It has taken all that there was.
+            self.owed = 0;
+        }
         self.whole_at = now + answer.count.reset_in;
         self.denied = (answer.count.remaining == 0).then(|| {
             let pause = rule.pause();

@@ -109,6 +109,18 @@ impl Counters {
 }
 
 impl Local<'_> {
+    /// Takes so much of a count, as far as it has it.
+    pub(super) fn charge(&self, charge: Charge, count: u64) {
+        let states = &self.counters.states;
+        let mut shard = states.lock(states.place(charge.key));
+        let mut state = shard.take(charge.key);
+        let left = charge.rule.read(charge.rule.use_up(&mut state, count, self.now));
+        if let Some(state) = state {
+            let cells = state.cells();
+            shard.put(charge.key, state, cells, self.now + left.reset_in, self.now);
+        }
+    }
+
     /// Takes one request from every charge, or from none when one of them refuses. The answers stand in the order of
     /// the charges; when one refuses, the others say what is left untaken.
     pub(super) fn take(&self, charges: &[Charge]) -> Vec<Taken> {

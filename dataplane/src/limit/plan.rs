@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::Facts;
 use super::condition::Condition;
+use super::due::{Due, ResponseCost};
 use super::key::{Encoded, Field, Key};
 use super::quota::Shown;
 use super::rule::Rule;
@@ -19,9 +20,10 @@ pub(super) struct Limit {
     /// It never refuses.
     pub(super) shadow: bool,
     pub(super) metrics: Arc<LimitMetrics>,
-    pub(super) base: Numbers,
+    pub(super) base: Arc<Numbers>,
     /// In order: the first that is the consumer's replaces the base.
-    pub(super) tiers: Vec<(String, Numbers)>,
+    pub(super) tiers: Vec<(String, Arc<Numbers>)>,
+    pub(super) response_cost: Option<Arc<ResponseCost>>,
 }
 
 /// Which requests are counted, and which of them together.
@@ -98,8 +100,9 @@ pub(super) struct Charge {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pick<'a> {
     pub(super) key: Key,
-    pub(super) numbers: &'a Numbers,
+    pub(super) numbers: &'a Arc<Numbers>,
     pub(super) metrics: &'a LimitMetrics,
+    response_cost: Option<&'a Arc<ResponseCost>>,
     shadow: bool,
     scope: &'a Scope,
     facts: &'a Facts<'a>,
@@ -146,7 +149,8 @@ impl Limit {
         let numbers = tier.map_or(&self.base, |(_, numbers)| numbers);
         let key = self.scope.key(&numbers.seed, facts);
         let (scope, shadow) = (&self.scope, self.shadow);
-        Some(Pick { key, numbers, metrics: &self.metrics, shadow, scope, facts })
+        let response_cost = self.response_cost.as_ref();
+        Some(Pick { key, numbers, metrics: &self.metrics, response_cost, shadow, scope, facts })
     }
 }
 
@@ -207,6 +211,19 @@ impl Pick<'_> {
     /// The same for all limits of the policy with this key: a number that is as likely as any other.
     pub(super) fn spread(&self) -> usize {
         self.scope.key(&self.scope.policy, self.facts).spread()
+    }
+
+    /// What it takes besides when the response is there.
+    pub(super) fn due(&self, local: bool, strict: bool) -> Option<Due> {
+        let cost = Arc::clone(self.response_cost?);
+        Some(Due {
+            key: self.key,
+            numbers: Arc::clone(self.numbers),
+            spread: self.spread(),
+            cost,
+            local,
+            strict,
+        })
     }
 
     pub(super) fn admitted(&self) {

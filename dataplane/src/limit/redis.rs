@@ -48,8 +48,13 @@ impl Remote {
     pub(super) fn link(&self, pick: &Pick<'_>) -> &Arc<Link> {
         match self.links.as_slice() {
             [link] => link,
-            links => &links[pick.spread() % links.len()],
+            _ => self.at(pick.spread()),
         }
+    }
+
+    /// `spread`: of a pick.
+    pub(super) fn at(&self, spread: usize) -> &Arc<Link> {
+        &self.links[spread % self.links.len()]
     }
 
     /// They lie together.

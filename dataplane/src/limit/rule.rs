@@ -88,8 +88,33 @@ impl Rule {
                 };
                 let mut raw = window.look(&mut slots, now);
                 if raw.admitted {
-                    raw = window.take(&mut slots, now);
+                    raw = window.take(&mut slots, 1, now);
                 }
+                *state = Some(State::Window(slots));
+                raw
+            }
+        }
+    }
+
+    /// Takes so many, or all that there are.
+    pub(super) fn use_up(&self, state: &mut Option<State>, count: u64, now: u64) -> Raw {
+        match self {
+            Rule::Bucket(bucket) => {
+                let mark = match state {
+                    Some(State::Bucket(mark)) => Some(mark),
+                    _ => None,
+                };
+                let next = bucket.used_up(mark, count, now);
+                *state = Some(State::Bucket(next));
+                Bucket::debt(next, now)
+            }
+            Rule::Window(window) => {
+                let mut slots = match state.take() {
+                    Some(State::Window(slots)) => slots,
+                    _ => Slots::default(),
+                };
+                let left = window.read(window.look(&mut slots, now)).remaining;
+                let raw = window.take(&mut slots, count.min(left), now);
                 *state = Some(State::Window(slots));
                 raw
             }

@@ -2,6 +2,7 @@
 
 mod algorithms;
 mod cluster;
+mod due;
 mod failures;
 mod fast;
 mod fields;

@@ -72,13 +72,13 @@ impl Window {
         self.raw(slots, now, slots.used < self.requests)
     }
 
-    /// Takes one; only after [`Window::look`] admitted it at the same `now`.
-    pub(super) fn take(&self, slots: &mut Slots, now: u64) -> Raw {
+    /// Takes so many; only after [`Window::look`] had room for them at the same `now`.
+    pub(super) fn take(&self, slots: &mut Slots, count: u64, now: u64) -> Raw {
         let end = self.end(now);
-        slots.used += 1;
+        slots.used += count;
         match slots.slots.back_mut() {
-            Some(newest) if newest.end >= end => newest.count += 1,
-            _ => slots.slots.push_back(Slot { end, count: 1 }),
+            Some(newest) if newest.end >= end => newest.count += count,
+            _ => slots.slots.push_back(Slot { end, count }),
         }
         self.raw(slots, now, true)
     }

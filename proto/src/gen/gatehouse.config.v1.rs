@@ -1746,6 +1746,21 @@ pub struct Limit {
     /// It counts and never refuses.
     #[prost(bool, tag = "10")]
     pub shadow: bool,
+    /// The response says what the request cost. `cost` is 1 then.
+    #[prost(message, optional, tag = "11")]
+    pub response_cost: ::core::option::Option<ResponseCost>,
+}
+/// What is above 1 is taken when the response's head is there, as far as the count has it.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResponseCost {
+    /// Holds a whole number. Without it: 1.
+    #[prost(string, tag = "1")]
+    pub header: ::prost::alloc::string::String,
+    /// What is above counts as this.
+    #[prost(uint64, tag = "2")]
+    pub max: u64,
 }
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]

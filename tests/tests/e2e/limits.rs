@@ -229,6 +229,26 @@ async fn a_limit_looks_at_the_request_and_answers_as_it_is_told() {
 }
 
 #[tokio::test]
+async fn a_response_says_what_its_request_cost() {
+    let backend = Backend::answering(|seen| {
+        let mut answer = status(200);
+        answer.headers_mut().insert("x-tokens", seen.path[1..].parse().unwrap());
+        answer
+    })
+    .await;
+    // What it costs is the client's business only where the rule says so.
+    let rules = "- rateLimits: [{name: l}]\n  responseHeaders: {remove: [X-Tokens]}\n  backendRefs: [{name: api, port: 80}]";
+    let limits = "[{name: l, requests: 10, per: 1h, responseCost: {header: X-Tokens, max: 5}}]";
+    let manifests = [route(rules), policy("l", limits, "  store: Local\n")].concat();
+    let gateway = Gateway::with(&manifests, &[("api", backend.address)]).await;
+    let first = get(gateway.http(), "/4").send().await;
+    assert_eq!((first.status, first.header("x-tokens")), (200, None));
+    // Four, five and one are ten.
+    let asked = ["/900", "/1", "/1"].map(|path| get(gateway.http(), path));
+    assert_eq!(statuses(asked).await, [200, 200, 429]);
+}
+
+#[tokio::test]
 async fn so_many_requests_may_be_under_way_at_once() {
     let (open, opened) = tokio::sync::watch::channel(false);
     let arrived = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));

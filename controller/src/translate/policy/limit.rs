@@ -102,6 +102,10 @@ fn limit(limit: &Limit) -> Result<v1::Limit, String> {
             .collect::<Result<_, String>>()?,
         when: conditions(&limit.name, &limit.when)?,
         cost: cost(limit)?,
+        response_cost: limit
+            .response_cost
+            .as_ref()
+            .map(|cost| v1::ResponseCost { header: cost.header.clone(), max: cost.max.unsigned_abs() }),
         shadow: limit.shadow,
     })
 }

@@ -1,7 +1,6 @@
 //! Requests that pass before Redis was asked.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use gatehouse_proto::config::v1;
 use gatehouse_proto::config::v1::{Algorithm, LimitAccuracy, LimitStore, StoreFailure};
@@ -9,7 +8,7 @@ use gatehouse_proto::config::v1::{Algorithm, LimitAccuracy, LimitStore, StoreFai
 use super::super::lease::{Answer, Lease, Purpose, Spent, Watch};
 use super::super::rule::{Rule, Taken};
 use super::super::{Policy, StoreError, Verdict};
-use super::harness::{Redis, admitted, check, config, limit, policy, stores, target};
+use super::harness::{Redis, admitted, check, config, limit, policy, stores, target, until};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -24,26 +23,6 @@ fn of(accuracy: LimitAccuracy, replicas: u32, limits: Vec<v1::Limit>) -> Policy 
 
 fn ten(algorithm: Algorithm) -> Vec<v1::Limit> {
     vec![limit("a", algorithm, 10, HOUR_MS)]
-}
-
-/// What Redis counts in the first window: leased to somebody, and spent.
-fn counted(redis: &Redis) -> u64 {
-    let keys: Vec<String> = redis.query(redis::cmd("KEYS").arg("gatehouse:*:a:*"));
-    let Some(key) = keys.first() else { return 0 };
-    let held: String = redis.query(redis::cmd("GET").arg(key));
-    let (leases, count) = held.split_once(';').unwrap();
-    let leased =
-        leases.split_whitespace().map(|lease| lease.split(':').nth(2).unwrap().parse::<u64>().unwrap());
-    let used = count.split_once(' ').map_or(0, |(used, _)| used.parse().unwrap());
-    leased.sum::<u64>() + used
-}
-
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(Instant::now() < end, "{what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 #[tokio::test]
@@ -79,7 +58,7 @@ async fn what_passed_is_counted_for_all() {
     for _ in 0..4 {
         assert!(admitted(&check(&fast, &first).await));
     }
-    until("what passed is counted", || counted(&redis) == 4).await;
+    until("what passed is counted", || redis.counted() == 4).await;
 
     // Another dataplane, with a policy that is strict: there is room for six.
     let (strict, second) = (of(LimitAccuracy::Strict, 2, limits()), stores(Some(&target(&redis.url(), 50))));
@@ -104,7 +83,7 @@ async fn all_limits_or_none_count_what_passes() {
     for _ in 0..3 {
         assert!(!admitted(&check(&policy, &stores).await));
     }
-    until("the one that passed is counted", || counted(&redis) == 1).await;
+    until("the one that passed is counted", || redis.counted() == 1).await;
 }
 
 /// Of the lease alone: what is owed is asked for, and paid from what comes.
@@ -126,7 +105,7 @@ fn what_is_owed_is_paid_from_what_comes() {
         let mut lease = Lease::new(NOW);
         for _ in 0..count {
             assert!(matches!(lease.spend(rule, NOW), Spent::Lacking));
-            lease.owe(rule, NOW);
+            lease.owe(1, rule, NOW);
         }
         lease
     };
@@ -143,13 +122,13 @@ fn what_is_owed_is_paid_from_what_comes() {
     lease.answered(&ask, &answer(5, 0, 0), rule, NOW + 10);
     assert_eq!(spendable(&mut lease, rule, NOW + 10), 2);
 
-    // Not all of it came: the rest is asked for at once, unless nothing is left.
+    // Not all of it came: the rest is asked for at once, unless that was all there was.
     for (remaining, more) in [(7, true), (0, false)] {
         let mut lease = owing(3);
         let ask = lease.ask(Purpose::Owed, NOW, &gate);
         lease.answered(&ask, &answer(1, remaining, 900_000), rule, NOW + 10);
-        assert_eq!(lease.watch(rule, NOW + 10), more);
-        match lease.look_after(rule, NOW + 10, &gate) {
+        assert_eq!(lease.watch(), more);
+        match lease.look_after(NOW + 10, &gate) {
             Watch::Tell(ask) => assert_eq!((ask.wanted, ask.spent, more), (2, 1, true)),
             Watch::Over => assert!(!more),
             Watch::Later(_) => panic!("nothing is left to be looked after"),

@@ -100,6 +100,17 @@ impl Redis {
         keys.into_iter().map(|key| (key.clone(), self.query(redis::cmd("PTTL").arg(&key)))).collect()
     }
 
+    /// What limit `a` of a policy with one key has: leased to somebody, and spent.
+    pub(super) fn counted(&self) -> u64 {
+        let keys: Vec<String> = self.query(redis::cmd("KEYS").arg("gatehouse:*:a:*"));
+        let Some(key) = keys.first() else { return 0 };
+        let held: String = self.query(redis::cmd("GET").arg(key));
+        let (leases, count) = held.split_once(';').unwrap();
+        let number = |text: &str| text.parse::<u64>().unwrap();
+        let leased = leases.split_whitespace().map(|lease| number(lease.split(':').nth(2).unwrap()));
+        leased.sum::<u64>() + count.split_once(' ').map_or(0, |(used, _)| number(used))
+    }
+
     /// How many script runs it has seen.
     pub(super) fn runs(&self) -> u64 {
         let stats: String = self.query(redis::cmd("INFO").arg("commandstats"));
@@ -258,4 +269,12 @@ pub(super) async fn check(policy: &Policy, stores: &Stores) -> Outcome {
 
 pub(super) fn admitted(outcome: &Outcome) -> bool {
     matches!(outcome.verdict, Verdict::Admit(_))
+}
+
+pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < end, "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

@@ -320,20 +320,18 @@ fn what_nobody_wants_goes_back_before_its_time_is_over() {
     let mut lease = Lease::new(0);
     let ask = lease.ask(Purpose::Wait, 1_000_000, &Arc::default());
     lease.answered(&ask, &answer(5, 100), rule(), 1_000_100);
-    assert!(lease.watch(rule(), 1_000_100) && !lease.watch(rule(), 1_000_100));
+    assert!(lease.watch() && !lease.watch());
     assert!(spent(&mut lease, 1_000_200));
     // The lease's time less the part that is not used.
     let ends = 1_000_000 + 500_000 - 500_000 / 128;
-    assert!(
-        matches!(lease.look_after(rule(), 1_000_300, &Arc::default()), Watch::Later(at) if at == ends - 100_000)
-    );
-    let told = lease.look_after(rule(), ends - 100_000, &Arc::default());
+    assert!(matches!(lease.look_after(1_000_300, &Arc::default()), Watch::Later(at) if at == ends - 100_000));
+    let told = lease.look_after(ends - 100_000, &Arc::default());
     let Watch::Tell(ask) = told else { panic!("{told:?}") };
     assert_eq!((ask.left, ask.spent, ask.wanted, ask.ahead), (0, 1, 0, 0));
     assert!(!spent(&mut lease, ends - 90_000), "what was given back was spent");
     lease.answered(&ask, &Answer { granted: 0, kept: false, ..answer(0, 100) }, rule(), ends - 80_000);
     assert!(!spent(&mut lease, ends - 70_000));
-    assert!(matches!(lease.look_after(rule(), ends - 60_000, &Arc::default()), Watch::Over));
+    assert!(matches!(lease.look_after(ends - 60_000, &Arc::default()), Watch::Over));
 }
 
 #[test]
