@@ -8,7 +8,7 @@ mod policies;
 mod probes;
 mod routes;
 
-use std::{collections::BTreeMap, io::Write, process::ExitCode};
+use std::{collections::BTreeMap, io::Write, mem, process::ExitCode};
 
 use gatehouse_controller::{
     resources::ObjectKey,
@@ -44,6 +44,7 @@ pub(crate) fn check(options: &CheckOptions) -> Result<ExitCode, RunError> {
     }
     let folder = offline::objects(options.folder.as_deref(), &options.cluster)?;
     let findings = findings_of(&folder, options.certificate_days);
+    mem::forget(folder);
     print(|out| match options.output {
         Output::Text => {
             findings.all().try_for_each(|(_, problem)| writeln!(out, "{problem}"))?;
@@ -89,10 +90,13 @@ fn findings_of(folder: &Folder, certificate_days: u16) -> Findings {
             findings.add(Code::Rejected, places.refused(&refused.name, &refused.reason));
         }
         routes::shadowed(&inspected, config, &places, &mut findings);
+        mem::forget(inspected);
     }
     routes::unguarded(&translation.gateways, &places, &mut findings);
     policies::unused(&resources, &translation, &places, &mut findings);
     certificates::expiring(&translation.gateways, certificate_days, &places, &mut findings);
+    // The process ends next: to take all of it apart before that would only take time.
+    mem::forget((resources, translation));
     findings
 }
 
