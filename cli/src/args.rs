@@ -182,6 +182,12 @@ pub(crate) struct ExplainOptions {
     /// A header of the request, as `name: value`. May be repeated.
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub(crate) headers: Vec<HeaderArg>,
+    /// The same as -H 'Authorization: Bearer TOKEN'.
+    #[arg(long, value_name = "TOKEN", conflicts_with_all = ["requests", "log"])]
+    pub(crate) token: Option<String>,
+    /// The address that the request comes from.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub(crate) client: IpAddr,
     /// `json`: an array with what each Gateway would do that has a listener for it.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,

@@ -1,5 +1,6 @@
 //! `gatehouse explain`: which rule of a folder takes a request, why the others don't, and what happens to it then.
 
+mod decisions;
 mod lines;
 mod replay;
 mod words;
@@ -8,6 +9,7 @@ use std::{
     collections::HashMap,
     fmt::{self, Display},
     io::Write,
+    net::IpAddr,
     process::ExitCode,
 };
 
@@ -15,9 +17,12 @@ use gatehouse_controller::{
     resources::ObjectKey,
     translate::{self, Config, Translation},
 };
-use gatehouse_dataplane::inspect::{Candidate, Explained, Inspected, Verdict};
+use gatehouse_dataplane::{
+    Reason,
+    inspect::{Candidate, Explained, Inspected, Verdict},
+};
 use gatehouse_proto::config::v1;
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, HeaderValue, Method, Uri, header::AUTHORIZATION};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -28,6 +33,8 @@ use crate::{
     print::print,
     run::RunError,
 };
+
+use decisions::{Decision, Refused};
 
 pub(crate) use words::rule;
 
@@ -40,6 +47,7 @@ struct Asked {
     method: Method,
     url: Uri,
     headers: HeaderMap,
+    client: IpAddr,
 }
 
 /// A request as a file holds it.
@@ -64,6 +72,10 @@ struct Answer {
     candidates: Vec<Told>,
     /// Absent: no rule takes it.
     taken: Option<Taken>,
+    /// What the policies of the rule decide, in their order.
+    decisions: Vec<Decision>,
+    /// Why the policies refuse it. Absent: they don't.
+    refused: Option<Refused>,
 }
 
 /// A match whose host and path the request has.
@@ -132,19 +144,30 @@ type AllAsked = Box<dyn Iterator<Item = Result<Asked, RunError>>>;
 
 fn asked(options: &ExplainOptions) -> Result<AllAsked, RunError> {
     if let Some(file) = &options.requests {
-        return Ok(Box::new(lines::of(file)?.map(|line| Asked::read(&line?))));
+        let client = options.client;
+        return Ok(Box::new(lines::of(file)?.map(move |line| Asked::read(&line?, client))));
     }
     let (Some(method), Some(url)) = (&options.method, &options.url) else {
         return Err(RunError::Request("Give METHOD and URL.".to_owned()));
     };
-    let headers = options.headers.iter().map(|header| (header.name.clone(), header.value.clone()));
+    let mut headers = HeaderMap::new();
+    for header in &options.headers {
+        headers.append(header.name.clone(), header.value.clone());
+    }
+    if let Some(token) = &options.token {
+        let value = HeaderValue::try_from(format!("Bearer {token}"));
+        headers.append(
+            AUTHORIZATION,
+            value.map_err(|_| RunError::Request("No header can hold this token.".to_owned()))?,
+        );
+    }
     let (method, url) = (method.clone(), url.clone());
-    let asked = Asked { port: port(&url)?, method, url, headers: headers.collect() };
+    let asked = Asked { port: port(&url)?, method, url, headers, client: options.client };
     Ok(Box::new([Ok(asked)].into_iter()))
 }
 
 impl Asked {
-    fn read(line: &str) -> Result<Self, RunError> {
+    fn read(line: &str, client: IpAddr) -> Result<Self, RunError> {
         let written = |error: &dyn Display| RunError::Request(format!("{line}: {error}"));
         let one: Written = serde_json::from_str(line).map_err(|error| written(&error))?;
         let url: Uri = one.url.parse().map_err(|error| written(&error))?;
@@ -153,6 +176,7 @@ impl Asked {
             method: one.method.parse().map_err(|error| written(&error))?,
             url,
             headers: HeaderMap::try_from(&one.headers).map_err(|error| written(&error))?,
+            client,
         })
     }
 }
@@ -175,13 +199,16 @@ fn answer(
     asked: &Asked,
     places: &Places<'_>,
 ) -> Result<Option<Answer>, RunError> {
-    let explained = inspected
-        .explain(asked.port, &asked.method, &asked.url, &asked.headers)
-        .map_err(|reason| RunError::Request(reason.detail().to_owned()))?;
+    let refused = |reason: Reason| RunError::Request(reason.detail().to_owned());
+    let explained =
+        inspected.explain(asked.port, &asked.method, &asked.url, &asked.headers).map_err(refused)?;
     let Some(listener) = &explained.listener else { return Ok(None) };
     let told =
         |candidate: &Candidate| Some(told(candidate, offline::route(config, &candidate.route)?, places));
+    let (decisions, refused) = decisions::of(config, inspected, &explained, asked).map_err(refused)?;
     Ok(Some(Answer {
+        decisions,
+        refused,
         gateway: gateway.to_string(),
         candidates: explained.candidates.iter().filter_map(told).collect(),
         taken: taken(config, &explained),

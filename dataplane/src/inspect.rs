@@ -1,5 +1,7 @@
 //! What a dataplane makes of a configuration, without serving it: what it refuses, which rules get no request, and which
-//! rule takes a request and why the others don't.
+//! rule takes a request, why the others don't, and what its policies decide.
+
+mod decisions;
 
 use std::sync::Arc;
 
@@ -15,7 +17,8 @@ use crate::{
     snapshot::{Action, Rule, Snapshot},
 };
 
-pub use crate::compile::Refused;
+pub use crate::{compile::Refused, limit::Counted};
+pub use decisions::{Decided, Decision, Guard, Outcome, Sent, Who};
 
 /// A compiled configuration.
 #[derive(Debug)]

@@ -30,6 +30,7 @@ mod redis;
 mod rule;
 mod server;
 mod store;
+mod told;
 mod window;
 
 use std::sync::Arc;
@@ -43,6 +44,7 @@ pub(crate) use local::Counters;
 pub(crate) use quota::Quota;
 pub(crate) use server::RedisTarget;
 pub(crate) use store::StoreError;
+pub use told::Counted;
 
 use concurrency::Concurrency;
 use escrow::{Decision, Failed, Terms};

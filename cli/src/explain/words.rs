@@ -28,7 +28,9 @@ pub(super) fn write(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
         Some(taken) => {
             writeln!(out, "{} takes it", taken.rule)?;
             let mut lines = taken.policies.iter().chain(&taken.does);
-            lines.try_for_each(|line| writeln!(out, "  {line}"))
+            lines.try_for_each(|line| writeln!(out, "  {line}"))?;
+            answer.decisions.iter().try_for_each(|decision| writeln!(out, "  {decision}"))?;
+            answer.refused.iter().try_for_each(|refused| writeln!(out, "  {refused}"))
         }
     }
 }

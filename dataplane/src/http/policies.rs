@@ -110,16 +110,7 @@ async fn authenticate(
             }
         }
     }
-    for name in policies.iter().flat_map(|policy| policy.owned_headers()) {
-        headers::remove_with_aliases(&mut parts.headers, name);
-    }
-    let mut query = None;
-    for (policy, identity) in policies.iter().zip(&identities) {
-        let current = query.as_deref().or(parts.uri.query());
-        if let Some(stripped) = policy.apply(identity, &mut parts.headers, current, now) {
-            query = Some(stripped);
-        }
-    }
+    let query = pass(&policies, &identities, parts, now);
     if rule.plan.cache.as_ref().is_some_and(|cache| !cache.shared) {
         *told = Told::of(&policies, &identities, &parts.headers);
     }
@@ -130,12 +121,56 @@ async fn authenticate(
     Ok((identity, query))
 }
 
+/// Makes the request what policies that have admitted it want the backend to see. Gives the query without credentials, if
+/// it held one.
+pub(crate) fn pass(
+    policies: &[&auth::Policy],
+    identities: &[Identity],
+    parts: &mut Parts,
+    now: auth::UnixMillis,
+) -> Option<String> {
+    for name in policies.iter().flat_map(|policy| policy.owned_headers()) {
+        headers::remove_with_aliases(&mut parts.headers, name);
+    }
+    let mut query = None;
+    for (policy, identity) in policies.iter().zip(identities) {
+        let current = query.as_deref().or(parts.uri.query());
+        if let Some(stripped) = policy.apply(identity, &mut parts.headers, current, now) {
+            query = Some(stripped);
+        }
+    }
+    query
+}
+
 /// What limits see of a request.
-struct Seen<'a> {
-    parts: &'a Parts,
-    client: IpAddr,
-    path: Option<&'a str>,
-    identity: Option<&'a Identity>,
+#[derive(Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    pub(crate) parts: &'a Parts,
+    pub(crate) client: IpAddr,
+    /// Canonical, where it is not what the request's own is.
+    pub(crate) path: Option<&'a str>,
+    pub(crate) identity: Option<&'a Identity>,
+}
+
+impl<'a> Seen<'a> {
+    /// `route`: the object, as `Kind/namespace/name`.
+    pub(crate) fn facts(self, host: &'a str, route: &'a str) -> Facts<'a> {
+        let Seen { parts, identity, .. } = self;
+        Facts {
+            client: self.client,
+            method: parts.method.as_str(),
+            path: self.path.unwrap_or(parts.uri.path()),
+            host,
+            query: parts.uri.query(),
+            headers: &parts.headers,
+            consumer: identity.and_then(Identity::consumer).map(|consumer| &**consumer),
+            credential: identity.and_then(Identity::credential),
+            tier: identity.and_then(Identity::tier),
+            groups: identity.map_or(&[], Identity::groups),
+            claims: identity.and_then(Identity::claims),
+            route,
+        }
+    }
 }
 
 async fn limit(
@@ -152,21 +187,7 @@ async fn limit(
         if !policy.has(phase) {
             continue;
         }
-        let Seen { parts, identity, .. } = seen;
-        let facts = Facts {
-            client: seen.client,
-            method: parts.method.as_str(),
-            path: seen.path.unwrap_or(parts.uri.path()),
-            host: exchange.host(),
-            query: parts.uri.query(),
-            headers: &parts.headers,
-            consumer: identity.and_then(Identity::consumer).map(|consumer| &**consumer),
-            credential: identity.and_then(Identity::credential),
-            tier: identity.and_then(Identity::tier),
-            groups: identity.map_or(&[], Identity::groups),
-            claims: identity.and_then(Identity::claims),
-            route: rule.plan.object(),
-        };
+        let facts = seen.facts(exchange.host(), rule.plan.object());
         let stores = connection.worker.stores();
         let Some(permits) = policy.enter(phase, &facts, &stores) else {
             let mut refusal = Refusal::from(Reason::RateLimited);

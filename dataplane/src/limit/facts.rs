@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ::http::HeaderMap;
 use ::http::header::{COOKIE, HeaderName};
 
-use crate::auth::Claims;
+use crate::auth::{Claims, plain_claim};
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts<'a> {
@@ -45,6 +45,17 @@ impl<'a> Facts<'a> {
             combined.extend_from_slice(value.as_bytes());
         }
         combined
+    }
+
+    /// The first of the name, decoded.
+    pub(super) fn query_param(&self, name: &str) -> Option<Cow<'a, str>> {
+        let mut pairs = form_urlencoded::parse(self.query.unwrap_or_default().as_bytes());
+        pairs.find(|(of, _)| of == name).map(|(_, value)| value)
+    }
+
+    /// A claim that is a plain value, as text.
+    pub(super) fn claim(&self, path: &str) -> Option<Cow<'a, str>> {
+        plain_claim(self.claims?, path)
     }
 
     /// The first of the name (RFC 6265, 5.4), as it stands.

@@ -12,7 +12,7 @@ use super::due::{Due, ResponseCost};
 use super::key::{Encoded, Field, Key};
 use super::quota::Shown;
 use super::rule::Rule;
-use crate::{auth::plain_claim, observe::metrics::LimitMetrics};
+use crate::observe::metrics::LimitMetrics;
 
 #[derive(Debug)]
 pub(super) struct Limit {
@@ -70,6 +70,16 @@ pub(super) struct Prefixes {
 impl Default for Prefixes {
     fn default() -> Prefixes {
         Prefixes { v4: 32, v6: 64 }
+    }
+}
+
+impl Prefixes {
+    /// The client that an address is of.
+    pub(super) fn of(self, address: IpAddr) -> IpAddr {
+        // An IPv4 client that came over a dual-stack socket is the same client.
+        let address = address.to_canonical();
+        let bits = if address.is_ipv4() { self.v4 } else { self.v6 };
+        IpNet::new(address, bits).map_or(address, |net| net.network())
     }
 }
 
@@ -166,14 +176,9 @@ impl Part {
             Part::Header(name) => key.add(Field::Header, &facts.header(name)),
             Part::Cookie(name) => key.add(Field::Cookie, facts.cookie(name).unwrap_or_default()),
             Part::Query(name) => {
-                let mut pairs = form_urlencoded::parse(facts.query.unwrap_or_default().as_bytes());
-                let value = pairs.find(|(of, _)| of == name).map(|(_, value)| value);
-                key.add(Field::Query, value.unwrap_or_default().as_bytes());
+                key.add(Field::Query, facts.query_param(name).unwrap_or_default().as_bytes());
             }
-            Part::Claim(path) => {
-                let value = facts.claims.and_then(|claims| plain_claim(claims, path));
-                key.add(Field::Claim, value.unwrap_or_default().as_bytes());
-            }
+            Part::Claim(path) => key.add(Field::Claim, facts.claim(path).unwrap_or_default().as_bytes()),
             Part::Path => key.add(Field::Path, facts.path.as_bytes()),
             Part::Host => key.add(Field::Host, facts.host.as_bytes()),
             Part::Method => key.add(Field::Method, facts.method.as_bytes()),
@@ -193,10 +198,7 @@ fn add_credential(facts: &Facts<'_>, key: &mut Encoded) {
 }
 
 fn add_client(facts: &Facts<'_>, prefixes: Prefixes, key: &mut Encoded) {
-    // An IPv4 client that came over a dual-stack socket is the same client.
-    let address = facts.client.to_canonical();
-    let bits = if address.is_ipv4() { prefixes.v4 } else { prefixes.v6 };
-    match IpNet::new(address, bits).map_or(address, |net| net.network()) {
+    match prefixes.of(facts.client) {
         IpAddr::V4(network) => key.add(Field::Client, &network.octets()),
         IpAddr::V6(network) => key.add(Field::Client, &network.octets()),
     }

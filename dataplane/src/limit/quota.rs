@@ -58,6 +58,11 @@ impl Shown {
         }
         Shown { name: quoted, policy }
     }
+
+    /// The item for `RateLimit-Policy`.
+    pub(super) fn policy(&self) -> &str {
+        &self.policy
+    }
 }
 
 impl Quota {

@@ -3,9 +3,11 @@
 use std::{fs, process::Command};
 
 use gatehouse_tests::{
+    backend::Backend,
     client::{get, http2},
     eventually,
-    gateway::{EDGE, Gateway, binary},
+    gateway::{EDGE, Gateway, binary, service},
+    tokens::{Signer, claims, jwks, now, secret},
 };
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -173,4 +175,135 @@ async fn what_it_says_of_a_thousand_requests_is_what_is_done() {
     let (status, replayed) = replay();
     assert_eq!(status, Some(3));
     assert!(replayed["elsewhere"][0]["here"].as_str().unwrap().ends_with("no rule"), "{replayed}");
+}
+
+const GUARDED: &str = "
+---
+apiVersion: gatehouse.dev/v1alpha1
+kind: AuthPolicy
+metadata: {name: clients}
+spec:
+  anyOf:
+  - jwt: {issuer: 'https://issuer.test', audiences: [api], algorithms: [ES256], secretRef: {name: keys}}
+  - apiKey: {}
+  denyClientIPs: [127.0.0.9/32]
+  authorize:
+  - {groups: [staff]}
+---
+apiVersion: gatehouse.dev/v1alpha1
+kind: Consumer
+metadata: {name: alice}
+spec:
+  tier: gold
+  groups: [staff]
+  credentials:
+  - {name: token, jwt: {issuer: 'https://issuer.test', subject: alice}}
+  - {name: key, apiKey: {secretRef: {name: api-keys, key: alice}}}
+  - {name: old, apiKey: {secretRef: {name: api-keys, key: old}, expires: '2020-01-01T00:00:00Z'}}
+---
+apiVersion: gatehouse.dev/v1alpha1
+kind: Consumer
+metadata: {name: bob}
+spec: {credentials: [{name: key, apiKey: {secretRef: {name: api-keys, key: bob}}}]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: api-keys}
+stringData: {alice: alices-key, bob: bobs-key, old: old-key}
+---
+apiVersion: gatehouse.dev/v1alpha1
+kind: RateLimitPolicy
+metadata: {name: many}
+spec:
+  limits:
+  - {name: address, key: [{clientIP: {}}], requests: 100000, per: 1m}
+  - {name: person, key: [{consumer: {}}], requests: 10, per: 1m, tiers: [{tier: gold, requests: 2000, per: 1m}]}
+  - {name: never, key: [{consumer: {}}], requests: 10, per: 1m, when: [{methods: [DELETE]}]}
+---
+apiVersion: gatehouse.dev/v1alpha1
+kind: AuthPolicy
+metadata: {name: broken}
+spec: {anyOf: [{jwt: {issuer: 'https://issuer.test', algorithms: [ES256], secretRef: {name: nowhere}}}]}
+";
+
+/// The policies decide here as they do there: the answer, its reason, who it is from and what it is counted in.
+#[tokio::test]
+async fn what_it_says_policies_decide_is_what_they_decide() {
+    let signer = Signer::p256("p256");
+    let backend = Backend::echo("echo").await;
+    let rules = "- matches: [{path: {value: /broken}}]\n  auth: {policyRef: {name: broken}}\n  backendRefs: [{name: echo, port: \
+                 80}]\n- auth: {policyRef: {name: clients}}\n  rateLimits: [{name: many}]\n  backendRefs: [{name: echo, port: 80}]";
+    let gateway = Gateway::builder()
+        .file("edge.yaml", EDGE)
+        .file("routes.yaml", format!("{}{GUARDED}", super::route(rules)))
+        .file("service.yaml", service("echo"))
+        .file("keys.json", secret("keys", "jwks.json", &jwks(&[&signer])))
+        .endpoint("echo", backend.address)
+        .start()
+        .await;
+    let with = |name: &str, value: Value| {
+        let mut all = claims();
+        all[name] = value;
+        signer.token(&all)
+    };
+    let good = with("sub", json!("alice"));
+    let forged = Signer::p256("p256").token(&claims());
+    let tokens = [
+        good.clone(),
+        with("exp", json!(now() - 600)),
+        with("iss", json!("https://other.test")),
+        forged,
+        good + "x",
+    ];
+    let bearers = tokens.iter().map(|token| ("/", "authorization", format!("Bearer {token}")));
+    let keys = ["alices-key", "bobs-key", "old-key", "no-key"].map(|key| ("/", "x-api-key", key.to_owned()));
+    let others = [("/", "x-nothing", "1".to_owned()), ("/broken", "x-api-key", "alices-key".to_owned())];
+    let mut admitted = 0;
+    for (index, (path, name, value)) in bearers.chain(keys).chain(others).enumerate() {
+        let url = format!("http://a.example:8080{path}");
+        let explained = match value.strip_prefix("Bearer ") {
+            Some(token) => explain(&gateway, &["GET", &url, "--token", token]).1,
+            None => explain(&gateway, &["GET", &url, "-H", &format!("{name}: {value}")]).1,
+        };
+        let explained = &serde_json::from_str::<Value>(&explained).unwrap()[0];
+        let id = format!("asked-{index}");
+        let ask = get(gateway.http(), path).host("a.example").header(name, &value);
+        let answer = ask.header("x-request-id", &id).send().await;
+        let logged = gateway.logged(&id).await;
+
+        let refused = &explained["refused"];
+        let wanted = if refused.is_null() { json!(200) } else { refused["status"].clone() };
+        assert_eq!(json!(answer.status), wanted, "{name}: {value}: {explained} {logged}");
+        assert_eq!(refused["reason"], *logged.get("reason").unwrap_or(&Value::Null), "{explained} {logged}");
+        let decisions = explained["decisions"].as_array().unwrap();
+        let by = |decides: &str| {
+            let all = decisions.iter().filter(|decision| decision["decides"] == decides);
+            let told = all.flat_map(|decision| decision["with"].as_array().unwrap());
+            told.map(|one| one.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let challenges: Vec<&str> =
+            answer.headers.get_all("www-authenticate").iter().map(|value| value.to_str().unwrap()).collect();
+        assert_eq!(by("refuses"), challenges, "{explained}");
+        if refused.is_null() {
+            let consumer = logged["consumer"].as_str().unwrap();
+            assert!(by("admits").contains(&format!("consumer {consumer}")), "{explained} {logged}");
+            let counted: Vec<String> =
+                by("counts").iter().map(|count| count.split(" of ").next().unwrap().to_owned()).collect();
+            assert_eq!(answer.header("ratelimit-policy"), Some(&*counted.join(", ")), "{explained}");
+            assert!(
+                by("counts").contains(&format!("\"person\";q=2000;w=60 of consumer {consumer}")),
+                "{explained}"
+            );
+            admitted += 1;
+        }
+    }
+    assert_eq!(admitted, 2, "Alice, by her token and by her key");
+
+    // An address is the client's word for it here, so it can be any.
+    let from = |address: &str| {
+        let args = ["GET", "http://a.example:8080/", "-H", "x-api-key: alices-key", "--client", address];
+        let explained: Value = serde_json::from_str(&explain(&gateway, &args).1).unwrap();
+        explained[0]["refused"]["reason"].as_str().map(str::to_owned)
+    };
+    assert_eq!((from("127.0.0.8"), from("127.0.0.9")), (None, Some("forbidden".to_owned())));
 }
