@@ -427,7 +427,8 @@ impl Asking {
                 return response(&found, now, &self.request, false);
             }
         }
-        let terms = self.terms(status, answer.headers(), now);
+        let terms =
+            self.terms(status, answer.headers(), now).filter(|_| !answer.body().ends_with_connection());
         let selection = terms.as_ref().and_then(|_| Selection::of(answer.headers(), &self.request));
         let Some((terms, selection)) = terms.zip(selection) else {
             if may_wait && !status.is_server_error() {

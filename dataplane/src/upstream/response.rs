@@ -87,6 +87,11 @@ impl BackendBody {
         self
     }
 
+    /// Nobody can tell whether it is whole.
+    pub(crate) fn ends_with_connection(&self) -> bool {
+        matches!(&self.kind, Kind::Http1(body) if body.ends_with_connection())
+    }
+
     /// After a response of status 101 over HTTP/1.
     pub(crate) fn into_switched(self) -> Option<Switched> {
         let Kind::Http1(body) = self.kind else { return None };

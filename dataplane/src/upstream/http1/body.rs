@@ -106,6 +106,11 @@ where
         Body::Reading(Box::new(Reading { link, decoder }))
     }
 
+    /// It ends when the connection does: nobody can tell whether it is whole (RFC 9112, 8).
+    pub(crate) fn ends_with_connection(&self) -> bool {
+        matches!(self, Body::Reading(reading) if matches!(reading.decoder, Decoder::Close { .. }))
+    }
+
     pub(super) fn switched(connection: Connection<S>) -> Self {
         Body::Switched(connection)
     }

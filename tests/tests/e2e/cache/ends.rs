@@ -125,6 +125,18 @@ async fn what_is_longer_passes_and_is_not_kept() {
     assert_eq!(backend.seen().len(), 4);
 }
 
+/// A backend that died in the middle looks the same.
+#[tokio::test]
+async fn what_ends_with_its_connection_is_not_kept() {
+    let backend = Backend::raw(b"HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\n\r\nall of it?").await;
+    let gateway = keeping("", &backend).await;
+    for _ in 0..3 {
+        let answer = get(gateway.http(), "/").send().await;
+        assert_eq!((&*text(&answer), status(&answer)), ("all of it?", "gatehouse; fwd=uri-miss"));
+    }
+    assert_eq!(backend.seen().len(), 3);
+}
+
 #[tokio::test]
 async fn no_more_is_kept_than_there_is_room_for() {
     const CONFIG: &str = "
