@@ -25,6 +25,7 @@ by_name! {
     algorithm: Algorithm,
     limit_scope: LimitScope,
     limit_store: LimitStore,
+    limit_accuracy: LimitAccuracy,
     store_failure: StoreFailure,
     part_failure: PartFailure,
 }

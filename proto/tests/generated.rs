@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 const PACKAGE: &str = "gatehouse.config.v1";
 
 /// Enum fields and the function in `show` that prints them.
-const ENUM_FIELDS: [(&str, &str); 11] = [
+const ENUM_FIELDS: [(&str, &str); 12] = [
     ("Listener.protocol", "protocol"),
     ("Certificate.private_key_kind", "private_key_kind"),
     ("PathMatch.kind", "path_kind"),
@@ -19,6 +19,7 @@ const ENUM_FIELDS: [(&str, &str); 11] = [
     ("RateLimit.scope", "limit_scope"),
     ("RateLimit.store", "limit_store"),
     ("RateLimit.on_store_failure", "store_failure"),
+    ("RateLimit.accuracy", "limit_accuracy"),
     ("AggregatePart.on_failure", "part_failure"),
     ("Resource.version", "hex"),
 ];

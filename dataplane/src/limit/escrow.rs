@@ -149,9 +149,7 @@ fn give_back(pick: &Pick<'_>, counters: &Arc<Counters>, remote: &Remote) {
     let (now, gate) = (counters.now(), Arc::<Gate>::default());
     if let Some(ask) = counters.leases().on(pick.key, now, |lease| lease.give_back_one(now, &gate)) {
         let link = remote.link(pick);
-        let wants = vec![Want::new(pick.key, pick.numbers, ask, false, link.shelf())];
-        let pending = Pending { counters: Arc::clone(counters), wants, gate };
-        tokio::spawn(pending.run(Arc::clone(link)));
+        send(vec![Want::new(pick.key, pick.numbers, ask, false, link.shelf())], gate, counters, link);
     }
 }
 
@@ -164,9 +162,7 @@ pub(super) fn charge(due: &Due, count: u64, counters: &Arc<Counters>, remote: &R
     });
     if let Some(ask) = ask {
         let link = remote.at(due.spread);
-        let wants = vec![Want::new(due.key, &due.numbers, ask, due.strict, link.shelf())];
-        let pending = Pending { counters: Arc::clone(counters), wants, gate };
-        tokio::spawn(pending.run(Arc::clone(link)));
+        send(vec![Want::new(due.key, &due.numbers, ask, due.strict, link.shelf())], gate, counters, link);
     }
 }
 
@@ -269,9 +265,14 @@ fn ask(
     if wants.is_empty() {
         return None;
     }
-    let pending = Pending { counters: Arc::clone(counters), wants, gate: Arc::clone(&gate) };
-    tokio::spawn(pending.run(Arc::clone(link)));
+    send(wants, Arc::clone(&gate), counters, link);
     Some(gate)
+}
+
+/// Asks by a task of its own.
+fn send(wants: Vec<Want>, gate: Arc<Gate>, counters: &Arc<Counters>, link: &Arc<Link>) {
+    let pending = Pending { counters: Arc::clone(counters), wants, gate };
+    tokio::spawn(pending.run(Arc::clone(link)));
 }
 
 impl Want {

@@ -68,24 +68,15 @@ impl Rule {
     /// Takes one, if the rule admits it.
     pub(super) fn take(&self, state: &mut Option<State>, now: u64) -> Raw {
         match self {
-            Rule::Bucket(bucket) => {
-                let mark = match state {
-                    Some(State::Bucket(mark)) => Some(mark),
-                    _ => None,
-                };
-                match bucket.look(mark, now) {
-                    (_, Some(next)) => {
-                        *state = Some(State::Bucket(next));
-                        Bucket::debt(next, now)
-                    }
-                    (raw, None) => raw,
+            Rule::Bucket(bucket) => match bucket.look(State::mark(state), now) {
+                (_, Some(next)) => {
+                    *state = Some(State::Bucket(next));
+                    Bucket::debt(next, now)
                 }
-            }
+                (raw, None) => raw,
+            },
             Rule::Window(window) => {
-                let mut slots = match state.take() {
-                    Some(State::Window(slots)) => slots,
-                    _ => Slots::default(),
-                };
+                let mut slots = State::slots(state.take());
                 let mut raw = window.look(&mut slots, now);
                 if raw.admitted {
                     raw = window.take(&mut slots, 1, now);
@@ -100,19 +91,12 @@ impl Rule {
     pub(super) fn use_up(&self, state: &mut Option<State>, count: u64, now: u64) -> Raw {
         match self {
             Rule::Bucket(bucket) => {
-                let mark = match state {
-                    Some(State::Bucket(mark)) => Some(mark),
-                    _ => None,
-                };
-                let next = bucket.used_up(mark, count, now);
+                let next = bucket.used_up(State::mark(state), count, now);
                 *state = Some(State::Bucket(next));
                 Bucket::debt(next, now)
             }
             Rule::Window(window) => {
-                let mut slots = match state.take() {
-                    Some(State::Window(slots)) => slots,
-                    _ => Slots::default(),
-                };
+                let mut slots = State::slots(state.take());
                 let left = window.read(window.look(&mut slots, now)).remaining;
                 let raw = window.take(&mut slots, count.min(left), now);
                 *state = Some(State::Window(slots));
@@ -181,6 +165,21 @@ pub(super) struct Ahead {
 }
 
 impl State {
+    /// A state of the other algorithm counts as none; so below.
+    fn mark(state: &mut Option<State>) -> Option<&mut Mark> {
+        match state {
+            Some(State::Bucket(mark)) => Some(mark),
+            _ => None,
+        }
+    }
+
+    fn slots(state: Option<State>) -> Slots {
+        match state {
+            Some(State::Window(slots)) => slots,
+            _ => Slots::default(),
+        }
+    }
+
     /// How much room it takes, in cells of about 100 bytes.
     pub(super) fn cells(&self) -> usize {
         match self {

@@ -1693,6 +1693,7 @@ pub struct RateLimit {
     pub concurrency: ::prost::alloc::vec::Vec<ConcurrencyLimit>,
     /// Of store REDIS. Unspecified: strict.
     #[prost(enumeration = "LimitAccuracy", tag = "9")]
+    #[serde(serialize_with = "crate::show::limit_accuracy")]
     pub accuracy: i32,
 }
 /// How many requests may be under way at once.
